@@ -1,0 +1,57 @@
+"""The contract of a generalized autoencoder."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from caloman_cli.heads.base import Head
+from caloman_cli.trainable import Trainable
+
+
+class Posterior(NamedTuple):
+    """q(z | x, c): independent normals.
+
+    Args:
+        mean: Shape (B, D).
+        sigma: Shape (B, D); zeros for a deterministic encoder.
+    """
+
+    mean: Tensor
+    sigma: Tensor
+
+
+class Encoder(Trainable):
+    """Learns the manifold: x (B, V) <-> z (B, D), given c (B, C).
+
+    A batch of training rows is the tuple (x, c).
+
+    Args (given at build time, never in YAML):
+        x_dim: Voxels V.
+        c_dim: Condition width C.
+        head: The distribution that the decoder parametrises.
+
+    Attributes:
+        latent_dim: D.
+    """
+
+    latent_dim: int
+    head: Head
+
+    def posterior(self, x: Tensor, c: Tensor) -> Posterior:
+        raise NotImplementedError
+
+    def encode(self, x: Tensor, c: Tensor) -> Tensor:
+        """The posterior mean, shape (B, D)."""
+        return self.posterior(x, c).mean
+
+    def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        """The parameters of the head."""
+        raise NotImplementedError
+
+    def reconstruction_error(self, x: Tensor, c: Tensor) -> Tensor:
+        """Squared distance of x to the decoded mean, summed over voxels, shape (B,)."""
+        return (x - self.head.mean(self.decode(self.encode(x, c), c))).square().sum(1)
+
+    def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        x, c = batch
+        return {"loss": self.loss(batch), "reconstruction": self.reconstruction_error(x, c).mean()}

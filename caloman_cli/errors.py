@@ -1,0 +1,8 @@
+"""The one exception that speaks to users."""
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: one line with what was given, what is allowed, what to try.
+
+    The command line prints the message without a traceback and exits with status 2.
+    """

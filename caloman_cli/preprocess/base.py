@@ -1,0 +1,40 @@
+"""Transforms between MeV and the numbers that networks see."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from caloman_cli.data.geometry import Geometry
+
+
+class Context(NamedTuple):
+    """What is known of a shower before its voxels.
+
+    Args:
+        e_inc: Incident energies [MeV], shape (B, 1).
+        layers: Energies of the layers [MeV], shape (B, L): true in training, generated in sampling.
+    """
+
+    e_inc: Tensor
+    layers: Tensor
+
+
+Stream = Callable[[], Iterable[tuple[Tensor, Context]]]
+"""Starts a new pass over (x, context) of the training split, in file order."""
+
+
+class Transform(nn.Module):
+    """One invertible step on x (B, V); statistics are buffers and travel in the checkpoint."""
+
+    def bind(self, geometry: Geometry) -> None:
+        """Take what the step needs of the geometry; called once, before :meth:`fit`."""
+
+    def fit(self, stream: Stream) -> None:
+        """Set the statistics from the training split, already transformed by the steps before."""
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        raise NotImplementedError
+
+    def inverse(self, x: Tensor, context: Context) -> Tensor:
+        raise NotImplementedError
