@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: one line with what was given, what is allowed, what to try.
+    """A mistake that the user can mend: what was given, what is allowed, what to try.
 
     The command line prints the message without a traceback and exits with status 2.
     """

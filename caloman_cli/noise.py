@@ -30,8 +30,8 @@ def mix(*keys: int) -> int:
 class Noise:
     """The random numbers of rows [start, start + n) of one sample.
 
-    A model draws in a fixed order and always for all rows, then selects: a draw that depends on the
-    data would shift the draws after it.
+    A model draws in a fixed order and always for all rows, then selects: a draw that depends on
+    the data would shift the draws after it.
 
     Args:
         seed: The sample's seed.

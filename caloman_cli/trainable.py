@@ -58,7 +58,7 @@ class Trainable(nn.Module):
     players: tuple[str, ...] = ("model",)
 
     def prepare(self, train: RowSource) -> None:
-        """Set what is computed, not learned (means, scales, principal axes) from the training split.
+        """Set what is computed, not learned (means, scales, axes) from the training split.
 
         Called once, before the first step; the results are buffers and travel in checkpoints.
         A model without learned parameters is complete after it.

@@ -1,8 +1,8 @@
 """Where the voxels are: layers of a calorimeter cut into rings and slices.
 
-The axis is z, the particle's direction; layers follow each other along z. A layer has rings in r
-(edges in mm), each cut into ``n_alpha`` equal slices of alpha in [-pi, pi). The flat voxel order is
-layer slowest, then alpha, then r fastest.
+The axis is z, the particle's direction; layers follow each other along z. A layer has rings in
+r (edges in mm), each cut into ``n_alpha`` equal slices of alpha in [-pi, pi). The flat voxel order
+is layer slowest, then alpha, then r fastest.
 """
 
 import xml.etree.ElementTree as ElementTree

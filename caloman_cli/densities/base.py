@@ -18,7 +18,7 @@ class Density(Trainable):
         c_dim: Condition width C.
 
     Attributes:
-        kind: What :meth:`log_prob` returns: the exact value, a lower bound, an estimate, or nothing.
+        kind: What :meth:`log_prob` returns: exact, a lower bound, an estimate, or nothing.
     """
 
     kind: Literal["exact", "bound", "estimate", "none"] = "exact"

@@ -13,7 +13,8 @@ class Context(NamedTuple):
 
     Args:
         e_inc: Incident energies [MeV], shape (B, 1).
-        layers: Energies of the layers [MeV], shape (B, L): true in training, generated in sampling.
+        layers: Energies of the layers [MeV], shape (B, L): true in training,
+            generated in sampling.
     """
 
     e_inc: Tensor
