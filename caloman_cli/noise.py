@@ -5,6 +5,8 @@ of :data:`BLOCK` rows, and each (seed, draw, block) has a generator of its own. 
 slices of the blocks it covers.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -54,7 +56,7 @@ class Noise:
         """Uniform numbers in [0, 1), shape (B, \\*shape)."""
         return self._rows(torch.rand, shape)
 
-    def _rows(self, draw, shape: tuple[int, ...]) -> Tensor:  # noqa: ANN001
+    def _rows(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         first, last = self.start // BLOCK, (self.start + self.n - 1) // BLOCK
         parts = []
         for block in range(first, last + 1):
