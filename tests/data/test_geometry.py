@@ -1,0 +1,84 @@
+"""The facts of the four detectors and the reading of a user's own binning."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from caloman_cli.data.geometry import Geometry, layers_from_xml
+from caloman_cli.errors import UserError
+from tests.conftest import load_geometry
+
+SIZES = {"ds1_photons": (368, 5), "ds1_pions": (533, 7), "ds2": (6480, 45), "ds3": (40500, 45)}
+XML = """<Bins><Bin pid="22" name="photon">
+<Layer id="0" r_edges="0,5,10,30" n_bin_alpha="1"/>
+<Layer id="1" r_edges="0" n_bin_alpha="1"/>
+<Layer id="2" r_edges="0,2,4" n_bin_alpha="10"/>
+</Bin></Bins>"""
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_official_sizes(name):
+    geometry = load_geometry(name)
+    assert (geometry.n_voxels, geometry.n_layers) == SIZES[name]
+    assert len(geometry.layer_index) == geometry.n_voxels
+
+
+def test_image_shape_exists_for_regular_detectors_only():
+    shapes = {name: load_geometry(name).image_shape for name in SIZES}
+    assert shapes == {
+        "ds1_photons": None,
+        "ds1_pions": None,
+        "ds2": (45, 16, 9),
+        "ds3": (45, 50, 18),
+    }
+
+
+def test_layer_energies_are_plain_sums(geometry):
+    voxels = torch.rand(3, geometry.n_voxels, dtype=torch.float64)
+    expected = np.stack(
+        [np.bincount(geometry.layer_index, row, geometry.n_layers) for row in voxels.numpy()]
+    )
+    np.testing.assert_allclose(geometry.layer_energies(voxels).numpy(), expected, rtol=1e-12)
+
+
+def test_ds1_energies_are_powers_of_two_with_the_files_counts():
+    photons, pions = load_geometry("ds1_photons"), load_geometry("ds1_pions")
+    assert photons.incident_energies == tuple(2.0**k for k in range(8, 23))
+    assert sum(photons.incident_weights) == 121_000
+    assert sum(pions.incident_weights) == 120_800
+
+
+def test_a_geometry_survives_its_dictionary(geometry):
+    assert Geometry.from_dict(geometry.to_dict()) == geometry
+
+
+def test_xml_binning_skips_absent_layers(tmp_path: Path):
+    path = tmp_path / "binning.xml"
+    path.write_text(XML)
+    layers = layers_from_xml(path, "photon")
+    assert [(layer.id, layer.n_r, layer.n_alpha) for layer in layers] == [(0, 3, 1), (2, 2, 10)]
+    assert layers[1].r_edges == (0.0, 2.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<Bins>", "not a binning XML"),
+        (XML.replace("photon", "muon"), "has no particle 'photon': it has muon"),
+        (XML.replace("0,2,4", "0,4,2"), "rising"),
+        (XML.replace("0,2,4", "0,b"), "not readable"),
+        (XML.replace('n_bin_alpha="10"', 'n_bin_alpha="0"'), "must be 1 or more"),
+    ],
+)
+def test_xml_mistakes_are_named(tmp_path, text, message):
+    path = tmp_path / "binning.xml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        layers_from_xml(path, "photon")
+
+
+def test_missing_xml_is_named(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        layers_from_xml(tmp_path / "no.xml", "photon")

@@ -1,0 +1,51 @@
+"""Random numbers belong to rows: batching must not change them."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caloman_cli.noise import BLOCK, Noise, mix
+
+
+@given(cut=st.integers(1, 2 * BLOCK + 9), seed=st.integers(0, 2**40))
+def test_a_cut_sample_is_the_whole_sample(cut, seed):
+    n = 2 * BLOCK + 10
+    whole = Noise(seed, 0, n)
+    first, second = Noise(seed, 0, cut), Noise(seed, cut, n - cut)
+    for shape in [(3,), (2, 2), ()]:
+        expected = whole.normal(*shape)
+        parts = torch.cat([first.normal(*shape), second.normal(*shape)])
+        assert torch.equal(expected, parts)
+    assert torch.equal(whole.uniform(4), torch.cat([first.uniform(4), second.uniform(4)]))
+
+
+def test_single_rows_equal_a_batch():
+    whole = Noise(5, 254, 6).normal(3)
+    rows = torch.cat([Noise(5, 254 + i, 1).normal(3) for i in range(6)])
+    assert torch.equal(whole, rows)
+
+
+def test_draws_blocks_and_seeds_differ():
+    noise = Noise(1, 0, 2 * BLOCK)
+    first, second = noise.normal(1), noise.normal(1)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[:BLOCK], first[BLOCK:])
+    assert not torch.equal(first, Noise(2, 0, 2 * BLOCK).normal(1))
+
+
+def test_moments_are_those_of_the_distributions():
+    noise = Noise(3, 0, 40_000)
+    normal, uniform = noise.normal(5), noise.uniform(5)
+    assert normal.mean().item() == pytest.approx(0, abs=0.01)
+    assert normal.std().item() == pytest.approx(1, abs=0.01)
+    assert uniform.mean().item() == pytest.approx(0.5, abs=0.005)
+    assert uniform.min() >= 0 and uniform.max() < 1
+    across = torch.corrcoef(torch.stack([normal[:-BLOCK, 0], normal[BLOCK:, 0]]))[0, 1]
+    assert abs(across) < 0.02
+
+
+def test_mix_depends_on_order_and_fits_a_seed():
+    assert mix(1, 2) != mix(2, 1)
+    assert len({mix(0, i, j) for i in range(50) for j in range(50)}) == 2500
+    assert all(0 <= mix(-1, i) < 2**63 for i in range(100))
