@@ -1,0 +1,232 @@
+"""One verb as a Hydra application: compose, check, then run once, many times, or only show.
+
+Hydra's own ``main`` prints errors over many lines, hides what jobs return and takes its arguments
+from the process; its ``Hydra`` object, driven here, does none of that.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from hydra.version import setbase
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from caloman_cli import mistakes
+from caloman_cli.cli import OK, Verb, explain, report
+from caloman_cli.config import CONF, absolute_paths, check_config, path_keys
+from caloman_cli.errors import UserError
+from caloman_cli.sweep import Outcome, job_name, job_overrides, summarise, sweep_folder
+
+_LISTS = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-dir", "--debug"}
+
+
+class _Parser:
+    """Hydra's options; a mistake is a UserError instead of a usage text."""
+
+    def __init__(self) -> None:
+        self.parser = get_args_parser()
+        self.parser.error = self._error  # type: ignore[method-assign]
+
+    def _error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (options: {', '.join(sorted(_LISTS))})")
+
+    def parse(self, arguments: list[str]) -> argparse.Namespace:
+        known = {option for action in self.parser._actions for option in action.option_strings} - {
+            "--version",
+            "--config-path",
+            "-cp",
+            "--config-name",
+            "-cn",
+            "--experimental-rerun",
+        }
+        for argument in arguments:
+            name = argument.split("=", 1)[0]
+            if argument.startswith("-") and name not in known:
+                shown = sorted(option for option in known if option.startswith("--"))
+                raise UserError(f"unknown option '{name}': {mistakes.suggestion(name, shown)}")
+        return self.parser.parse_intermixed_args(arguments)
+
+
+class Application:
+    """Everything that may follow a verb.
+
+    Args:
+        verb: The verb.
+        debug: Whether tracebacks are shown.
+    """
+
+    def __init__(self, verb: Verb, debug: bool = False) -> None:
+        self.verb, self.debug = verb, debug
+
+    def run(self, arguments: list[str]) -> int:
+        """Do what the arguments behind the verb ask for.
+
+        Returns:
+            The exit status.
+
+        Raises:
+            UserError: An option, a key, a value or a line of the arguments is wrong.
+        """
+        options = _Parser().parse(arguments)
+        overrides = self._overrides(options)
+        with self._hydra(options.config_dir) as hydra:
+            try:
+                return self._answer(hydra, options, overrides)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise self._mistake(hydra, error, overrides) from error
+
+    def complete(self, query: str) -> None:
+        """Print what completes the command line that the shell shows (``COMP_LINE``)."""
+        with self._hydra(None) as hydra:
+            hydra.shell_completion(self.verb.config, [query])
+
+    def _answer(self, hydra: Hydra, options: argparse.Namespace, overrides: list[str]) -> int:
+        config = self.verb.config
+        if options.help:
+            from caloman_cli.help import text
+
+            sys.stdout.write(text(hydra, self.verb, overrides))
+        elif options.hydra_help:
+            hydra.hydra_help(config, get_args_parser(), options)
+        elif options.info:
+            hydra.show_info(options.info, config, overrides)
+        elif options.cfg:
+            cfg = hydra.compose_config(config, overrides, RunMode.RUN)
+            self._check(cfg, complete=False)
+            hydra.show_cfg(config, overrides, options.cfg, options.package, options.resolve)
+        elif options.multirun or hydra.get_mode(config, overrides) == RunMode.MULTIRUN:
+            return self._run_many(hydra, overrides)
+        else:
+            return self._run_once(hydra, overrides)
+        return OK
+
+    def _run_once(self, hydra: Hydra, overrides: list[str]) -> int:
+        done = hydra.run(self.verb.config, partial(_task, self.verb, self.debug), overrides)
+        outcome: Outcome = done.return_value
+        return outcome.status
+
+    def _run_many(self, hydra: Hydra, overrides: list[str]) -> int:
+        for job in job_overrides(hydra, self.verb.config, overrides):
+            cfg = hydra.compose_config(self.verb.config, job, RunMode.RUN)
+            self._check(cfg)
+        folder = sweep_folder(self.verb.config, overrides)
+        settings = [*overrides, f"hydra.sweep.dir='{folder}'", "hydra.mode=MULTIRUN"]
+        batches = hydra.multirun(self.verb.config, partial(_task, self.verb, self.debug), settings)
+        return summarise([job for batch in batches or [] for job in batch])
+
+    def _check(self, cfg: DictConfig, complete: bool = True) -> None:
+        choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
+        assert isinstance(choices, dict)
+        job = cfg.copy()
+        with open_dict(job):
+            del job["hydra"]
+        check_config(job, self.verb.config, choices, complete=complete)  # type: ignore[arg-type]
+
+    def _overrides(self, options: argparse.Namespace) -> list[str]:
+        """The ``key=value`` arguments; a bare first one goes to the verb's own key."""
+        overrides = list(options.overrides)
+        if overrides and self.verb.argument and not _is_override(overrides[0]):
+            overrides[0] = f"{self.verb.argument}={overrides[0]}"
+        for argument in overrides:
+            if not _is_override(argument):
+                raise UserError(
+                    f"'{argument}' is not key=value (see: caloman {self.verb.words} --help)"
+                )
+        keys = path_keys(self.verb.config)
+        return [_quoted(argument, keys) for argument in overrides]
+
+    def _mistake(self, hydra: Hydra, error: Exception, overrides: list[str]) -> UserError:
+        key = mistakes.unknown_key(error)
+        if key is not None:
+            return UserError(
+                f"unknown key '{key}': {mistakes.suggestion(key, self._keys(hydra, key))}"
+            )
+        known = mistakes.unreadable(error) or mistakes.unknown_option(error)
+        return known or UserError(mistakes.one_line(error))
+
+    def _keys(self, hydra: Hydra, key: str) -> list[str]:
+        """The keys that exist beside ``key``, or beside its nearest existing parent."""
+        cfg = hydra.compose_config(self.verb.config, [], RunMode.RUN)
+        parent = key.rpartition(".")[0]
+        while parent and not OmegaConf.is_dict(OmegaConf.select(cfg, parent)):
+            parent = parent.rpartition(".")[0]
+        node = OmegaConf.select(cfg, parent) if parent else cfg
+        groups = [] if parent else [g for g in cfg.hydra.runtime.choices if "/" not in g]
+        names = [str(name) for name in node if name != "hydra"]
+        return [f"{parent}.{name}" if parent else name for name in [*names, *groups]]
+
+    @contextmanager
+    def _hydra(self, config_dir: str | None) -> Iterator[Hydra]:
+        search_path = create_config_search_path(str(CONF))
+        if config_dir is not None:
+            folder = Path(config_dir).expanduser().resolve()
+            if not folder.is_dir():
+                raise UserError(f"--config-dir {config_dir}: no such folder")
+            search_path.prepend("command-line", f"file://{folder}", SearchPathQuery("schema"))
+        # Hydra's inner reports would print many lines and exit; with this they raise.
+        before = os.environ.get("HYDRA_FULL_ERROR")
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        setbase("1.3")
+        GlobalHydra.instance().clear()
+        try:
+            yield Hydra.create_main_hydra2(self.verb.config, search_path)
+        finally:
+            GlobalHydra.instance().clear()
+            if before is None:
+                del os.environ["HYDRA_FULL_ERROR"]
+            else:
+                os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _task(verb: Verb, debug: bool, cfg: DictConfig) -> Outcome:
+    """One job, in this process or on a cluster's node: check, then work.
+
+    Failures are returned, not raised, so that the jobs of a multirun do not stop each other.
+    """
+    hydra_cfg = HydraConfig.get()
+    choices = OmegaConf.to_container(hydra_cfg.runtime.choices)
+    many = hydra_cfg.mode == RunMode.MULTIRUN
+    overrides = list(hydra_cfg.overrides.task)
+    name = job_name(overrides) if many else verb.words
+    try:
+        check_config(cfg, verb.config, choices)  # type: ignore[arg-type]
+        if many and "output" in cfg and verb.config == "train":
+            cfg.output = str(Path(hydra_cfg.sweep.dir) / name)
+        absolute_paths(cfg, verb.config)
+        from caloman_cli.device import configure_threads
+
+        configure_threads()
+        path = import_module(f"caloman_cli.verbs.{verb.config}").run(cfg)
+    except Exception as error:  # noqa: BLE001  a job's failure is its result
+        return Outcome(name, report(error, debug), explain(error)[1], None)
+    return Outcome(name, OK, "", None if path is None else str(path))
+
+
+def _is_override(argument: str) -> bool:
+    return "=" in argument or argument.startswith("~")
+
+
+def _quoted(argument: str, keys: set[str]) -> str:
+    """Quote a path with signs that Hydra's grammar reserves, so that the user need not.
+
+    A comma stays: it separates the values of a multirun.
+    """
+    key, _, value = argument.partition("=")
+    if key not in keys or not set("~=(){}\\: #") & set(value) or set("'\"[$,") & set(value):
+        return argument
+    escaped = value.replace("\\", "\\\\")
+    return f"{key}='{escaped}'"

@@ -1,0 +1,162 @@
+"""The command ``caloman``: finds the verb, and turns every mistake into one line and a status.
+
+Torch is not imported here: help, completion and typing mistakes answer at once.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from caloman_cli import __version__
+from caloman_cli.errors import UserError
+
+OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One thing that ``caloman`` does.
+
+    Args:
+        words: What the user types, ``data check``.
+        summary: One line for the help.
+        argument: The key that a leading argument without ``=`` is given to.
+    """
+
+    words: str
+    summary: str
+    argument: str | None = None
+
+    @property
+    def config(self) -> str:
+        """Name of the primary config and of the module below ``caloman_cli.verbs``."""
+        return self.words.replace(" ", "_")
+
+
+VERBS = {
+    verb.words: verb
+    for verb in (
+        Verb("train", "fit energy model, encoder and density; resume what was cut"),
+        Verb("sample", "draw showers from a run, write them as HDF5"),
+        Verb("evaluate", "score showers against a reference: tables, plots, timing"),
+        Verb("data download", "fetch official files, checksums verified"),
+        Verb("data check", "look through a file of showers for problems", argument="file"),
+        Verb("data generate", "make showers with the built-in generator"),
+    )
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments behind ``caloman``; those of the process by default.
+
+    Returns:
+        0, or 1 for a failure, 2 for a mistake of the user, 130 for an interrupt.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get("CALOMAN_DEBUG", "") not in ("", "0")
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        return _dispatch(arguments, debug)
+    except KeyboardInterrupt as error:
+        return report(error, debug)
+    except Exception as error:  # noqa: BLE001  the last resort: every failure becomes a status
+        return report(error, debug)
+
+
+def report(error: BaseException, debug: bool) -> int:
+    """Say what went wrong on standard error and return the exit status."""
+    status, message = explain(error)
+    if debug and status != INTERRUPTED:
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    sys.stderr.write(f"caloman: {message}\n")
+    return status
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """Exit status and one line for an exception."""
+    if isinstance(error, UserError):
+        return MISTAKE, " ".join(str(error).split())
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted"
+    said = " ".join(str(error).split())
+    kind = type(error).__name__
+    return FAILED, f"failed: {kind}: {said or 'no message'} (run again with --debug)"
+
+
+def _dispatch(arguments: list[str], debug: bool) -> int:
+    if {"-sc", "--shell-completion"} & set(arguments):
+        from caloman_cli.completion import complete
+
+        return complete(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return OK
+    if arguments[0] == "--version":
+        sys.stdout.write(f"caloman {__version__}\n")
+        return OK
+    verb, rest = find_verb(arguments)
+    if verb is None:
+        sys.stdout.write(usage(arguments[0]))
+        return OK
+    from caloman_cli.application import Application
+
+    return Application(verb, debug).run(rest)
+
+
+def find_verb(arguments: list[str]) -> tuple[Verb | None, list[str]]:
+    """Split off the verb, one word or two.
+
+    Returns:
+        The verb and what follows; no verb where help on a family (``data``) is asked for.
+
+    Raises:
+        UserError: There is no such verb.
+    """
+    from caloman_cli.mistakes import suggestion
+
+    first, rest = arguments[0], arguments[1:]
+    if first in VERBS:
+        return VERBS[first], rest
+    family = [words.split()[1] for words in VERBS if words.startswith(f"{first} ")]
+    if not family:
+        names = dict.fromkeys(words.split()[0] for words in VERBS)
+        if first.startswith("-"):
+            raise UserError(f"unknown option '{first}': try --help or --version, or name a verb")
+        raise UserError(f"unknown verb '{first}': {suggestion(first, names)}")
+    if not rest:
+        raise UserError(f"'caloman {first}' needs one of: {', '.join(family)}")
+    if rest[0] in ("-h", "--help"):
+        return None, []
+    if rest[0] not in family:
+        raise UserError(f"unknown verb '{first} {rest[0]}': {suggestion(rest[0], family)}")
+    return VERBS[f"{first} {rest[0]}"], rest[1:]
+
+
+def usage(family: str = "") -> str:
+    """The verbs, all or those of one family (``data``)."""
+    chosen = [verb for words, verb in VERBS.items() if words.startswith(family)]
+    lines = [f"  {verb.words:14s} {verb.summary}" for verb in chosen]
+    return "\n".join(
+        [
+            "caloman: two-step generative models of calorimeter showers",
+            "",
+            f"usage: caloman {family or 'VERB'} [key=value ...] [options]",
+            "",
+            *lines,
+            "",
+            "caloman VERB --help    what a verb takes, with examples",
+            "caloman --version      the version",
+            "--debug                full tracebacks (or CALOMAN_DEBUG=1)",
+            'tab completion (bash)  eval "$(caloman -sc install=bash)"',
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Configs: where they live, how they are composed, and the check that comes before any work."""
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from caloman_cli import schema
+from caloman_cli.errors import UserError
+from caloman_cli.mistakes import one_line, suggestion
+from caloman_cli.typecheck import fits, spell
+
+_HERE = Path(__file__).resolve().parent
+CONF = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())
+"""The configs: inside the package when installed from a wheel, beside it in a checkout."""
+
+_INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_"}
+
+
+def compose(verb: str, overrides: list[str] | None = None) -> DictConfig:
+    """The config of a verb, without Hydra's own part.
+
+    Args:
+        verb: Name of a primary config: ``train``, ``sample``, ``data_check``, ...
+        overrides: What a user would write behind the verb.
+    """
+    import hydra
+
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(verb, overrides or [])
+
+
+def meanings(verb: str) -> dict[str, str]:
+    """What each key of a verb means: the comments in its primary config.
+
+    Returns:
+        Key, with dots where nested -> comment.
+    """
+    found, parents = {}, [""]
+    for line in (CONF / f"{verb}.yaml").read_text(encoding="utf-8").splitlines():
+        match = re.match(r"( *)([A-Za-z_]\w*):(.*?)(?:\s+# (.*))?$", line)
+        if match is None:
+            continue
+        depth = len(match[1]) // 2
+        parents = [*parents[: depth + 1], match[2]]
+        if match[4] is not None:
+            found[".".join(parents[1:])] = match[4]
+    return found
+
+
+def check_config(
+    cfg: DictConfig, verb: str, choices: Mapping[str, str] | None = None, *, complete: bool = True
+) -> None:
+    """Check every key and value of a composed config, against the schema and the signatures.
+
+    Args:
+        cfg: The composed config.
+        verb: Name of its primary config.
+        choices: Group -> chosen option, for the messages.
+        complete: Whether keys that the user must give have to be there.
+
+    Raises:
+        UserError: A key is unknown, missing or has a value that its type does not allow.
+    """
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if complete and missing:
+        means = meanings(verb)
+        raise UserError(
+            "; ".join(
+                f"{key}= is needed" + (f": {means[key]}" if key in means else "")
+                for key in missing
+            )
+        )
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"the config does not resolve: {one_line(error)}") from error
+    assert isinstance(values, dict)
+    _Check(dict(choices or {}), set(missing)).mapping(values, schema.VERBS[verb], "")
+
+
+def absolute_paths(cfg: DictConfig, verb: str) -> None:
+    """Make every path of the config absolute, from the working directory; ``~`` is home."""
+
+    def absolute(value: Any, annotation: Any) -> Any:
+        if isinstance(value, list):
+            return [absolute(item, get_args(annotation)[0]) for item in value]
+        return str(Path(value).expanduser().resolve()) if isinstance(value, str) else value
+
+    def walk(node: DictConfig, described: type) -> None:
+        for key, annotation in get_type_hints(described).items():
+            for option in (annotation, *get_args(annotation)):
+                if key not in node or OmegaConf.is_missing(node, key) or node[key] is None:
+                    continue
+                if option is Path or (get_args(option) and get_args(option)[0] is Path):
+                    node[key] = absolute(_plain(node[key]), option)
+                elif is_dataclass(option) and isinstance(node[key], DictConfig):
+                    walk(node[key], option)  # type: ignore[arg-type]
+
+    walk(cfg, schema.VERBS[verb])
+
+
+def path_keys(verb: str) -> set[str]:
+    """The keys of a verb whose values are single paths."""
+    hints = get_type_hints(schema.VERBS[verb])
+    return {key for key, hint in hints.items() if hint is Path or Path in get_args(hint)}
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+class _Check:
+    """One pass over the values; ``where`` is the dotted path of what is looked at.
+
+    Args:
+        choices: Group -> chosen option.
+        missing: Dotted keys that the user has yet to give.
+    """
+
+    def __init__(self, choices: dict[str, str], missing: set[str]) -> None:
+        self.choices, self.missing = choices, missing
+
+    def mapping(self, values: dict, described: type, where: str) -> None:
+        """Check against a dataclass: all keys there, no other, each of its type."""
+        hints = get_type_hints(described, include_extras=True)
+        self._keys(values, list(hints), [f.name for f in fields(described)], where)
+        for key, value in values.items():
+            self._value(value, hints[key], _join(where, key))
+
+    def target(self, values: dict, where: str) -> None:
+        """Check against the signature of the ``_target_``; keyword-only is given at build time."""
+        constructor = self._located(values["_target_"], where)
+        signature = inspect.signature(constructor)
+        called = constructor.__init__ if inspect.isclass(constructor) else constructor
+        hints = get_type_hints(called, include_extras=True)
+        takes = [
+            parameter
+            for parameter in signature.parameters.values()
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        ]
+        given = {key: value for key, value in values.items() if key not in _INSTANTIATE_KEYS}
+        needed = [] if values.get("_partial_") else [p.name for p in takes if p.default is p.empty]
+        self._keys(given, [parameter.name for parameter in takes], needed, where)
+        for key, value in given.items():
+            self._value(value, hints.get(key, Any), _join(where, key))
+
+    def _value(self, value: Any, annotation: Any, where: str) -> None:
+        if where in self.missing:
+            return
+        options = (annotation, *get_args(annotation))
+        described = next((option for option in options if is_dataclass(option)), None)
+        if isinstance(value, dict) and "_target_" in value:
+            self.target(value, where)
+        elif isinstance(value, dict) and schema.Target in options:
+            raise UserError(f"{self._source(where)}: the group '{where}' has no _target_")
+        elif isinstance(value, dict) and described is not None:
+            self.mapping(value, described, where)  # type: ignore[arg-type]
+        else:
+            if not fits(value, annotation):
+                shown = "null" if value is None else value
+                raise UserError(
+                    f"{where}={shown}: must be {spell(annotation)}{self._inside(where)}"
+                )
+            for index, item in enumerate(value if isinstance(value, list) else []):
+                if isinstance(item, dict) and "_target_" in item:
+                    self.target(item, f"{where}[{index}]")
+
+    def _keys(self, values: dict, known: list[str], needed: list[str], where: str) -> None:
+        for key in values:
+            if key not in known:
+                raise UserError(
+                    f"unknown key '{_join(where, key)}': {suggestion(str(key), known)}"
+                    f"{self._inside(where)}"
+                )
+        lacking = [key for key in needed if key not in values]
+        if lacking:
+            names = ", ".join(_join(where, key) for key in lacking)
+            raise UserError(f"missing key {names}{self._inside(where)}")
+
+    def _located(self, name: str, where: str) -> Any:
+        from hydra.utils import get_object
+
+        try:
+            return get_object(name)
+        except (ImportError, ValueError) as error:
+            raise UserError(
+                f"{where}._target_={name} cannot be imported{self._inside(where)}: "
+                f"{one_line(error)}"
+            ) from error
+
+    def _inside(self, where: str) -> str:
+        source = self._source(where)
+        return f" [{source}]" if source else ""
+
+    def _source(self, where: str) -> str:
+        """``encoder=vae`` for a key below a group, else nothing."""
+        group = re.split(r"[.\[]", where, maxsplit=1)[0]
+        return f"{group}={self.choices[group]}" if self.choices.get(group) else ""
+
+
+def _join(where: str, key: Any) -> str:
+    return f"{where}.{key}" if where else str(key)

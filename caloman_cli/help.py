@@ -1,0 +1,89 @@
+"""What ``caloman VERB --help`` shows: examples, groups and keys, read from the configs."""
+
+import textwrap
+
+from hydra._internal.hydra import Hydra
+from hydra.core.object_type import ObjectType
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from caloman_cli.cli import Verb
+from caloman_cli.config import meanings
+
+_WIDTH = 99
+_OPTIONS = {
+    "--cfg job": "show the config instead of working; with --package encoder one group of it",
+    "-m, --multirun": "one job for every value: seed=1,2,3",
+    "--config-dir DIR": "a folder with configs of your own: --config-dir mine encoder=mine",
+    "--info defaults": "where the config comes from; also: config, plugins, searchpath, all",
+    "--hydra-help": "Hydra's own settings",
+    "--debug": "full tracebacks",
+}
+
+
+def text(hydra: Hydra, verb: Verb, overrides: list[str]) -> str:
+    """The help of a verb with the groups that its arguments choose.
+
+    Args:
+        hydra: The application's Hydra.
+        verb: The verb.
+        overrides: ``key=value`` arguments beside ``--help``.
+    """
+    cfg = hydra.compose_config(verb.config, overrides, RunMode.RUN)
+    argument = f" [{verb.argument.upper()}]" if verb.argument else ""
+    parts = [
+        str(cfg.hydra.help.header).strip(),
+        f"usage: caloman {verb.words}{argument} [key=value ...] [options]",
+        _section("examples", str(cfg.hydra.help.footer).strip().splitlines()),
+    ]
+    groups = _groups(hydra, cfg)
+    if groups:
+        parts.append(_section("groups (group=option, * is chosen)", _table(groups)))
+    parts.append(_section("keys (key=value)", _table(_keys(cfg, verb.config, set(groups)))))
+    parts.append(_section("options", _table(_OPTIONS)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _groups(hydra: Hydra, cfg: DictConfig) -> dict[str, str]:
+    found = {}
+    for group, chosen in sorted((str(k), v) for k, v in cfg.hydra.runtime.choices.items()):
+        if group.startswith("hydra/") or "@" in group:
+            continue
+        options = hydra.config_loader.get_group_options(group, ObjectType.CONFIG)
+        found[group] = ", ".join(f"{name}*" if name == chosen else name for name in options)
+    return found
+
+
+def _keys(cfg: DictConfig, config: str, groups: set[str]) -> dict[str, str]:
+    """``key=default`` -> meaning, of the keys that belong to the verb itself."""
+    means = meanings(config)
+    rows = {}
+    for key in map(str, cfg):
+        if key == "hydra" or key in groups:
+            continue
+        nested = [name for name in means if name.startswith(f"{key}.")]
+        for name in nested or [key]:
+            missing = OmegaConf.is_missing(cfg, name) if "." not in name else False
+            value = None if missing else OmegaConf.select(cfg, name)
+            shown = "???" if missing else "null" if value is None else _shown(value)
+            meaning = means[name] if name in means else ""  # noqa: SIM401  a gap is visible
+            rows[f"{name}={shown}"] = meaning
+    return rows
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _table(rows: dict[str, str]) -> list[str]:
+    width = min(max(len(name) for name in rows), 30)
+    lines = []
+    for name, meaning in rows.items():
+        wrapped = textwrap.wrap(meaning, _WIDTH - width - 4) or [""]
+        lines.append(f"{name:{width}s}  {wrapped[0]}".rstrip())
+        lines += [" " * (width + 2) + more for more in wrapped[1:]]
+    return lines
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return "\n".join([f"{title}:", *(f"  {line}" for line in lines)])
