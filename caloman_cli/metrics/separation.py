@@ -1,0 +1,142 @@
+"""Separation power of every official histogram, beside its statistical floor.
+
+References:
+    Diefenbacher et al. (2020), DCTRGAN: improving the precision of generative models with
+    reweighting, arXiv:2009.03796 (separation power). Krause et al. (2024), CaloChallenge 2022,
+    arXiv:2410.21611 (groups and binnings).
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from caloman_cli.errors import UserError
+from caloman_cli.metrics.features import Features, ShowerSource, high_level_features
+from caloman_cli.metrics.histograms import (
+    GROUPS,
+    Histogram,
+    feature_histograms,
+    voxel_counts,
+    voxel_edges,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GroupMean:
+    """Mean over the histograms of one group, as published tables report it.
+
+    Args:
+        group: A key of :data:`caloman_cli.metrics.histograms.GROUPS`.
+        separation: Mean separation power of the histograms that have one, or None.
+        floor: Mean statistical floor of the same histograms, or None.
+        n: Number of histograms that entered the means.
+        n_empty: Number of histograms without an entry in range on one side or both.
+    """
+
+    group: str
+    separation: float | None
+    floor: float | None
+    n: int
+    n_empty: int
+
+
+class SeparationPower:
+    """Compare two sets of showers histogram by histogram.
+
+    Args:
+        threshold: Readout cut [MeV] on both sides. None: the geometry's.
+    """
+
+    def __init__(self, threshold: float | None = None) -> None:
+        self.threshold = threshold
+
+    def __call__(
+        self, reference: ShowerSource, generated: ShowerSource
+    ) -> dict[str, float | None]:
+        """Separation powers by name, and ``mean/<group>`` for every group.
+
+        None stands where a histogram is empty; :meth:`histograms` says why.
+        """
+        histograms = self.histograms(reference, generated)
+        scores = {histogram.name: histogram.separation for histogram in histograms}
+        means = {f"mean/{mean.group}": mean.separation for mean in group_means(histograms)}
+        return scores | means
+
+    def histograms(
+        self,
+        reference: ShowerSource,
+        generated: ShowerSource,
+        *,
+        reference_features: Features | None = None,
+        generated_features: Features | None = None,
+    ) -> list[Histogram]:
+        """Every histogram of two sets of showers; voxels come last.
+
+        Args:
+            reference: Real showers; the logarithmic bins end at their maxima.
+            generated: The showers to judge.
+            reference_features: Features of the reference with this threshold, where known.
+            generated_features: The same of the generated showers. Computing them here saves a
+                pass over the voxels.
+
+        Raises:
+            UserError: One side has no showers or the two have different voxels.
+        """
+        _check(reference, generated)
+        if reference_features is None:
+            reference_features = high_level_features(reference, self.threshold)
+        edges = voxel_edges(reference_features)
+        if generated_features is None:
+            generated_features = high_level_features(generated, self.threshold, edges)
+        cuts = reference_features.threshold, generated_features.threshold
+        if cuts[0] != cuts[1]:
+            raise ValueError(f"features were computed with different readout cuts: {cuts} MeV")
+        histograms = [
+            *feature_histograms(reference_features, generated_features),
+            Histogram(
+                "voxel",
+                edges,
+                voxel_counts(reference, reference_features, edges),
+                voxel_counts(generated, generated_features, edges),
+            ),
+        ]
+        empty = [histogram.name for histogram in histograms if histogram.note]
+        if empty:
+            log.warning("%d histograms are empty: %s", len(empty), ", ".join(empty))
+        return histograms
+
+
+def group_means(histograms: Sequence[Histogram]) -> list[GroupMean]:
+    """Means over the layers (or incident energies) of each group, in the order of ``GROUPS``."""
+    means = []
+    for group in GROUPS:
+        members = [histogram for histogram in histograms if histogram.group == group]
+        powers = [h.separation for h in members if h.separation is not None]
+        floors = [h.floor for h in members if h.floor is not None]
+        if members:
+            means.append(
+                GroupMean(
+                    group,
+                    float(np.mean(powers)) if powers else None,
+                    float(np.mean(floors)) if floors else None,
+                    len(powers),
+                    len(members) - len(powers),
+                )
+            )
+    return means
+
+
+def _check(reference: ShowerSource, generated: ShowerSource) -> None:
+    voxels = reference.geometry.n_voxels, generated.geometry.n_voxels
+    if voxels[0] != voxels[1]:
+        raise UserError(
+            f"the reference has {voxels[0]} voxels and the generated showers have {voxels[1]}: "
+            "give two files of one dataset"
+        )
+    for who, showers in (("reference", reference), ("generated", generated)):
+        if len(showers) == 0:
+            raise UserError(f"the {who} showers are empty: give at least one shower")
