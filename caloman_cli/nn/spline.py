@@ -32,9 +32,9 @@ def rational_quadratic_spline(
 
     Args:
         x: Any shape S.
-        widths: Unnormalised bin widths, shape (*S, K), K >= 2.
-        heights: Unnormalised bin heights, shape (*S, K).
-        slopes: Unnormalised slopes at the inner knots, shape (*S, K - 1); both outer slopes are 1.
+        widths: Bin widths as fractions of 2B, positive, sum 1, shape (K, *S), K >= 2.
+        heights: Bin heights as fractions of 2B, positive, sum 1, shape (K, *S).
+        slopes: Slopes at the inner knots before softplus, shape (K - 1, *S); outer slopes are 1.
         tail_bound: B.
         inverse: Map heights to widths instead of widths to heights.
 
@@ -44,28 +44,21 @@ def rational_quadratic_spline(
     References:
         Durkan, Bekasov, Murray, Papamakarios (2019), Neural Spline Flows, arXiv:1906.04032.
     """
-    n_bins = widths.shape[-1]
-    scale = 1 - MIN_BIN * n_bins
-    widths = torch.softmax(widths, -1) * scale + MIN_BIN
-    heights = torch.softmax(heights, -1) * scale + MIN_BIN
-    right, top = widths.cumsum(-1), heights.cumsum(-1)
-
+    n_bins = len(widths)
     inside = x.abs() <= tail_bound
     unit = x.clamp(-tail_bound, tail_bound) / (2 * tail_bound) + 0.5
-    knots = (top if inverse else right)[..., :-1]
-    index = (unit.unsqueeze(-1) >= knots).sum(-1, keepdim=True)
+
+    right, top = widths.cumsum(0), heights.cumsum(0)
+    knots = (top if inverse else right)[:-1]
+    index = (unit >= knots).sum(0, keepdim=True)
     before = (index - 1).clamp(min=0)
     first, last = index == 0, index == n_bins - 1
-
-    width, height = widths.gather(-1, index), heights.gather(-1, index)
-    left = right.gather(-1, before).masked_fill(first, 0.0)
-    bottom = top.gather(-1, before).masked_fill(first, 0.0)
-    d0 = (F.softplus(slopes.gather(-1, before)) + MIN_SLOPE).masked_fill(first, 1.0)
-    d1 = F.softplus(slopes.gather(-1, index.clamp(max=n_bins - 2))) + MIN_SLOPE
-    d1 = d1.masked_fill(last, 1.0)
-    width, height, left, bottom, d0, d1 = (
-        part.squeeze(-1) for part in (width, height, left, bottom, d0, d1)
-    )
+    width, height = widths.gather(0, index)[0], heights.gather(0, index)[0]
+    left = right.gather(0, before).masked_fill(first, 0.0)[0]
+    bottom = top.gather(0, before).masked_fill(first, 0.0)[0]
+    d0 = F.softplus(slopes.gather(0, before)) + MIN_SLOPE
+    d1 = F.softplus(slopes.gather(0, index.clamp(max=n_bins - 2))) + MIN_SLOPE
+    d0, d1 = d0.masked_fill(first, 1.0)[0], d1.masked_fill(last, 1.0)[0]
     slope = height / width
 
     if inverse:
@@ -107,10 +100,18 @@ class SplineCoupling(PiecewiseRationalQuadraticCouplingTransform):
     def _piecewise_cdf(
         self, inputs: Tensor, transform_params: Tensor, inverse: bool = False
     ) -> tuple[Tensor, Tensor]:
-        scale = 1 / math.sqrt(self.transform_net.hidden_features)
-        widths, heights, slopes = transform_params.split(
-            [self.num_bins, self.num_bins, self.num_bins - 1], -1
+        # Bins lead and rows come last, so that every operation runs along contiguous rows.
+        params = transform_params.permute(2, 1, 0)
+        n_bins = self.num_bins
+        logits = params[: 2 * n_bins].unflatten(0, (2, n_bins))
+        logits = logits * (1 / math.sqrt(self.transform_net.hidden_features))
+        fractions = torch.softmax(logits, 1) * (1 - MIN_BIN * n_bins) + MIN_BIN
+        outputs, log_slope = rational_quadratic_spline(
+            inputs.t(),
+            fractions[0],
+            fractions[1],
+            params[2 * n_bins :],
+            self.tail_bound,
+            inverse,
         )
-        return rational_quadratic_spline(
-            inputs, widths * scale, heights * scale, slopes, self.tail_bound, inverse
-        )
+        return outputs.t(), log_slope.t()
