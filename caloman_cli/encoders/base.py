@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from caloman_cli.encoders.jacobian import half_logdet
+from caloman_cli.errors import UserError
 from caloman_cli.heads.base import Head
 from caloman_cli.trainable import Trainable
 
@@ -52,6 +54,29 @@ class Encoder(Trainable):
         """Squared distance of x to the decoded mean, summed over voxels, shape (B,)."""
         return (x - self.head.mean(self.decode(self.encode(x, c), c))).square().sum(1)
 
+    def half_logdet(self, z: Tensor, c: Tensor) -> Tensor:
+        """Half the log-determinant of J^T J, J = d mean / dz, shape (B,), float64 [nats]."""
+        return half_logdet(lambda zs, cs: self.head.mean(self.decode(zs, cs)), z, c)
+
     def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         x, c = batch
         return {"loss": self.loss(batch), "reconstruction": self.reconstruction_error(x, c).mean()}
+
+
+def checked_latent_dim(latent_dim: int | str, x_dim: int) -> int:
+    """D as a number.
+
+    Raises:
+        UserError: It is ``auto``, which must be estimated from data before a model is built, or
+            not in 1 ... V.
+    """
+    if latent_dim == "auto":
+        raise UserError(
+            "encoder.latent_dim=auto must be estimated from showers first, as `caloman train` "
+            "does: give a number, e.g. encoder.latent_dim=35"
+        )
+    if isinstance(latent_dim, str) or not 1 <= latent_dim <= x_dim:
+        raise UserError(
+            f"encoder.latent_dim={latent_dim} must be auto or a whole number from 1 to {x_dim}"
+        )
+    return latent_dim

@@ -1,0 +1,145 @@
+"""Spline flow on the ratios of layer energies, with empty layers explicit."""
+
+import logging
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.energies.base import EnergyModel
+from caloman_cli.energies.empty_layers import EmptyLayers
+from caloman_cli.energies.energy_table import EnergyTable
+from caloman_cli.energies.ratios import from_ratios, to_ratios
+from caloman_cli.errors import UserError
+from caloman_cli.nn.flows import build_nsf
+from caloman_cli.noise import Noise
+from caloman_cli.trainable import RowSource, iterate
+
+Scaling = Literal["per_energy", "max_abs"]
+log = logging.getLogger(__name__)
+
+
+class SplineFlowEnergy(EnergyModel):
+    r"""p(layers | E_inc) = p(which layers are empty | E_inc) x p(energies of the others | ...).
+
+    The empty layers are a masked Bernoulli network, exact for any number of layers. The others
+    are a conditional neural spline flow on the logits of CaloFlow's ratios, see
+    :func:`caloman_cli.energies.ratios.to_ratios`, scaled by :class:`EnergyTable`; its context is
+    the incident energy and the bits of the non-empty layers.
+
+    The flow has always L coordinates: those that a shower's empty layers leave undefined are
+    filled with standard normal noise in training and ignored in sampling. ``log_prob`` takes the
+    fill's log-density off again. It is exact for showers without undefined coordinates, and for
+    all where the flow maps the fill independently of the rest, which is what the noise teaches
+    it; otherwise its mean over fills is a lower bound. Outside training the fill is 0.
+
+    Generated non-empty layers have at least the smallest energy of a non-empty training layer.
+
+    Args:
+        n_layers: Coupling layers of the flow.
+        hidden: Width of its residual networks.
+        n_blocks: Residual blocks per network.
+        n_bins: Bins of a spline.
+        tail_bound: Where the splines end, in scaled coordinates; the identity is outside.
+        mask_hidden: Width of the network of empty layers.
+        scaling: ``per_energy``: mean 0 and standard deviation 1 at each incident energy;
+            ``max_abs``: divided by the largest absolute value, as CaloMan.
+        geometry: The detector.
+
+    Raises:
+        UserError: An argument is not one of these.
+
+    References:
+        Durkan et al. (2019), Neural spline flows, arXiv:1906.04032.
+        Krause, Shih (2021), CaloFlow, arXiv:2106.05285.
+    """
+
+    floor: Tensor
+
+    def __init__(
+        self,
+        n_layers: int = 4,
+        hidden: int = 64,
+        n_blocks: int = 2,
+        n_bins: int = 16,
+        tail_bound: float = 8.0,
+        mask_hidden: int = 128,
+        scaling: Scaling = "per_energy",
+        *,
+        geometry: Geometry,
+    ) -> None:
+        super().__init__()
+        if scaling not in get_args(Scaling):
+            raise UserError(
+                f"energy.scaling={scaling} is unknown: choose {', '.join(get_args(Scaling))}"
+            )
+        if mask_hidden < geometry.n_layers:
+            raise UserError(
+                f"energy.mask_hidden={mask_hidden} is below the {geometry.n_layers} layers of "
+                f"{geometry.name}: give at least that many units, better twice"
+            )
+        size = geometry.n_layers
+        self.scaling, self.max_response = scaling, geometry.max_response
+        self.empty = EmptyLayers(size, 1, mask_hidden)
+        self.table = EnergyTable(size)
+        self.flow = build_nsf(
+            size,
+            1 + size,
+            n_layers=n_layers,
+            hidden=hidden,
+            n_blocks=n_blocks,
+            n_bins=n_bins,
+            tail_bound=tail_bound,
+        )
+        self.register_buffer("floor", torch.zeros(()))
+
+    def prepare(self, train: RowSource) -> None:
+        """Measure scales and the smallest layer energy on rows (layers (L,), e_inc (1,)) MeV."""
+        batches, floor, beyond = [], torch.inf, 0
+        energies = []
+        for layers, e_inc in iterate(train, 1 << 14):
+            ratios = to_ratios(layers, e_inc, self.max_response)
+            batches.append((ratios.y, ratios.valid, e_inc))
+            energies.append(e_inc)
+            beyond += int((layers.sum(1) > self.max_response * e_inc[:, 0]).sum())
+            if bool((layers > 0).any()):
+                floor = min(floor, float(layers[layers > 0].min()))
+        if beyond:
+            log.warning(
+                "%d of %d showers have more visible energy than max_response=%g times the "
+                "incident energy; the energy model cannot generate such showers",
+                *(beyond, len(train), self.max_response),
+            )
+        self.floor.fill_(floor if math.isfinite(floor) else 0.0)
+        self.table.place(torch.cat(energies))
+        if self.scaling == "per_energy":
+            self.table.standardize(batches)
+        else:
+            self.table.divide_by_largest(batches)
+
+    def sample(self, e_inc: Tensor, noise: Noise) -> Tensor:
+        feature = self.table.feature(e_inc)
+        bits = self.empty.sample(feature, noise.uniform(self.empty.n_layers))
+        base = noise.normal(self.empty.n_layers)
+        scaled = self.flow.inverse(base, torch.cat([feature, bits], 1))
+        mean, scale = self.table.at(e_inc)
+        filled = bits > 0
+        layers = from_ratios(mean + scale * scaled, filled, e_inc, self.max_response)
+        return torch.where(filled, layers.to(base.dtype).clamp(min=self.floor), 0.0)
+
+    def log_prob(self, layers: Tensor, e_inc: Tensor) -> Tensor:
+        """Probability of the empty layers times density of the others, per MeV^(non-empty)."""
+        feature = self.table.feature(e_inc)
+        ratios = to_ratios(layers, e_inc, self.max_response)
+        bits = (layers > 0).to(feature.dtype)
+        mean, scale = self.table.at(e_inc)
+        fill = torch.randn_like(mean) if self.training else torch.zeros_like(mean)
+        scaled = torch.where(ratios.valid, (ratios.y.float() - mean) / scale, fill)
+        flow = self.flow.log_prob(scaled, torch.cat([feature, bits], 1))
+        fill_density = -0.5 * (fill.square() + math.log(2 * math.pi))
+        defined = flow - torch.where(ratios.valid, 0.0, fill_density).sum(1)
+        volume = torch.where(ratios.valid, torch.log(scale), 0.0).sum(1) + ratios.log_volume
+        density = torch.where(ratios.valid[:, 0], defined - volume, 0.0)
+        return (self.empty.log_prob(bits, feature) + density).to(feature.dtype)

@@ -1,0 +1,190 @@
+"""The two-step model: the only object that sampling, scoring and timing know."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from caloman_cli import __version__
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.densities.base import Density
+from caloman_cli.encoders.base import Encoder
+from caloman_cli.energies.base import EnergyModel
+from caloman_cli.errors import UserError
+from caloman_cli.noise import Noise
+from caloman_cli.preprocess.base import Context
+from caloman_cli.preprocess.preprocess import Preprocess
+
+FORMAT = 1
+"""Version of the layout of a model file."""
+
+
+class TwoStep(nn.Module):
+    """Energy model, density on the manifold, decoder: incident energies to showers.
+
+    Args:
+        geometry: The detector.
+        preprocess: The border between MeV and dimensionless numbers.
+        energy: How much energy each layer gets.
+        encoder: The manifold, with the head that its decoder speaks through.
+        density: The distribution of latents.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        preprocess: Preprocess,
+        energy: EnergyModel,
+        encoder: Encoder,
+        density: Density,
+    ) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.preprocess = preprocess
+        self.energy = energy
+        self.encoder = encoder
+        self.density = density
+
+    @torch.inference_mode()
+    def sample(self, e_inc: Tensor, noise: Noise) -> Tensor:
+        """Generate one shower per incident energy; layer energies are generated too.
+
+        Args:
+            e_inc: Incident energies [MeV], shape (B, 1), on the model's device.
+            noise: The random numbers of these B rows.
+
+        Returns:
+            Voxels [MeV], shape (B, V), float32; row i has incident energy i.
+        """
+        e_inc = e_inc.float()
+        context = Context(e_inc, self.energy.sample(e_inc, noise))
+        c = self.preprocess.condition(context)
+        z = self.density.sample(c, noise)
+        x = self.encoder.head.sample(self.encoder.decode(z, c), noise)
+        return self.preprocess.inverse(x, context)
+
+    def log_prob(self, voxels: Tensor, e_inc: Tensor) -> Tensor:
+        r"""log p(shower | E_inc) on the learned manifold [nats], shape (B,), float64.
+
+        :math:`\log p_E(E_l | E_{inc}) + \log p_Z(g(x, c) | c) - \frac12 \log\det J^T J` with g
+        the encoder and J the Jacobian of the decoded mean at g(x, c).
+
+        The first term is per MeV of each non-empty layer; the others are a density with respect
+        to D-dimensional volume in preprocessed units. The sum compares showers under one model,
+        not models of different D, and is not a density in R^V unless D = V. It belongs to the
+        projection of x on the manifold: read :meth:`reconstruction_error` beside it. It is exact
+        where the density's and the energy model's ``log_prob`` are.
+
+        Args:
+            voxels: [MeV], shape (B, V).
+            e_inc: Incident energies [MeV], shape (B, 1).
+
+        References:
+            Loaiza-Ganem et al. (2022), Diagnosing and fixing manifold overfitting in deep
+            generative models, arXiv:2204.07172.
+        """
+        context = self.preprocess.context(voxels, e_inc)
+        x, c = self.preprocess(voxels, e_inc)
+        z = self.encoder.encode(x, c)
+        manifold = self.density.log_prob(z, c).double() - self.encoder.half_logdet(z, c)
+        return self.energy.log_prob(context.layers, e_inc).double() + manifold
+
+    def reconstruction_error(self, voxels: Tensor, e_inc: Tensor) -> Tensor:
+        """Squared distance of a shower to the manifold, preprocessed units, shape (B,)."""
+        return self.encoder.reconstruction_error(*self.preprocess(voxels, e_inc))
+
+
+def build(cfg: DictConfig | dict, geometry: Geometry) -> TwoStep:
+    """Make an untrained model from its config groups.
+
+    Dimensions are taken from geometry, preprocessing and encoder; no config repeats them.
+
+    Args:
+        cfg: Has the groups ``preprocess``, ``energy``, ``encoder``, ``head`` and ``density``.
+        geometry: The detector.
+
+    Raises:
+        UserError: A group's hyper-parameters are out of range, or the groups do not fit.
+    """
+    config = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(cfg)
+    preprocess: Preprocess = _maker(config.preprocess)(geometry=geometry)
+    dims = {"x_dim": preprocess.x_dim, "c_dim": preprocess.c_dim}
+    energy: EnergyModel = _maker(config.energy)(geometry=geometry)
+    head = _maker(config.head)(x_dim=preprocess.x_dim)
+    encoder: Encoder = _maker(config.encoder)(**dims, head=head)
+    density: Density = _maker(config.density)(z_dim=encoder.latent_dim, c_dim=preprocess.c_dim)
+    return TwoStep(geometry, preprocess, energy, encoder, density)
+
+
+def _maker(node: DictConfig) -> Callable[..., Any]:
+    """The constructor of a group with its hyper-parameters, without Hydra touching the rest.
+
+    Hydra would turn a Geometry passed to ``instantiate`` into a config.
+    """
+    try:
+        made: partial = instantiate(node, _partial_=True, _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None
+    return made
+
+
+def save_model(path: Path, model: TwoStep, cfg: DictConfig | dict) -> None:
+    """Write a model file that needs nothing beside it.
+
+    Args:
+        path: Replaced in one step; an interrupted write leaves the old file.
+        model: The model.
+        cfg: The config that :func:`build` made it from.
+    """
+    config = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(cfg)
+    content = {
+        "format": FORMAT,
+        "version": __version__,
+        "config": OmegaConf.to_container(config, resolve=True),
+        "geometry": model.geometry.to_dict(),
+        "state": {name: value.detach().cpu() for name, value in model.state_dict().items()},
+    }
+    part = path.with_name(path.name + ".part")
+    try:
+        torch.save(content, part)
+        os.replace(part, path)  # noqa: PTH105 (the atomic one on every system)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[TwoStep, dict]:
+    """Read a model file; only plain data are unpickled.
+
+    Returns:
+        The model in evaluation mode on the device, and its config.
+
+    Raises:
+        UserError: The file is missing, is not a model file or is of another format.
+    """
+    if not path.is_file():
+        raise UserError(f"model file {path} does not exist: give a trained run, run=DIR")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = content["format"]
+    except Exception as error:  # noqa: BLE001 (torch raises many types on foreign files)
+        raise UserError(f"{path} is not a model file of caloman: {error}") from error
+    if found != FORMAT:
+        raise UserError(
+            f"{path} has format {found}, written by caloman {content.get('version')}; this "
+            f"version reads format {FORMAT}"
+        )
+    model = build(content["config"], Geometry.from_dict(content["geometry"]))
+    model.load_state_dict(content["state"])
+    return model.to(device).eval(), content["config"]

@@ -1,0 +1,47 @@
+"""The multilayer perceptron that encoders and decoders share."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from caloman_cli.errors import UserError
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+}
+
+
+class MLP(nn.Sequential):
+    """Linear layers with an activation between them: (B, in_dim) -> (B, out_dim).
+
+    Args:
+        in_dim: Width of the input.
+        hidden: Widths of the hidden layers; none makes the map affine.
+        out_dim: Width of the output.
+        activation: One of :data:`ACTIVATIONS`.
+
+    Raises:
+        UserError: The activation is unknown or a width is not positive.
+    """
+
+    def __init__(
+        self, in_dim: int, hidden: Sequence[int], out_dim: int, activation: str = "relu"
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            raise UserError(
+                f"activation={activation} is unknown: choose {', '.join(sorted(ACTIVATIONS))}"
+            )
+        if any(width < 1 for width in hidden):
+            raise UserError(f"hidden={list(hidden)} must be positive widths, e.g. [512, 512, 512]")
+        widths = [in_dim, *hidden]
+        layers: list[nn.Module] = []
+        for a, b in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Linear(a, b), ACTIVATIONS[activation]()]
+        super().__init__(*layers, nn.Linear(widths[-1], out_dim))
+
+    def __call__(self, x: Tensor) -> Tensor:  # narrows the type of nn.Module.__call__
+        return super().__call__(x)
