@@ -1,0 +1,64 @@
+# `make` alone lists what there is.
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= outputs/demo
+PYTEST_FLAGS ?=
+# One BLAS thread per test process: two processes that each start threads for all cores fight.
+TEST_THREADS ?= 1
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-all lint format bench wheel clean
+
+help:  ## this list
+	@echo "make TARGET [PYTHON=python3.12] [VENV=.venv]"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
+
+setup: $(READY)  ## make .venv with everything, versions as in constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is older than 3.11: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(READY)  ## train, sample and score a small model on built-in showers: a few minutes
+	$(BIN)/caloman train experiment=demo output=outputs/demo
+	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=2 out=outputs/demo/reference.hdf5 overwrite=true
+	$(BIN)/caloman sample run=outputs/demo energies=outputs/demo/reference.hdf5 \
+	  out=outputs/demo/samples/demo.hdf5 overwrite=true
+	$(BIN)/caloman evaluate run=outputs/demo evaluation=quick
+
+test: $(READY)  ## the tests that take minutes together
+	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest -n $(WORKERS) \
+	  -m "not slow and not gpu" $(PYTEST_FLAGS)
+
+test-slow: $(READY)  ## the tests that take minutes each
+	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest -n $(WORKERS) \
+	  -m "slow and not gpu" $(PYTEST_FLAGS)
+
+test-all: test test-slow  ## all tests that need no GPU
+
+lint: $(READY)  ## ruff, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## put the formatting right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## milliseconds per shower of RUN=outputs/demo over batch sizes
+	$(BIN)/caloman evaluate run=$(RUN) evaluation=timing
+
+wheel: $(READY)  ## dist/*.whl and dist/*.tar.gz
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+clean:  ## remove caches and builds; keep .venv and outputs
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
