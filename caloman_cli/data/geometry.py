@@ -174,3 +174,18 @@ def _checked(identity: int, edges: Sequence[float], n_alpha: int, where: str) ->
     if n_alpha < 1:
         raise UserError(f"{where}: n_alpha of layer {identity} is {n_alpha}, must be 1 or more")
     return Layer(identity, r_edges, n_alpha)
+
+
+def official_geometries() -> dict[str, Geometry]:
+    """The geometries that ship with the package, by name."""
+    # Only here, so that a geometry alone needs no configuration.
+    from omegaconf import OmegaConf
+
+    from caloman_cli.config import CONF
+
+    found = {}
+    for path in sorted((Path(CONF) / "geometry").glob("*.yaml")):
+        facts = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(facts, dict)
+        found[path.stem] = Geometry.from_dict(facts)
+    return found

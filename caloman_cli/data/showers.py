@@ -1,0 +1,249 @@
+"""Showers in files or arrays, read in blocks of rows."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from caloman_cli.data.fingerprint import content_fingerprint
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.hdf5 import ShowerFile, check_energies, check_voxels, read_energies
+from caloman_cli.errors import UserError
+
+__all__ = ["Showers", "block_rows", "read_energies", "unit_suspicion"]
+
+BLOCK_BYTES = 64 * 2**20
+log = logging.getLogger(__name__)
+
+Read = Callable[[int, int], np.ndarray]
+"""(start, stop) -> voxels [MeV], float32, shape (stop - start, V)."""
+
+
+class Showers:
+    """N showers; the incident energies are in memory, the voxels need not be.
+
+    Build with :meth:`from_files` or :meth:`from_arrays`.
+
+    Attributes:
+        geometry: Where the voxels are.
+        energies: Incident energies [MeV], float64, shape (N, 1).
+        paths: The files, in the order of the rows; empty for arrays.
+        name: What to call these showers in messages and plots.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        energies: np.ndarray,
+        files: tuple[ShowerFile, ...] = (),
+        voxels: np.ndarray | None = None,
+        index: np.ndarray | None = None,
+        name: str = "memory",
+    ) -> None:
+        self.geometry = geometry
+        self.energies = energies
+        self.paths = tuple(file.path for file in files)
+        self.name = name
+        self._files = files
+        self._voxels = voxels
+        self._index = index
+        self._units_seen = False
+
+    @classmethod
+    def from_files(cls, paths: Sequence[Path], geometry: Geometry) -> "Showers":
+        """Open files, one after the other as if they were one; headers are checked now.
+
+        Raises:
+            UserError: A file is unreadable, misses a dataset or does not fit the geometry.
+        """
+        if not paths:
+            raise UserError("no file of showers was given")
+        names = [Path(path).expanduser() for path in paths]
+        real = [path.resolve() for path in names]
+        if twice := [str(names[i]) for i, path in enumerate(real) if path in real[:i]]:
+            raise UserError(f"{twice[0]} is given twice: its showers would count double")
+        files = tuple(ShowerFile.open(path, geometry) for path in names)
+        energies = np.concatenate([file.energies for file in files])
+        name = names[0].stem + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+        if suspicion := unit_suspicion(energies, geometry):
+            log.warning("%s: %s", name, suspicion)
+        return cls(geometry, energies, files=files, name=name)
+
+    @classmethod
+    def from_arrays(
+        cls, energies: np.ndarray, voxels: np.ndarray, geometry: Geometry, name: str = "memory"
+    ) -> "Showers":
+        """Wrap arrays without a copy of the voxels.
+
+        Args:
+            energies: Incident energies [MeV], shape (N,) or (N, 1).
+            voxels: Voxel energies [MeV], shape (N, V).
+            geometry: Where the voxels are.
+            name: What to call these showers.
+
+        Raises:
+            UserError: The shapes disagree or an incident energy is not a positive number.
+        """
+        energies = np.asarray(energies, np.float64).reshape(-1, 1)
+        if voxels.shape != (len(energies), geometry.n_voxels):
+            raise UserError(
+                f"{name}: voxels have shape {voxels.shape}, must be "
+                f"({len(energies)}, {geometry.n_voxels}) for {geometry.name}"
+            )
+        check_energies(energies, name)
+        return cls(geometry, energies, voxels=voxels, name=name)
+
+    def __len__(self) -> int:
+        return len(self.energies)
+
+    @property
+    def array(self) -> np.ndarray | None:
+        """The voxels [MeV], float32, shape (N, V), where they are in memory already."""
+        ready = self._voxels is not None and self._voxels.dtype == np.float32
+        return self._voxels if ready and self._index is None else None
+
+    def iterate(self, chunk: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pass once over the showers in file order.
+
+        Args:
+            chunk: Rows per block; None takes as many as fit in 64 MiB.
+
+        Yields:
+            Incident energies (B, 1) float64 and voxels (B, V) float32, both in MeV.
+
+        Raises:
+            UserError: A voxel is NaN, infinite or negative, or a file is damaged.
+        """
+        rows = block_rows(self.geometry.n_voxels) if chunk is None else chunk
+        with self._reading() as read:
+            for start in range(0, len(self), rows):
+                yield self._block(read, start, min(start + rows, len(self)))
+
+    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows ``start`` to ``stop``: energies (B, 1) float64, voxels (B, V) float32 [MeV]."""
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"rows {start} to {stop} of {len(self)}")
+        with self._reading() as read:
+            return self._block(read, start, stop)
+
+    def subset(self, index: np.ndarray, name: str | None = None) -> "Showers":
+        """The rows of a strictly increasing index; the voxels stay where they are.
+
+        Args:
+            index: Row numbers, int64, shape (M,).
+            name: What to call the subset; None keeps the name.
+        """
+        index = np.asarray(index, np.int64)
+        if len(index) and (index[0] < 0 or index[-1] >= len(self) or (np.diff(index) <= 0).any()):
+            raise IndexError(f"a subset needs increasing row numbers below {len(self)}")
+        rows = index if self._index is None else self._index[index]
+        energies = self.energies[index]
+        return Showers(self.geometry, energies, self._files, self._voxels, rows, name or self.name)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the content: equal for equal bytes, wherever the files lie."""
+        digest = hashlib.blake2b(digest_size=32)
+        if self._voxels is None:
+            for path in self.paths:
+                digest.update(content_fingerprint(path).encode())
+        else:
+            digest.update(repr((self._voxels.shape, str(self._voxels.dtype))).encode())
+            rows = block_rows(self.geometry.n_voxels)
+            for start in range(0, len(self._voxels), rows):
+                digest.update(np.ascontiguousarray(self._voxels[start : start + rows]).tobytes())
+            digest.update(self.energies.tobytes())
+        if self._index is not None:
+            digest.update(self._index.tobytes())
+        return digest.hexdigest()
+
+    def _block(self, read: Read, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        if self._index is None:
+            voxels = read(start, stop)
+            check_voxels(voxels, self.name, start)
+        else:
+            voxels = self._gather(read, self._index[start:stop])
+        energies = self.energies[start:stop]
+        if not self._units_seen and len(voxels):
+            self._units_seen = True
+            self._check_units(energies, voxels)
+        return energies, voxels
+
+    def _gather(self, read: Read, index: np.ndarray) -> np.ndarray:
+        """Selected rows, read in spans of bounded size."""
+        out = np.empty((len(index), self.geometry.n_voxels), np.float32)
+        span = block_rows(self.geometry.n_voxels)
+        done = 0
+        while done < len(index):
+            first = int(index[done])
+            upto = int(np.searchsorted(index, first + span))
+            block = read(first, int(index[upto - 1]) + 1)
+            out[done:upto] = block[index[done:upto] - first]
+            check_voxels(out[done:upto], f"{self.name} (from row {first})")
+            done = upto
+        return out
+
+    @contextmanager
+    def _reading(self) -> Iterator[Read]:
+        if self._voxels is not None:
+            voxels = self._voxels
+            yield lambda start, stop: np.asarray(voxels[start:stop], np.float32)
+            return
+        with ExitStack() as stack:
+            readers = [stack.enter_context(file.reader()) for file in self._files]
+            first = np.cumsum([0, *(len(file) for file in self._files)])
+
+            def read(start: int, stop: int) -> np.ndarray:
+                out = np.empty((stop - start, self.geometry.n_voxels), np.float32)
+                for reader, low, high in zip(readers, first[:-1], first[1:], strict=True):
+                    begin, end = max(start, int(low)), min(stop, int(high))
+                    if begin < end:
+                        reader.read_into(out[begin - start : end - start], begin - int(low))
+                return out
+
+            yield read
+
+    def _check_units(self, energies: np.ndarray, voxels: np.ndarray) -> None:
+        ratio = float(np.median(voxels.sum(1, dtype=np.float64) / energies[:, 0]))
+        if ratio > 100 or 0 < ratio < 0.001:
+            which = (
+                ("incident energies are", "voxels are")
+                if ratio > 100
+                else ("voxels are", "incident energies are")
+            )
+            log.warning(
+                "%s: visible over incident energy is %.3g: it looks as if the %s in GeV and the "
+                "%s in MeV; both must be MeV",
+                self.name,
+                ratio,
+                which[0],
+                which[1].split()[0],
+            )
+
+
+def block_rows(n_voxels: int) -> int:
+    """Rows of float32 voxels that fit in 64 MiB."""
+    return max(1, BLOCK_BYTES // (4 * n_voxels))
+
+
+def unit_suspicion(energies: np.ndarray, geometry: Geometry) -> str | None:
+    """Say so where the incident energies [MeV] look like GeV for this geometry.
+
+    That is where they do not lie in the geometry's range but a thousandfold of them does.
+    """
+    span = geometry.incident_range
+    if geometry.incident_energies is not None:
+        span = (min(geometry.incident_energies), max(geometry.incident_energies))
+    if span is None:
+        return None
+    low, high = 0.99 * span[0], 1.01 * span[1]
+    if energies.min() >= low or 1000 * energies.min() < low or 1000 * energies.max() > high:
+        return None
+    return (
+        f"incident energies from {energies.min():g} to {energies.max():g} look like GeV: "
+        f"{geometry.name} has {span[0]:g} to {span[1]:g} MeV; multiply them by 1000"
+    )
