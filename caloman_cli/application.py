@@ -155,12 +155,15 @@ class Application:
             return UserError(
                 f"unknown key '{key}': {mistakes.suggestion(key, self._keys(hydra, key))}"
             )
+        group = mistakes.unchosen_group(error)
+        if group is not None:
+            return UserError(f"{group[0]}= is needed, one of: {', '.join(group[1])}")
         known = mistakes.unreadable(error) or mistakes.unknown_option(error)
         return known or UserError(mistakes.one_line(error))
 
     def _keys(self, hydra: Hydra, key: str) -> list[str]:
         """The keys that exist beside ``key``, or beside its nearest existing parent."""
-        cfg = hydra.compose_config(self.verb.config, [], RunMode.RUN)
+        cfg = compose_to_show(hydra, self.verb.config, [])
         parent = key.rpartition(".")[0]
         while parent and not OmegaConf.is_dict(OmegaConf.select(cfg, parent)):
             parent = parent.rpartition(".")[0]
@@ -190,6 +193,17 @@ class Application:
                 del os.environ["HYDRA_FULL_ERROR"]
             else:
                 os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def compose_to_show(hydra: Hydra, config: str, overrides: list[str]) -> DictConfig:
+    """Compose to look at; a group that the user has yet to choose gets its first option."""
+    try:
+        return hydra.compose_config(config, overrides, RunMode.RUN)
+    except HydraException as error:
+        group = mistakes.unchosen_group(error)
+        if group is None:
+            raise
+        return compose_to_show(hydra, config, [*overrides, f"{group[0]}={group[1][0]}"])
 
 
 def _task(verb: Verb, debug: bool, cfg: DictConfig) -> Outcome:

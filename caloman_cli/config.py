@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -129,7 +129,12 @@ class _Check:
     def mapping(self, values: dict, described: type, where: str) -> None:
         """Check against a dataclass: all keys there, no other, each of its type."""
         hints = get_type_hints(described, include_extras=True)
-        self._keys(values, list(hints), [f.name for f in fields(described)], where)
+        needed = [
+            item.name
+            for item in fields(described)
+            if item.default is MISSING and item.default_factory is MISSING
+        ]
+        self._keys(values, list(hints), needed, where)
         for key, value in values.items():
             self._value(value, hints[key], _join(where, key))
 

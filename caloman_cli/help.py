@@ -4,9 +4,9 @@ import textwrap
 
 from hydra._internal.hydra import Hydra
 from hydra.core.object_type import ObjectType
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from caloman_cli.application import compose_to_show
 from caloman_cli.cli import Verb
 from caloman_cli.config import meanings
 
@@ -29,7 +29,7 @@ def text(hydra: Hydra, verb: Verb, overrides: list[str]) -> str:
         verb: The verb.
         overrides: ``key=value`` arguments beside ``--help``.
     """
-    cfg = hydra.compose_config(verb.config, overrides, RunMode.RUN)
+    cfg = compose_to_show(hydra, verb.config, overrides)
     argument = f" [{verb.argument.upper()}]" if verb.argument else ""
     parts = [
         str(cfg.hydra.help.header).strip(),

@@ -54,6 +54,14 @@ def unknown_option(error: BaseException) -> UserError | None:
     return UserError(f"{what} does not exist: {suggestion(option, known)}")
 
 
+def unchosen_group(error: BaseException) -> tuple[str, list[str]] | None:
+    """The group that the user has to choose from, and its options."""
+    found = re.search(r"You must specify '([^']+)'", str(error))
+    if found is None:
+        return None
+    return found.group(1), str(error).partition("Available options:")[2].split()
+
+
 def unknown_key(error: BaseException) -> str | None:
     """The key of ``encoder.latnt_dim=3`` that the composed config does not have."""
     found = re.search(r"Could not (?:override|delete from config|delete) '([^']+)'", str(error))

@@ -6,9 +6,9 @@ constructor is its schema. Ranges and forms are ``Annotated`` with an object tha
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,56 @@ class Target:
 
 
 @dataclass
+class GeometryFacts:
+    """Facts of a detector; the layers may come from a binning file."""
+
+    name: str
+    particle: Literal["photon", "pion", "electron"]
+    threshold: Annotated[float, AtLeast(0)]
+    max_response: Annotated[float, AtLeast(0)]
+    incident_energies: list[Annotated[float, AtLeast(0)]] | None
+    incident_weights: list[Annotated[float, AtLeast(0)]] | None
+    incident_range: tuple[float, float] | None
+    layers: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Files:
+    """The public record of an official dataset."""
+
+    doi: str
+    record: int
+    train: list[dict[str, str]]
+    reference: list[dict[str, str]]
+
+
+@dataclass
+class Builtin:
+    """What the built-in generator makes."""
+
+    n_train: Count
+    n_reference: Count
+    seed: Seed
+
+
+@dataclass
+class Dataset:
+    """The group ``dataset``."""
+
+    name: str
+    geometry: GeometryFacts
+    train: list[Path] | None
+    reference: list[Path] | None
+    files: Files | None
+    builtin: Builtin | None
+    validation_fraction: Annotated[float, Between(0, 1)]
+    geometry_xml: Path | None
+
+
+@dataclass
 class Sample:
+    """``caloman sample``."""
+
     run: Path
     n: Count | None
     energies: Path | None
@@ -73,5 +122,40 @@ class Sample:
     overwrite: bool
 
 
-VERBS: dict[str, type] = {"sample": Sample}
+@dataclass
+class DataDownload:
+    """``caloman data download``."""
+
+    dataset: Dataset
+    data_dir: Path | None
+
+
+@dataclass
+class DataCheck:
+    """``caloman data check``."""
+
+    dataset: Dataset
+    file: Path
+    out: Path | None
+    chunk: Count | None
+
+
+@dataclass
+class DataGenerate:
+    """``caloman data generate``."""
+
+    dataset: Dataset
+    out: Path
+    n: Count | None
+    energies: Path | None
+    seed: Seed
+    overwrite: bool
+
+
+VERBS: dict[str, type] = {
+    "sample": Sample,
+    "data_download": DataDownload,
+    "data_check": DataCheck,
+    "data_generate": DataGenerate,
+}
 """Name of the primary config -> its keys."""

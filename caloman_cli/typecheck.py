@@ -70,7 +70,7 @@ def spell(annotation: Any) -> str:
         inner = [spell(part) for part in arguments if part is not Ellipsis]
         if origin is tuple and Ellipsis not in arguments:
             return f"[{', '.join(inner)}]"
-        return f"a list of {inner[0]}" if inner else "a list"
+        return f"a list [{inner[0]}, ...]" if inner else "a list"
     if is_dataclass(annotation) or origin is dict:
         return "a mapping"
     names = {

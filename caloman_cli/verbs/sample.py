@@ -1,0 +1,200 @@
+"""``caloman sample``: draw showers from a trained run."""
+
+import hashlib
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+import caloman_cli
+from caloman_cli.data.generator import draw_energies
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.showers import read_energies
+from caloman_cli.data.writer import ShowerWriter
+from caloman_cli.device import resolve_device
+from caloman_cli.errors import UserError
+from caloman_cli.model import TwoStep, load_model
+from caloman_cli.noise import Noise, mix
+from caloman_cli.provenance import config_hash, git_state
+from caloman_cli.run import RunDirectory
+
+log = logging.getLogger(__name__)
+
+_ENERGIES_STREAM = 0x656E6572  # keeps the incident energies apart from the model's noise
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+def run(cfg: DictConfig) -> Path:
+    """Sample a run.
+
+    Args:
+        cfg: The checked config of ``conf/sample.yaml``.
+
+    Returns:
+        The file of showers.
+
+    Raises:
+        UserError: The run is not finished, ``n`` and ``energies`` are both or neither given, the
+            file exists, or the incident energies cannot be read.
+    """
+    if (cfg.n is None) == (cfg.energies is None):
+        raise UserError(
+            "give one of n= (how many showers) and energies= (file of incident energies)"
+        )
+    model_path = find_model(Path(cfg.run))
+    out = Path(cfg.out) if cfg.out is not None else default_out(cfg, model_path)
+    if out.exists() and not cfg.overwrite:
+        raise UserError(f"{out} exists: give another out=, or overwrite=true")
+    device = resolve_device(cfg.device)
+    energies = None if cfg.energies is None else read_energies(Path(cfg.energies))
+    model, trained = load_model(model_path, device)
+    if energies is None:
+        generator = np.random.default_rng(mix(cfg.seed, _ENERGIES_STREAM))
+        energies = draw_energies(generator, model.geometry, cfg.n).reshape(-1, 1)
+    warn_outside(energies, model.geometry)
+    began = time.perf_counter()
+    write_sample(
+        model,
+        energies,
+        out,
+        seed=cfg.seed,
+        batch_size=cfg.batch_size,
+        attributes=provenance(cfg, model_path, trained, device),
+    )
+    seconds = time.perf_counter() - began
+    log.info(
+        "%d showers in %.1f s (%.4f ms per shower, file included) on %s",
+        len(energies), seconds, 1e3 * seconds / len(energies), device,
+    )  # fmt: skip
+    log.info("%s", out)
+    return out
+
+
+def write_sample(
+    model: TwoStep,
+    energies: np.ndarray,
+    out: Path,
+    *,
+    seed: int,
+    batch_size: int,
+    attributes: dict[str, str | int | float],
+) -> None:
+    """Draw one shower per incident energy and write them in order.
+
+    Memory does not grow with N: one batch is computed while the one before is being written.
+
+    Args:
+        model: The model, on its device.
+        energies: Incident energies [MeV], float64, shape (N, 1).
+        out: The file; it appears when it is complete.
+        seed: The sample's seed.
+        batch_size: Showers per step; row i has the same noise in any batch.
+        attributes: Provenance that the file carries.
+    """
+    n = len(energies)
+    device = next(model.buffers()).device
+    with (
+        ShowerWriter(out, n, model.geometry, attributes) as writer,
+        _Progress(n) as progress,
+        torch.inference_mode(),
+    ):
+        for start in range(0, n, batch_size):
+            rows = energies[start : start + batch_size]
+            e_inc = torch.as_tensor(rows, dtype=torch.float32, device=device)
+            voxels = model.sample(e_inc, Noise(seed, start, len(rows), device))
+            writer.write(rows, voxels.cpu().numpy())
+            progress.add(len(rows))
+
+
+def find_model(run_path: Path) -> Path:
+    """The model of ``run=``: a run directory, or the ``model.pt`` in one.
+
+    Raises:
+        UserError: There is neither, or the training has not finished.
+    """
+    if run_path.is_file():
+        return run_path
+    if not run_path.exists():
+        raise UserError(f"run={run_path} does not exist: give the output of 'caloman train'")
+    return RunDirectory(run_path).require_model()
+
+
+def default_out(cfg: DictConfig, model_path: Path) -> Path:
+    """``RUN/samples/<energies file or n>_seed<seed>.hdf5``: one name for one sample."""
+    source = f"n{cfg.n}" if cfg.energies is None else Path(cfg.energies).stem
+    return model_path.parent / "samples" / f"{source}_seed{cfg.seed}.hdf5"
+
+
+def warn_outside(energies: np.ndarray, geometry: Geometry) -> None:
+    """Warn where incident energies [MeV] lie outside those of the training data."""
+    known = geometry.incident_range or geometry.incident_energies
+    if known is None:
+        return
+    low, high = min(known), max(known)
+    # Files store energies in float32 or rounded: the edge itself is inside.
+    outside = (energies < low * (1 - 1e-6)) | (energies > high * (1 + 1e-6))
+    if outside.any():
+        log.warning(
+            "%d of %d incident energies lie outside %g ... %g MeV, where %s was trained: "
+            "the showers there are extrapolated (energies must be in MeV)",
+            int(outside.sum()), len(energies), low, high, geometry.name,
+        )  # fmt: skip
+
+
+def provenance(
+    cfg: DictConfig, model_path: Path, trained: dict, device: torch.device
+) -> dict[str, str | int | float]:
+    """What the file of showers says about its origin."""
+    git = git_state()
+    recorded = RunDirectory(model_path.parent).provenance_path
+    data = json.loads(recorded.read_text())["data"] if recorded.is_file() else {}
+    attributes: dict[str, str | int | float] = {
+        "caloman_version": caloman_cli.__version__,
+        "git_commit": "none" if git is None else f"{git['commit']}{'+' if git['dirty'] else ''}",
+        "config_sha256": config_hash(trained),
+        "model": str(model_path),
+        "model_sha256": _sha256(model_path),
+        "training_data": json.dumps(data, sort_keys=True),
+        "seed": int(cfg.seed),
+        "device": str(device),
+        "torch_version": torch.__version__,
+    }
+    if cfg.energies is not None:
+        attributes["energies_file"] = Path(cfg.energies).name
+        attributes["energies_sha256"] = _sha256(Path(cfg.energies))
+    return attributes
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class _Progress:
+    """A bar on a terminal, one line now and then in a log."""
+
+    def __init__(self, n: int) -> None:
+        self._bar = tqdm(
+            total=n, desc="sample", unit="shower", unit_scale=True, dynamic_ncols=True,
+            leave=False, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+        self._n, self._done, self._last = n, 0, time.monotonic()
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def add(self, rows: int) -> None:
+        self._bar.update(rows)
+        self._done += rows
+        if self._bar.disable and time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            log.info("sample: %d of %d showers", self._done, self._n)
