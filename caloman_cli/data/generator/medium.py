@@ -107,7 +107,7 @@ class Medium:
 
     @cached_property
     def response_deficit(self) -> float:
-        """1 - e_hat, e_hat being the response to electrons over that to a minimum ionising track."""
+        """1 - e_hat, where e_hat is the response to electrons over that to ionising tracks."""
         return 1 - 1 / (1 + 0.007 * (self.passive.atomic_number - self.active.atomic_number))
 
 

@@ -1,7 +1,7 @@
 """Depths, materials and calibration of the four detectors that the generator imitates.
 
-The rings and slices of their layers are facts of :class:`~caloman_cli.data.geometry.Geometry`; what
-stands here is what a binning does not say. The calibration constants were picked by hand so that
+The rings and slices of their layers are facts of :mod:`caloman_cli.data.geometry`; what stands
+here is what a binning does not say. The calibration constants were picked by hand so that
 the moments of logit voxels come near those published for the official data (docs/generator.md).
 """
 

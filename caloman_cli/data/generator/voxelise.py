@@ -102,10 +102,11 @@ def _add_spots(
         expected = density.reshape(len(live), -1)
 
     arrival = generator.standard_exponential(expected.shape, dtype=np.float32)
-    plane, voxel = np.nonzero(arrival < expected)
-    more = expected[plane, voxel] - arrival[plane, voxel]
-    counts = (1 + generator.poisson(more)).astype(np.float32)
+    waiting = np.subtract(expected, arrival, out=arrival).ravel()
+    hit = np.flatnonzero(waiting > 0)
+    counts = (1 + generator.poisson(waiting[hit])).astype(np.float32)
     share = generator.standard_gamma(np.float32(source.spot_shape) * counts, dtype=np.float32)
+    plane, voxel = np.divmod(hit.astype(np.int32), layer.n_voxels)
     total = np.maximum(np.bincount(plane, share, minlength=len(live)), _TINY)
     contained = source.energy[part].ravel()[live] * rings.sum(1)
     energy[live[plane], voxel] += share * (contained / total)[plane]
@@ -119,7 +120,7 @@ def _ring_shares(radii: np.ndarray, weights: np.ndarray, r_edges: np.ndarray) ->
 
 
 def _density(radii: np.ndarray, weights: np.ndarray, axis: np.ndarray, layer: Layer) -> np.ndarray:
-    """Energy per area around a displaced axis at the voxels' centres: (P, n_alpha, n_r) [1/mm2]."""
+    """Energy per area around a displaced axis at voxel centres [1/mm2]: (P, n_alpha, n_r)."""
     edges = np.array(layer.r_edges, np.float32)
     radius = 0.5 * (edges[1:] + edges[:-1])
     angle = -np.pi + (np.arange(layer.n_alpha) + 0.5) * 2 * np.pi / layer.n_alpha
