@@ -148,10 +148,10 @@ def voxel_histogram(energies: np.ndarray, edges: np.ndarray) -> np.ndarray:
     Returns:
         int64, shape (bins + 2,).
     """
-    flat = energies.ravel()
-    place = np.searchsorted(edges, flat, side="right")
-    place[flat == edges[-1]] = len(edges) - 1
-    return np.bincount(place, minlength=len(edges) + 1)
+    rising = np.sort(energies, axis=None)  # vectorised: faster than a search for each entry
+    starts = np.searchsorted(rising, edges[:-1], side="left")
+    end = np.searchsorted(rising, edges[-1], side="right")
+    return np.diff(np.concatenate([[0], starts, [end, len(rising)]]))
 
 
 def feature_matrix(features: Features, mode: str = "high") -> np.ndarray:

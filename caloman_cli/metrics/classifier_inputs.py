@@ -1,0 +1,180 @@
+"""What a classifier sees of showers: whole in memory where it fits, else built batch by batch."""
+
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caloman_cli.data.cache import voxel_array
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.showers import Showers
+from caloman_cli.metrics.features import (
+    EMPTY,
+    LOG_OFFSET,
+    chunk_rows,
+    feature_matrix,
+    high_level_features,
+)
+
+Mode = Literal["low", "low_normed", "high"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+MEMORY_LIMIT = 1536 * 1024**2
+
+
+class ClassifierRows(Protocol):
+    """Inputs of the selected showers of both classes: the reference first, then the generated."""
+
+    @property
+    def width(self) -> int: ...
+
+    def rows(self, index: np.ndarray) -> Tensor:
+        """Inputs of an int64 index array, float32 on the training device, shape (B, width)."""
+        ...
+
+
+class LowLevelInput:
+    """Voxels as a classifier sees them, with the incident energy before them.
+
+    ``low``: log10 E_inc, voxels / E_inc. ``low_normed``: log10 E_inc, voxels / layer energy,
+    log10 layer energies [MeV].
+
+    Args:
+        geometry: The showers' geometry.
+        threshold: Readout cut [MeV]: smaller voxel energies count as zero.
+        normed: Whether voxels are divided by their layer's energy.
+        uncut_voxels: Leave the voxels of ``low_normed`` uncut while their layers' energies are
+            cut, as the official script does: an empty layer with a voxel under the cut then
+            gives numbers of order 1e15.
+    """
+
+    def __init__(
+        self, geometry: Geometry, threshold: float, normed: bool, uncut_voxels: bool = False
+    ) -> None:
+        self.geometry, self.threshold = geometry, threshold
+        self.normed, self.uncut_voxels = normed, uncut_voxels
+        self.width = 1 + geometry.n_voxels + (geometry.n_layers if normed else 0)
+
+    def __call__(self, e_inc: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+        """(b, 1) MeV and (b, V) MeV -> float32 (b, width)."""
+        n_voxels = self.geometry.n_voxels
+        inputs = np.empty((len(voxels), self.width), np.float32)
+        inputs[:, 0] = np.log10(e_inc[:, 0])
+        shown = inputs[:, 1 : 1 + n_voxels]
+        shown[:] = voxels
+        shown[shown < self.threshold] = 0
+        if not self.normed:
+            shown /= e_inc.astype(np.float32)
+            return inputs
+        for number, part in enumerate(self.geometry.slices):
+            energy = shown[:, part].sum(1, dtype=np.float64)[:, None]
+            if self.uncut_voxels:
+                shown[:, part] = voxels[:, part]
+            shown[:, part] = shown[:, part] / (energy + EMPTY)
+            inputs[:, 1 + n_voxels + number] = np.log10(energy[:, 0] + LOG_OFFSET)
+        return inputs
+
+
+class Table:
+    """Inputs of both classes in one tensor on the training device, shape (2 n, width)."""
+
+    def __init__(self, inputs: Tensor) -> None:
+        self.inputs = inputs
+
+    @property
+    def width(self) -> int:
+        return self.inputs.shape[1]
+
+    def rows(self, index: np.ndarray) -> Tensor:
+        return self.inputs[torch.from_numpy(index).to(self.inputs.device)]
+
+
+class VoxelStream:
+    """Inputs built for each batch from memory-mapped voxels: never a second copy of the data."""
+
+    def __init__(
+        self,
+        sides: tuple[Showers, Showers],
+        selected: tuple[np.ndarray, np.ndarray],
+        build: LowLevelInput,
+        device: torch.device,
+        cache_dir: Path,
+    ) -> None:
+        self.energies = [showers.energies for showers in sides]
+        self.voxels = [voxel_array(showers, cache_dir, MEMORY_LIMIT // 2) for showers in sides]
+        self.selected, self.build, self.device = selected, build, device
+
+    @property
+    def width(self) -> int:
+        return self.build.width
+
+    def rows(self, index: np.ndarray) -> Tensor:
+        inputs = np.empty((len(index), self.width), np.float32)
+        n = len(self.selected[0])
+        for side, (voxels, energies) in enumerate(zip(self.voxels, self.energies, strict=True)):
+            where = np.flatnonzero(index // n == side)
+            rows = self.selected[side][index[where] - side * n]
+            order = np.argsort(rows)  # rising offsets read a mapped file fastest
+            rows, where = rows[order], where[order]
+            inputs[where] = self.build(energies[rows], voxels[rows])
+        return torch.from_numpy(inputs).to(self.device)
+
+
+def classifier_rows(
+    mode: Mode,
+    sides: tuple[Showers, Showers],
+    selected: tuple[np.ndarray, np.ndarray],
+    device: torch.device,
+    cache_dir: Path | None,
+    *,
+    threshold: float | None = None,
+    uncut_voxels: bool = False,
+) -> ClassifierRows:
+    """Prepare the inputs of reference and generated showers.
+
+    Args:
+        mode: ``low``, ``low_normed`` or ``high``.
+        sides: Reference and generated showers.
+        selected: Rising row numbers of each side, equally many.
+        device: Where the classifier trains.
+        cache_dir: Where voxels that exceed the memory limit are mapped; None: they must not.
+        threshold: Readout cut [MeV]. None: the geometry's.
+        uncut_voxels: See :class:`LowLevelInput`.
+    """
+    if mode == "high":
+        matrices = [
+            feature_matrix(high_level_features(showers, threshold))[rows]
+            for showers, rows in zip(sides, selected, strict=True)
+        ]
+        return Table(torch.from_numpy(np.concatenate(matrices)).to(device, torch.float32))
+    geometry = sides[0].geometry
+    cut = geometry.threshold if threshold is None else threshold
+    build = LowLevelInput(geometry, cut, mode == "low_normed", uncut_voxels)
+    limit = MEMORY_LIMIT
+    if device.type == "cuda":
+        limit = torch.cuda.mem_get_info(device)[0] // 2
+    if 4 * 2 * len(selected[0]) * build.width <= limit:
+        return Table(_filled(sides, selected, build, device))
+    if cache_dir is None:
+        raise ValueError("these showers exceed the memory limit: give cache_dir")
+    return VoxelStream(sides, selected, build, device, cache_dir)
+
+
+def _filled(
+    sides: tuple[Showers, Showers],
+    selected: tuple[np.ndarray, np.ndarray],
+    build: LowLevelInput,
+    device: torch.device,
+) -> Tensor:
+    """Inputs of both sides, filled chunk by chunk."""
+    inputs = torch.empty((2 * len(selected[0]), build.width), device=device)
+    done = 0
+    for showers, rows in zip(sides, selected, strict=True):
+        start = 0
+        for e_inc, voxels in showers.iterate(chunk_rows(build.geometry)):
+            here = rows[(rows >= start) & (rows < start + len(voxels))] - start
+            chunk = torch.from_numpy(build(e_inc[here], voxels[here]))
+            inputs[done : done + len(here)] = chunk.to(device)
+            done, start = done + len(here), start + len(voxels)
+    return inputs

@@ -1,0 +1,173 @@
+"""The classifier test on cases with a known answer."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from caloman_cli.data.showers import Showers
+from caloman_cli.errors import UserError
+from caloman_cli.metrics import classifier_inputs
+from caloman_cli.metrics.classifier import ClassifierTest, auc_error, parameter_count
+from caloman_cli.metrics.classifier_inputs import LowLevelInput, classifier_rows
+from caloman_cli.metrics.classifier_splits import draw_split, matched_rows, split_sizes
+from tests.conftest import load_geometry
+
+SMALL = {"units": 32, "epochs": 8, "batch_size": 100, "learning_rate": 2e-3}
+
+
+def gaussian(geometry, n: int, seed: int, shift: float = 0.0) -> Showers:
+    """The logarithm of one voxel is a Gaussian; the rest are alike in every sample."""
+    rng = np.random.default_rng(seed)
+    voxels = rng.random((n, geometry.n_voxels)).astype(np.float32)
+    voxels[:, 0] = 300 * np.exp(0.8 * (rng.standard_normal(n) + shift))
+    return Showers.from_arrays(np.full(n, 1000.0), voxels, geometry)
+
+
+def test_the_official_network_has_the_official_size():
+    assert parameter_count(369, 2048) == 9_152_513
+
+
+@pytest.mark.parametrize("mode", ["low", "high"])
+def test_a_shifted_gaussian_has_its_known_auc(tiny_geometry, mode):
+    found = ClassifierTest(mode, **SMALL)(
+        gaussian(tiny_geometry, 4000, 1), gaussian(tiny_geometry, 4000, 2, shift=1.0)
+    )
+    expected = 0.5 * (1 + math.erf(1 / 2))  # Phi(shift / sqrt(2)) at a shift of one width
+    assert found["auc"] == pytest.approx(expected, abs=0.03)
+    assert found["auc_raw"] == pytest.approx(expected, abs=0.03)
+    assert 0.1 < found["jsd"] < 0.25
+    assert np.all(np.diff(found["roc"]["tpr"]) >= 0)
+    assert np.trapezoid(found["roc"]["tpr"], found["roc"]["fpr"]) == pytest.approx(
+        found["auc_raw"], abs=0.01
+    )
+
+
+def test_one_source_is_not_told_apart(tiny_geometry):
+    found = ClassifierTest("low_normed", **SMALL)(
+        gaussian(tiny_geometry, 4000, 1), gaussian(tiny_geometry, 4000, 2)
+    )
+    assert found["auc"] == pytest.approx(0.5, abs=0.05)
+    assert -0.1 < found["jsd"] < 0.02  # calibration on few showers overfits: below zero
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("mode", ["low", "low_normed", "high"])
+def test_two_halves_of_a_geant4_file_are_not_told_apart(shared, mode):
+    path = shared / "data/geant4/ds1_photons_reference.hdf5"
+    whole = Showers.from_files([path], load_geometry("ds1_photons"))
+    halves = [whole.subset(np.arange(first, 8000, 2)) for first in (0, 1)]
+    found = ClassifierTest(mode, units=128, epochs=5)(*halves)
+    assert found["auc"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_disjoint_samples_are_told_apart_and_the_swap_changes_nothing(tiny_geometry):
+    sides = gaussian(tiny_geometry, 600, 1), gaussian(tiny_geometry, 600, 2, shift=10.0)
+    test = ClassifierTest("low", **SMALL)
+    found, swapped = test(*sides), test(*reversed(sides))
+    assert found["auc"] == swapped["auc"] == 1
+    assert found["jsd"] == pytest.approx(1, abs=1e-3)
+    assert found["accuracy"] == 1
+
+
+def test_a_seed_fixes_the_result_and_leaves_the_global_state(tiny_geometry):
+    sides = gaussian(tiny_geometry, 500, 1), gaussian(tiny_geometry, 500, 2, shift=0.5)
+    test = ClassifierTest("low", repeats=2, seed=3, **SMALL)
+    state = torch.random.get_rng_state()
+    first, second = test(*sides), test(*sides)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert first == second
+    assert first["repeats"][0] != first["repeats"][1]
+    assert first["auc"] == pytest.approx(np.mean([run["auc"] for run in first["repeats"]]))
+    assert first["auc_std"] > 0
+    assert ClassifierTest("low", seed=4, **SMALL)(*sides)["repeats"] != first["repeats"][:1]
+
+
+def test_sizes_of_the_splits():
+    photons, electrons = load_geometry("ds1_photons"), load_geometry("ds2")
+    assert split_sizes(121_000, photons) == (80_000, 20_000)
+    assert split_sizes(100_000, electrons) == (60_000, 20_000)
+    assert split_sizes(50_000, electrons) == (30_000, 10_000)
+    assert split_sizes(121_000, None) == (72_600, 24_200)
+    split = draw_split(50, (30, 10), np.random.default_rng(0))
+    rows = np.concatenate([split.train, split.test, split.val])
+    assert sorted(rows) == list(range(100))
+    for part, size in ((split.train, 30), (split.test, 10), (split.val, 10)):
+        assert (part < 50).sum() == (part >= 50).sum() == size
+
+
+def test_the_preset_follows_the_number_of_showers(tiny_geometry, caplog):
+    sides = gaussian(tiny_geometry, 150, 1), gaussian(tiny_geometry, 150, 2)
+    found = ClassifierTest("low", epochs=1)(*sides)
+    assert (found["preset"], found["units"], found["epochs"]) == ("small", 512, 1)
+    assert (found["n_train"], found["n_test"], found["n_val"]) == (180, 60, 60)
+    assert "150 showers per class" in caplog.text
+    assert found["auc_error"] == pytest.approx(auc_error(found["auc"], 30))
+
+
+def test_the_error_of_an_auc_is_its_spread():
+    rng = np.random.default_rng(0)
+    real, fake = rng.standard_normal((2, 400, 80, 1))
+    aucs = (real > fake.swapaxes(1, 2) - 1).mean((1, 2))
+    assert auc_error(float(aucs.mean()), 80) == pytest.approx(aucs.std(), rel=0.1)
+
+
+def test_the_longer_side_is_thinned(tiny_geometry):
+    long, short = gaussian(tiny_geometry, 400, 1), gaussian(tiny_geometry, 200, 2)
+    rows, every = matched_rows(long, short)
+    np.testing.assert_array_equal(rows, np.arange(200))  # the energies are the same, row by row
+    long.energies[:] = 1000 + np.arange(400)[:, None]
+    rows, every = matched_rows(long, short)
+    np.testing.assert_array_equal(rows, np.arange(0, 400, 2))
+    np.testing.assert_array_equal(every, np.arange(200))
+
+
+def test_low_level_inputs_by_hand(tiny_geometry):
+    voxels = np.zeros((1, 12), np.float32)
+    voxels[0, [0, 1, 2, 10]] = 6.0, 2.0, 5.0, 0.05
+    energies = np.array([[100.0]])
+    low = LowLevelInput(tiny_geometry, 0.1, normed=False)(energies, voxels)
+    assert low.dtype == np.float32
+    assert low[0] == pytest.approx([2, 0.06, 0.02, 0.05, *[0] * 9])
+    normed = LowLevelInput(tiny_geometry, 0.1, normed=True)(energies, voxels)
+    logs = [math.log10(8), math.log10(5), -8]
+    assert normed[0] == pytest.approx([2, 0.75, 0.25, 1, *[0] * 9, *logs])
+    official = LowLevelInput(tiny_geometry, 0.1, normed=True, uncut_voxels=True)
+    assert official(energies, voxels)[0, 11] == pytest.approx(0.05 / 1e-16)
+
+
+@pytest.mark.parametrize("mode", ["low", "low_normed"])
+def test_streamed_inputs_equal_those_in_memory(tiny_geometry, tmp_path, monkeypatch, mode):
+    sides = gaussian(tiny_geometry, 120, 1), gaussian(tiny_geometry, 300, 2)
+    selected = np.arange(120), np.arange(0, 240, 2)
+    cpu = torch.device("cpu")
+    table = classifier_rows(mode, sides, selected, cpu, None)
+    monkeypatch.setattr(classifier_inputs, "MEMORY_LIMIT", 0)
+    stream = classifier_rows(mode, sides, selected, cpu, tmp_path)
+    assert isinstance(stream, classifier_inputs.VoxelStream)
+    index = np.random.default_rng(0).permutation(240)[:77]
+    assert stream.width == table.width
+    torch.testing.assert_close(stream.rows(index), table.rows(index), rtol=0, atol=0)
+
+
+def test_inputs_of_empty_showers_are_finite(geometry):
+    voxels = np.zeros((2, geometry.n_voxels), np.float32)
+    showers = Showers.from_arrays(np.full(2, 1e3), voxels, geometry)
+    for mode in classifier_inputs.MODES:
+        rows = classifier_rows(
+            mode, (showers, showers), (np.arange(2),) * 2, torch.device("cpu"), None
+        )
+        assert torch.isfinite(rows.rows(np.arange(4))).all()
+
+
+def test_mistakes_are_named(tiny_geometry):
+    few, enough = gaussian(tiny_geometry, 99, 1), gaussian(tiny_geometry, 150, 2)
+    with pytest.raises(UserError, match="needs 100 showers or more"):
+        ClassifierTest()(few, enough)
+    with pytest.raises(UserError, match="mode is 'lo', must be one of low, low_normed, high"):
+        ClassifierTest("lo")
+    with pytest.raises(UserError, match="preset is 'big'"):
+        ClassifierTest(preset="big")
+    with pytest.raises(UserError, match="epochs is 0"):
+        ClassifierTest(epochs=0)

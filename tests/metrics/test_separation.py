@@ -1,0 +1,141 @@
+"""Separation power on known cases, binnings, floors and histograms without entries."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.showers import Showers
+from caloman_cli.errors import UserError
+from caloman_cli.metrics.features import high_level_features
+from caloman_cli.metrics.histograms import (
+    Histogram,
+    feature_histograms,
+    layer_ranges,
+    separation_power,
+)
+from caloman_cli.metrics.separation import SeparationPower, group_means
+from tests.conftest import load_geometry
+
+
+def blobs(geometry: Geometry, n: int, seed: int, scale: float = 1.0) -> Showers:
+    rng = np.random.default_rng(seed)
+    voxels = scale * 80 * rng.random((n, geometry.n_voxels)).astype(np.float32)
+    return Showers.from_arrays(np.full(n, 1000.0), voxels, geometry)
+
+
+def test_equal_is_zero_and_disjoint_is_one():
+    p, q = np.array([0.5, 0.5, 0, 0]), np.array([0, 0, 0.1, 0.9])
+    assert separation_power(p, p) == 0
+    assert separation_power(p, q) == pytest.approx(1)
+    assert separation_power(p, q) == separation_power(q, p)
+    by_hand = 0.5 * (0.1**2 / 0.9 + 0.1**2 / 1.1)
+    assert separation_power(np.array([0.5, 0.5]), np.array([0.4, 0.6])) == pytest.approx(by_hand)
+
+
+def test_a_set_against_itself(tiny_geometry):
+    showers = blobs(tiny_geometry, 200, 0)
+    scores = SeparationPower()(showers, showers)
+    assert {name: value for name, value in scores.items() if value not in (0, None)} == {}
+    assert scores["E_layer/1"] == 0
+    assert scores["mean/E_layer"] == 0
+
+
+def test_two_samples_of_one_truth_reach_the_floor(tiny_geometry):
+    histograms = SeparationPower().histograms(
+        blobs(tiny_geometry, 6000, 1), blobs(tiny_geometry, 3000, 2)
+    )
+    ratios = [h.separation / h.floor for h in histograms if h.occupied > 10]
+    assert len(ratios) > 8
+    assert np.mean(ratios) == pytest.approx(1, abs=0.15)
+
+
+def test_floor_by_hand():
+    counts = np.array([5, 10, 0, 30, 0]), np.array([0, 10, 0, 10, 7])
+    histogram = Histogram("sparsity/0", np.linspace(0, 1, 4), *counts)
+    assert histogram.occupied == 2
+    assert histogram.floor == pytest.approx(2 / 4 * (1 / 40 + 1 / 20))
+    assert histogram.out_of_range() == pytest.approx(
+        {
+            "reference_below": 5 / 45,
+            "reference_above": 0,
+            "generated_below": 0,
+            "generated_above": 7 / 27,
+        }
+    )
+    assert histogram.reference @ np.diff(histogram.edges) == pytest.approx(1)
+
+
+def test_an_empty_histogram_says_so(tiny_geometry, caplog):
+    real = blobs(tiny_geometry, 50, 0)
+    dead = real.read(0, 50)[1].copy()
+    dead[:, tiny_geometry.slices[2]] = 0
+    generated = Showers.from_arrays(real.energies, dead, tiny_geometry)
+    histograms = {h.name: h for h in SeparationPower().histograms(real, generated)}
+    layer = histograms["E_layer/12"]
+    assert layer.separation is None
+    assert layer.floor is None
+    assert layer.note == "no generated entry in range"
+    assert layer.out_of_range()["generated_below"] == 1
+    assert "E_layer/12" in caplog.text
+    means = {mean.group: mean for mean in group_means(list(histograms.values()))}
+    assert (means["E_layer"].n, means["E_layer"].n_empty) == (2, 1)
+    scores = SeparationPower()(real, generated)
+    assert scores["E_layer/12"] is None
+    assert all(np.isfinite(value) for value in scores.values() if value is not None)
+
+
+def test_showers_without_any_energy_do_not_fail(geometry):
+    nothing = Showers.from_arrays(
+        np.full(3, 1000.0), np.zeros((3, geometry.n_voxels), np.float32), geometry
+    )
+    scores = SeparationPower()(nothing, nothing)
+    assert scores["voxel"] is None
+    assert scores["sparsity/0"] == 0
+
+
+def test_every_official_layer_has_its_official_ranges():
+    ends = {}
+    for name in ("ds1_photons", "ds1_pions", "ds2", "ds3"):
+        for layer in load_geometry(name).layers:
+            ends[name, layer.id] = dataclasses.astuple(layer_ranges(layer))
+    assert ends["ds2", 0] == ends["ds3", 44] == (30, 30, 42, 20)
+    for name in ("ds1_photons", "ds1_pions"):
+        assert all(ends[name, layer] == (100, 100, 500, 500) for layer in (0, 1, 2, 3))
+    assert ends["ds1_photons", 12] == (500, 400, 1500, 1500)
+    assert all(ends["ds1_pions", layer] == (500, 400, 1500, 1500) for layer in (12, 13, 14))
+
+
+def test_a_layer_of_another_size_is_covered(tiny_geometry):
+    ranges = layer_ranges(tiny_geometry.layers[1])
+    assert ranges.centre_r == 10
+    histograms = SeparationPower().histograms(
+        blobs(tiny_geometry, 500, 1), blobs(tiny_geometry, 500, 2)
+    )
+    inside = [h for h in histograms if h.group.startswith(("EC", "width"))]
+    assert inside
+    assert all(sum(h.out_of_range().values()) == 0 for h in inside)
+
+
+def test_response_at_each_discrete_energy():
+    geometry = load_geometry("ds1_photons")
+    energies = np.repeat([256.0, 4096.0], 20)
+    voxels = np.zeros((40, geometry.n_voxels), np.float32)
+    voxels[:, 0] = energies * np.tile(np.linspace(0.95, 1.05, 20), 2)
+    found = high_level_features(Showers.from_arrays(energies, voxels, geometry))
+    histograms = {h.name: h for h in feature_histograms(found, found)}
+    at = {name: h for name, h in histograms.items() if h.group == "E_ratio_at"}
+    assert len(at) == 15
+    assert at["E_ratio_at/256"].edges[[0, -1]] == pytest.approx([0.4, 1.4])
+    assert at["E_ratio_at/4096"].edges[[0, -1]] == pytest.approx([0.9, 1.1])
+    assert at["E_ratio_at/4096"].reference_counts.sum() == 20
+    assert at["E_ratio_at/4194304"].note == "no reference and no generated entry in range"
+
+
+def test_different_voxels_and_no_showers_are_refused(tiny_geometry):
+    real = blobs(tiny_geometry, 10, 0)
+    with pytest.raises(UserError, match=r"12 voxels .* 368"):
+        SeparationPower()(real, blobs(load_geometry("ds1_photons"), 10, 0))
+    with pytest.raises(UserError, match="generated showers are empty"):
+        SeparationPower()(real, real.subset(np.arange(0)))
