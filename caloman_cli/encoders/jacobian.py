@@ -1,5 +1,6 @@
 """The volume that a decoder gives to a piece of latent space."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -32,7 +33,10 @@ def half_logdet(
 
     jacobian = torch.func.vmap(torch.func.jacfwd(one))
     parts = []
-    for z_part, c_part in zip(z.split(chunk), c.split(chunk), strict=True):
-        r = torch.linalg.qr(jacobian(z_part, c_part).double(), mode="r").R
-        parts.append(r.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1))
+    with warnings.catch_warnings():
+        # torch loads its own forward-mode rules through a function that it deprecates.
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        for z_part, c_part in zip(z.split(chunk), c.split(chunk), strict=True):
+            r = torch.linalg.qr(jacobian(z_part, c_part).double(), mode="r").R
+            parts.append(r.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1))
     return torch.cat(parts) if parts else z.new_zeros(0, dtype=torch.float64)

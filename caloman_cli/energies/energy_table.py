@@ -7,7 +7,7 @@ from caloman_cli.preprocess.moments import Moments
 
 KNOTS = 64
 _PER_KNOT = 100  # showers behind one knot of a continuous spectrum, at least
-_PRIOR = 10.0  # how many showers the global moments weigh against those of one knot
+_ENOUGH = 20  # showers that measure a coordinate's moments at one knot
 
 
 class EnergyTable(nn.Module):
@@ -60,27 +60,31 @@ class EnergyTable(nn.Module):
         return ((e_inc.double().log() - self.center) / self.width).float()
 
     def standardize(self, batches: list[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Measure mean and standard deviation at each knot on the nearest showers.
+        """Measure mean and standard deviation at each knot on the showers nearest to it.
 
-        Where few showers have a coordinate, its moments are drawn to the global ones.
+        Where a coordinate has too few showers at a knot, the closest knot with enough serves.
 
         Args:
             batches: Triples y (B, K), valid (B, K), e_inc (B, 1) of the training split.
         """
-        every = Moments()
-        for y, valid, _ in batches:
+        used = self.knots[torch.isfinite(self.knots)]
+        every, local = Moments(), [Moments() for _ in used]
+        for y, valid, e_inc in batches:
             every.add(y, valid)
-        nearest = [self._nearest(e_inc) for _, _, e_inc in batches]
-        for knot in range(int(torch.isfinite(self.knots).sum())):
-            here = Moments()
-            for (y, valid, _), closest in zip(batches, nearest, strict=True):
-                here.add(y[closest == knot], valid[closest == knot])
-            count = here.count
-            weight = count / (count + _PRIOR)
-            mean = weight * here.mean + (1 - weight) * every.mean
-            local = torch.where(count > 1, here.std, every.std).square()
-            spread = weight * local + (1 - weight) * every.std.square()
-            self.mean[knot], self.scale[knot] = mean, spread.sqrt()
+            nearest = self._nearest(e_inc)
+            for knot, moments in enumerate(local):
+                moments.add(y[nearest == knot], valid[nearest == knot])
+        counts = torch.stack([moments.count for moments in local])
+        distance = (used[:, None] - used[None, :]).abs()
+        for k in range(counts.shape[1]):
+            enough = counts[:, k] >= min(_ENOUGH, float(every.count[k]))
+            if not bool(enough.any()):
+                sources = [every] * len(used)
+            else:
+                reach = torch.where(enough[None, :], distance, torch.inf)
+                sources = [local[int(i)] for i in reach.argmin(1)]
+            for knot, moments in enumerate(sources):
+                self.mean[knot, k], self.scale[knot, k] = moments.mean[k], moments.std[k]
 
     def divide_by_largest(self, batches: list[tuple[Tensor, Tensor, Tensor]]) -> None:
         """One scale for all energies: the largest absolute value, no shift."""

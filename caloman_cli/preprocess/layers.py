@@ -1,4 +1,4 @@
-"""Sums, maxima and broadcasts over the layers of flat voxels."""
+"""Sums, brightest voxels and broadcasts over the layers of flat voxels."""
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ class LayerMap(nn.Module):
     """
 
     index: Tensor
+    first: Tensor
     membership: Tensor
 
     def __init__(self, geometry: Geometry) -> None:
@@ -29,7 +30,9 @@ class LayerMap(nn.Module):
         membership = torch.zeros(geometry.n_voxels, width)
         if width:
             membership[torch.arange(geometry.n_voxels), index] = 1.0
+        first = torch.tensor([part.start for part in geometry.slices])
         self.register_buffer("index", index, persistent=False)
+        self.register_buffer("first", first, persistent=False)
         self.register_buffer("membership", membership, persistent=False)
 
     def sum(self, voxels: Tensor) -> Tensor:
@@ -38,11 +41,12 @@ class LayerMap(nn.Module):
             return voxels.unflatten(1, (len(self.sizes), -1)).sum(2)
         return voxels @ self.membership.to(voxels.dtype)
 
-    def max(self, voxels: Tensor) -> Tensor:
-        """(B, V) -> (B, L)."""
+    def brightest(self, voxels: Tensor) -> Tensor:
+        """Flat index of the largest voxel of each layer: (B, V) -> (B, L), the first of equals."""
         if self.uniform:
-            return voxels.unflatten(1, (len(self.sizes), -1)).amax(2)
-        return torch.stack([part.amax(1) for part in voxels.split(self.sizes, 1)], 1)
+            return voxels.unflatten(1, (len(self.sizes), -1)).argmax(2) + self.first
+        inside = [part.argmax(1) for part in voxels.split(self.sizes, 1)]
+        return torch.stack(inside, 1) + self.first
 
     def spread(self, layers: Tensor) -> Tensor:
         """Give each voxel the value of its layer: (B, L) -> (B, V)."""

@@ -38,12 +38,11 @@ class Threshold(Transform):
         return torch.where(voxels >= self.threshold, voxels, 0.0)
 
     def inverse(self, x: Tensor, context: Context) -> Tensor:
+        kept = self.cut(x)
         if not self.keep_sums:
-            return self.cut(x)
-        brightest = self.layers.max(x)
-        # A layer whose brightest voxel is below the cut keeps that one voxel.
-        limit = brightest.clamp(max=self.threshold)
-        kept = torch.where(x >= self.layers.spread(limit), x, 0.0)
+            return kept
+        brightest = self.layers.brightest(x)
+        kept = kept.scatter(1, brightest, x.gather(1, brightest))
         before, after = self.layers.sum(x), self.layers.sum(kept)
         return kept * self.layers.spread(before / after.clamp(min=_NOTHING))
 
@@ -76,8 +75,8 @@ class LayerShare(Transform):
         total = self.layers.sum(shares)
         lost = (total < _NOTHING) & (context.layers > 0)
         if bool(lost.any()):
-            largest = (x >= self.layers.spread(self.layers.max(x))).to(x.dtype)
-            shares = torch.where(self.layers.spread(lost), largest, shares)
+            single = torch.zeros_like(x).scatter(1, self.layers.brightest(x), 1.0)
+            shares = torch.where(self.layers.spread(lost), single, shares)
             total = self.layers.sum(shares)
         return shares * self.layers.spread(context.layers / total.clamp(min=_NOTHING))
 
