@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from caloman_cli.training.settings import TrainerSettings
+
 
 @dataclass(frozen=True)
 class AtLeast:
@@ -123,6 +125,36 @@ class Sample:
 
 
 @dataclass
+class Suite:
+    """The group ``evaluation``: a metric or null in each place."""
+
+    name: Annotated[str, Form(r"[\w.-]+", "a name of letters, digits, _ . -")]
+    separation: Target | None
+    classifier: Target | None
+    timing: Target | None
+    intrinsic_dimension: Target | None
+    extra: list[dict[str, Any]]
+
+
+@dataclass
+class Evaluate:
+    """``caloman evaluate``; the dataset may be the run's, then only its files are here."""
+
+    run: Path | None
+    generated: Path | None
+    reference: Path | None
+    truth: Path | None
+    dataset: dict[str, Any]
+    evaluation: Suite
+    output: Path | None
+    seed: Seed
+    batch_size: Count
+    device: Device
+    data_dir: Path | None
+    cache_dir: Path | None
+
+
+@dataclass
 class DataDownload:
     """``caloman data download``."""
 
@@ -152,8 +184,75 @@ class DataGenerate:
     overwrite: bool
 
 
+@dataclass
+class Train:
+    """``caloman train``."""
+
+    dataset: Dataset
+    preprocess: Target
+    energy: Target
+    encoder: Target
+    head: Target
+    density: Target
+    trainer: TrainerSettings
+    logger: Target
+    output: Path
+    overwrite: bool
+    seed: Seed
+    device: Device
+    data_dir: Path | None
+    cache_dir: Path | None
+
+
+@dataclass
+class Suite:
+    """The group ``evaluation``."""
+
+    name: str
+    separation: Target | None
+    classifier: Target | None
+    timing: Target | None
+    intrinsic_dimension: Target | None
+    extra: list[Target]
+
+
+@dataclass
+class SomeDataset:
+    """A dataset, or the parts of the run's dataset that are replaced."""
+
+    name: str = ""
+    geometry: GeometryFacts | None = None
+    train: list[Path] | None = None
+    reference: list[Path] | None = None
+    files: Files | None = None
+    builtin: Builtin | None = None
+    validation_fraction: Annotated[float, Between(0, 1)] = 0.5
+    geometry_xml: Path | None = None
+
+
+@dataclass
+class Evaluate:
+    """``caloman evaluate``."""
+
+    run: Path | None
+    generated: Path | None
+    reference: Path | None
+    truth: Path | None
+    dataset: SomeDataset
+    evaluation: Suite
+    output: Path | None
+    seed: Seed
+    batch_size: Count
+    device: Device
+    data_dir: Path | None
+    cache_dir: Path | None
+
+
 VERBS: dict[str, type] = {
+    "train": Train,
+    "evaluate": Evaluate,
     "sample": Sample,
+    "evaluate": Evaluate,
     "data_download": DataDownload,
     "data_check": DataCheck,
     "data_generate": DataGenerate,

@@ -1,0 +1,1 @@
+"""Figures of two sets of showers; they see numbers, never a model."""

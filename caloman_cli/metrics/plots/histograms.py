@@ -1,0 +1,231 @@
+"""Histograms with ratio panels: the reference filled, generated showers and the truth as lines."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from caloman_cli.metrics.histograms import GROUPS, Histogram
+from caloman_cli.metrics.plots.style import (
+    GENERATED,
+    REFERENCE,
+    REFERENCE_EDGE,
+    TRUTH,
+    figure,
+    house_style,
+)
+
+PANELS = 9
+PANELS_AT_ENERGIES = 15
+_LINEAR = ("E_ratio", "E_ratio_at", "sparsity", "width_eta", "width_phi", "width_r")
+_RATIO = (0.5, 1.5)
+_MIN_ENTRIES = 8
+
+
+def histogram_pages(
+    histograms: Sequence[Histogram],
+    truth: Sequence[Histogram] | None,
+    label: str,
+    reference_label: str = "Geant4",
+    everything: bool = True,
+) -> Iterator[tuple[str, Figure]]:
+    """All histograms, group by group, several layers on a page.
+
+    Args:
+        histograms: Generated showers against the reference.
+        truth: A truth sample against its reference; found by the histograms' names.
+        label: Name of the generated showers.
+        reference_label: Name of the reference.
+        everything: Draw all layers; otherwise at most a page of evenly spaced ones per group.
+
+    Yields:
+        (file stem, figure).
+    """
+    by_name = {item.name: item for item in truth or ()}
+    for group in dict.fromkeys(item.group for item in histograms):
+        members = [item for item in histograms if item.group == group and _has_entries(item)]
+        size = PANELS_AT_ENERGIES if group == "E_ratio_at" else PANELS
+        if not everything and len(members) > size:
+            chosen = np.linspace(0, len(members) - 1, size).round().astype(int)
+            members = [members[i] for i in chosen]
+        pages = [members[start : start + size] for start in range(0, len(members), size)]
+        for number, page in enumerate(pages, 1):
+            stem = group if len(pages) == 1 else f"{group}_{number}"
+            with house_style():
+                yield stem, _page(page, by_name, label, reference_label)
+
+
+def _has_entries(item: Histogram) -> bool:
+    """Whether any shower belongs here, in range or not: not so where an energy does not occur."""
+    return bool(item.reference_counts.sum() + item.generated_counts.sum())
+
+
+def _page(
+    page: Sequence[Histogram], truth: dict[str, Histogram], label: str, reference_label: str
+) -> Figure:
+    n = len(page)
+    across = 1 if n == 1 else 2 if n <= 4 else 3 if n <= 9 else 5
+    down = -(-n // across)
+    width, height = (5.6, 4.6) if n == 1 else (3.9, 3.2) if n <= 9 else (3.3, 3.0)
+    image = figure(width * across, height * down + 0.7)
+    group = page[0].group
+    handles = [
+        Patch(facecolor=REFERENCE, edgecolor=REFERENCE_EDGE, label=reference_label),
+        Line2D([], [], color=GENERATED, label=label),
+    ]
+    if any(item.name in truth for item in page):
+        handles.append(
+            Line2D([], [], color=TRUTH, linestyle="--", label=f"independent {reference_label}")
+        )
+    title = GROUPS["E_ratio" if group == "E_ratio_at" else group]
+    by_energy = " in steps of E_inc" if group == "E_ratio_at" else ""
+    image.suptitle(_nice(title + by_energy), fontsize=12)
+    image.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=10)
+    grid = image.add_gridspec(down, across)
+    for index, item in enumerate(page):
+        cell = grid[index // across, index % across].subgridspec(
+            2, 1, height_ratios=(3, 1), hspace=0.0
+        )
+        upper = image.add_subplot(cell[0])
+        lower = image.add_subplot(cell[1], sharex=upper)
+        _main(upper, item, truth.get(item.name))
+        _ratio(lower, item, truth.get(item.name))
+        upper.tick_params(labelbottom=False)
+        if n > 1:
+            upper.set_title(_panel_title(item), loc="left", pad=4)
+        if index + across >= n:
+            lower.set_xlabel(_nice(title))
+        if index % across == 0:
+            upper.set_ylabel("fraction per bin")
+            lower.set_ylabel("ratio")
+    return image
+
+
+def _main(ax: Axes, item: Histogram, truth: Histogram | None) -> None:
+    fractions, errors = _fractions(item.reference_counts)
+    edges = item.edges
+    ax.stairs(fractions, edges, fill=True, color=REFERENCE)
+    ax.stairs(fractions, edges, color=REFERENCE_EDGE, linewidth=0.8)
+    lines = [Line2D([], [], color=GENERATED, label=_separation(item))]
+    if truth is not None:
+        shares = _fractions(truth.generated_counts)[0]
+        ax.stairs(shares, truth.edges, color=TRUTH, linestyle="--", linewidth=1.2)
+        lines.append(Line2D([], [], color=TRUTH, linestyle="--", label=_separation(truth)))
+    generated, generated_errors = _fractions(item.generated_counts)
+    ax.stairs(generated, edges, color=GENERATED)
+    ax.errorbar(
+        _centres(item), generated, generated_errors, fmt="none", ecolor=GENERATED, elinewidth=0.7
+    )
+    _limits(ax, item, max(np.max(fractions + errors), np.max(generated + generated_errors)))
+    if item.note is not None:
+        ax.text(0.5, 0.5, item.note.replace(" and ", "\nand "), ha="center", va="center",
+                transform=ax.transAxes, color="0.35")  # fmt: skip
+        return
+    ax.legend(handles=lines, loc="upper right", handlelength=1.4, borderaxespad=0.3)
+
+
+def _limits(ax: Axes, item: Histogram, top: float) -> None:
+    """Show the occupied bins, with room for the legend on top."""
+    occupied = np.flatnonzero(item.reference_counts[1:-1] + item.generated_counts[1:-1])
+    if len(occupied):
+        low, high = item.edges[occupied[0]], item.edges[occupied[-1] + 1]
+    else:
+        low, high = item.edges[0], item.edges[-1]
+    if item.log:
+        ax.set_xscale("log")
+        ax.set_xlim(low / 1.1, high * 1.1)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        margin = 0.03 * (high - low)
+        ax.set_xlim(low - margin, high + margin)
+    top = top if top > 0 else 1.0
+    if item.group in _LINEAR:
+        ax.set_ylim(0, 1.45 * top)
+    else:
+        positive = np.concatenate(
+            [_fractions(counts)[0] for counts in (item.reference_counts, item.generated_counts)]
+        )
+        positive = positive[positive > 0]
+        floor = float(positive.min()) if len(positive) else 1e-3
+        ax.set_yscale("log")
+        ax.set_ylim(0.5 * floor, top * (top / floor) ** 0.25 * 4)
+
+
+def _ratio(ax: Axes, item: Histogram, truth: Histogram | None) -> None:
+    """Only bins with enough reference showers for a ratio to mean something."""
+    reference, errors = _fractions(item.reference_counts)
+    filled = item.reference_counts[1:-1] >= _MIN_ENTRIES
+    safe = np.where(filled, reference, 1.0)
+    band = np.where(filled, errors / safe, np.nan)
+    ax.stairs(1 + band, item.edges, baseline=1 - band, fill=True, color=REFERENCE, alpha=0.8)
+    ax.axhline(1, color=REFERENCE_EDGE, linewidth=0.8)
+    if truth is not None:
+        # The truth sample may have a reference, and so logarithmic edges, of its own.
+        base = _fractions(truth.reference_counts)[0]
+        enough = truth.reference_counts[1:-1] >= _MIN_ENTRIES
+        shares = _fractions(truth.generated_counts)[0] / np.where(base > 0, base, 1.0)
+        shares = np.where(enough, shares, np.nan)
+        ax.stairs(shares, truth.edges, baseline=None, color=TRUTH, linestyle="--", linewidth=0.9)
+    generated, generated_errors = _fractions(item.generated_counts)
+    ratio = np.where(filled, generated / safe, np.nan)
+    ax.errorbar(
+        _centres(item), ratio, np.where(filled, generated_errors / safe, np.nan),
+        fmt=".", color=GENERATED, markersize=3, elinewidth=0.8,
+    )  # fmt: skip
+    low, high = _RATIO
+    beyond = [(ratio > high, high, "^", -1), (ratio < low, low, "v", 1)]
+    for where, level, marker, sign in beyond:
+        ax.plot(
+            _centres(item)[where], np.full(where.sum(), level + sign * 0.08), marker,
+            color=GENERATED, markersize=2.5, linestyle="none",
+        )  # fmt: skip
+    ax.set_ylim(low, high)
+    ax.set_yticks([0.75, 1.0, 1.25], labels=["0.75", "1", "1.25"])
+
+
+def _fractions(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of each bin in the entries in range, with its Poisson error."""
+    inside = counts[1:-1]
+    total = max(int(inside.sum()), 1)
+    return inside / total, np.sqrt(inside) / total
+
+
+def _centres(item: Histogram) -> np.ndarray:
+    low, high = item.edges[:-1], item.edges[1:]
+    return np.sqrt(low * high) if item.log else (low + high) / 2
+
+
+def _separation(item: Histogram) -> str:
+    value, floor = item.separation, item.floor
+    if value is None or not floor:
+        return item.note or "S not defined"
+    return f"S = {value:.2g} ({value / floor:.3g} × floor)"
+
+
+def _panel_title(item: Histogram) -> str:
+    _, _, where = item.name.partition("/")
+    return energy_label(where) if item.group == "E_ratio_at" else f"layer {where}"
+
+
+def energy_label(where: str) -> str:
+    """``262144`` or ``1000–3162`` [MeV] as a reader says it: ``262 GeV``."""
+    parts = [float(part) for part in where.split("–")]
+    unit, scale = ("GeV", 1e3) if parts[0] >= 1e3 else ("MeV", 1.0)
+    if parts[-1] >= 1e6 and len(parts) == 1:
+        unit, scale = "TeV", 1e6
+    return f"{'–'.join(f'{part / scale:.3g}' for part in parts)} {unit}"
+
+
+def _nice(text: str) -> str:
+    for plain, mathematical in (
+        ("E_tot / E_inc", r"$E_\mathrm{tot}/E_\mathrm{inc}$"),
+        ("E_inc", r"$E_\mathrm{inc}$"),
+        ("in eta", r"in $\eta$"),
+        ("in phi", r"in $\varphi$"),
+    ):
+        text = text.replace(plain, mathematical)
+    return text

@@ -1,0 +1,149 @@
+"""What an evaluation works on and what one of its metrics returns."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import h5py
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.showers import Showers
+from caloman_cli.metrics.plots.style import save
+from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.timing import Sampler
+from caloman_cli.metrics.truth import TruthPair
+
+log = logging.getLogger(__name__)
+
+Need = Literal["reference", "generated", "model"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one metric found.
+
+    Args:
+        scores: Numbers for the tables.
+        details: Whatever else ``metrics.json`` shall carry, plain types.
+        notes: What a reader must know before quoting a number.
+    """
+
+    scores: list[Score]
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Comparison:
+    """Generated showers, the reference and the truth, each opened only when a metric asks.
+
+    Args:
+        geometry: The showers' geometry.
+        device: Where classifiers and models run.
+        seed: Of everything random.
+        cache_dir: For voxels that do not fit in memory.
+        output: The evaluation's directory; figures go to ``plots/`` in it.
+        label: Name of the generated showers.
+        open_reference: Opens the real showers that judge.
+        open_generated: Opens the showers to judge, or makes them.
+        open_truth: Chooses the truth pair for a reference and a number of showers, or None.
+        open_model: Loads the model to time.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        device: torch.device,
+        seed: int,
+        cache_dir: Path,
+        output: Path,
+        label: str,
+        *,
+        open_reference: Callable[[], Showers],
+        open_generated: Callable[[], Showers],
+        open_truth: Callable[[Showers, int], TruthPair | None],
+        open_model: Callable[[], Sampler],
+    ) -> None:
+        self.geometry, self.device, self.seed = geometry, device, seed
+        self.cache_dir, self.output, self.label = cache_dir, output, label
+        self.figures: list[Path] = []
+        self._open_reference, self._open_generated = open_reference, open_generated
+        self._open_truth, self._open_model = open_truth, open_model
+
+    @cached_property
+    def reference(self) -> Showers:
+        return self._open_reference()
+
+    @cached_property
+    def generated(self) -> Showers:
+        return self._open_generated()
+
+    @cached_property
+    def truth(self) -> TruthPair | None:
+        """Two independent real samples, the second of the generated sample's size."""
+        n = len(self.generated) if self.has("generated") else len(self.reference)
+        return self._open_truth(self.reference, n)
+
+    @cached_property
+    def model(self) -> Sampler:
+        return self._open_model()
+
+    @cached_property
+    def reference_label(self) -> str:
+        return "built-in toy" if is_toy(self.reference) else "Geant4"
+
+    def has(self, what: Literal["reference", "generated", "truth", "model"]) -> bool:
+        """Whether a metric has already asked for it, or it is open for another reason."""
+        return what in self.__dict__
+
+    def save_figures(self, figures: Iterable[tuple[str, Figure]]) -> None:
+        """Write figures as ``plots/<stem>.png``, one at a time."""
+        folder = self.output / "plots"
+        folder.mkdir(parents=True, exist_ok=True)
+        for stem, image in figures:
+            self.figures.append(save(image, folder / f"{stem}.png"))
+
+
+class Metric(Protocol):
+    """One component of a suite: an ``evaluation/*.yaml`` names it and its settings."""
+
+    needs: ClassVar[tuple[Need, ...]]
+
+    def __call__(self, comparison: Comparison) -> Section: ...
+
+
+def is_toy(showers: Showers) -> bool:
+    """Whether a file says of itself that the built-in generator made it."""
+    for path in showers.paths:
+        with h5py.File(path, "r") as file:
+            if "built-in" in str(file.attrs.get("generator", "")):
+                return True
+    return False
+
+
+def energy_note(reference: Showers, generated: Showers) -> str | None:
+    """What it means that the incident energies of two sets differ, or None where they agree."""
+    ours, theirs = generated.energies[:, 0], reference.energies[:, 0]
+    if len(ours) == len(theirs) and np.allclose(ours, theirs, rtol=1e-6, atol=0):
+        return None
+    if len(ours) != len(theirs):
+        return (
+            f"{len(ours):,} generated showers stand against {len(theirs):,} of the reference, so "
+            "their incident energies are not the same list: visible and layer energies and the "
+            "classifiers also see that difference. Sample with energies=REFERENCE to avoid it."
+        )
+    if np.allclose(np.sort(ours), np.sort(theirs), rtol=1e-6, atol=0):
+        return (
+            "The generated showers have the reference's incident energies in another order: "
+            "no score here depends on the order, but row by row the files do not belong together."
+        )
+    return (
+        "The incident energies of the generated showers are not those of the reference: visible "
+        "and layer energies and the classifiers also see that difference. Sample with "
+        "energies=REFERENCE to avoid it."
+    )

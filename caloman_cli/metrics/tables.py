@@ -1,0 +1,210 @@
+"""Scores beside what real showers score: JSON for programs, CSV and Markdown for people."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number about the generated showers, with the number real showers get.
+
+    Args:
+        section: The metric, e.g. ``separation power``.
+        quantity: What was measured, e.g. ``E_layer/3``.
+        generated: The generated showers' value; None where it is not defined.
+        truth: The same value for real showers that are independent of the reference.
+        floor: Expected value for two samples of one distribution of these sizes.
+        truth_floor: The same for the truth sample's size.
+        spread: Spread of ``generated`` over repetitions; what it is stands in the section's notes.
+        truth_spread: Spread of ``truth``.
+        note: Why a value is missing, or a remark.
+        summary: Whether the score belongs into the summary on top.
+    """
+
+    section: str
+    quantity: str
+    generated: float | None
+    truth: float | None = None
+    floor: float | None = None
+    truth_floor: float | None = None
+    spread: float | None = None
+    truth_spread: float | None = None
+    note: str = ""
+    summary: bool = False
+
+    @property
+    def over_floor(self) -> float | None:
+        """Generated value over its floor: about 1 where nothing is left to tell apart."""
+        return _ratio(self.generated, self.floor)
+
+    @property
+    def truth_over_floor(self) -> float | None:
+        """Truth value over its floor."""
+        return _ratio(self.truth, self.truth_floor)
+
+
+_COLUMNS = {
+    "generated": lambda score: score.generated,
+    "spread": lambda score: score.spread,
+    "generated/floor": lambda score: score.over_floor,
+    "truth": lambda score: score.truth,
+    "truth spread": lambda score: score.truth_spread,
+    "truth/floor": lambda score: score.truth_over_floor,
+}
+
+
+def summary(scores: Sequence[Score]) -> str:
+    """The scores marked for the summary as one Markdown table, section by section."""
+    chosen = [score for score in scores if score.summary]
+    return _table(chosen, first=("metric", "quantity")) if chosen else ""
+
+
+def to_markdown(
+    title: str, scores: Sequence[Score], notes: Iterable[str] = (), facts: Iterable[str] = ()
+) -> str:
+    """A readable report: facts and notes, the summary, then one table per section.
+
+    Args:
+        title: Heading.
+        scores: The scores in the order in which they are shown.
+        notes: What a reader must know before quoting a number.
+        facts: Lines about the inputs.
+    """
+    parts = [f"# {title}", "\n".join(f"- {fact}" for fact in facts)]
+    notes = list(notes)
+    if notes:
+        parts.append("\n".join(f"> **Note.** {note}\n>" for note in notes).removesuffix("\n>"))
+    if top := summary(scores):
+        parts += ["## Summary", top]
+    for section in dict.fromkeys(score.section for score in scores):
+        members = [score for score in scores if score.section == section]
+        parts += [f"## {section.capitalize()}", _table(members, first=("quantity",))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def to_csv(scores: Sequence[Score]) -> str:
+    """One line per score, full precision, empty where a value is not defined."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["section", "quantity", *_COLUMNS, "note"])
+    for score in scores:
+        values = [_finite(get(score)) for get in _COLUMNS.values()]
+        cells = ["" if value is None else repr(value) for value in values]
+        writer.writerow([score.section, score.quantity, *cells, score.note])
+    return stream.getvalue()
+
+
+def to_json(scores: Sequence[Score], **facts: Any) -> str:
+    """Scores and facts as strict JSON: what is not a finite number becomes null."""
+    records = [
+        {
+            **asdict(score),
+            "over_floor": score.over_floor,
+            "truth_over_floor": score.truth_over_floor,
+        }
+        for score in scores
+    ]
+    return json.dumps(_plain({**facts, "scores": records}), indent=1, allow_nan=False) + "\n"
+
+
+def write_tables(
+    directory: Path,
+    title: str,
+    scores: Sequence[Score],
+    notes: Sequence[str],
+    facts: Sequence[str],
+    details: Mapping[str, Any],
+) -> list[Path]:
+    """Write ``metrics.json``, ``table.md`` and ``table.csv``, each atomically.
+
+    Args:
+        directory: Existing directory.
+        title: Heading of the Markdown table.
+        scores: All scores.
+        notes: What a reader must know before quoting a number.
+        facts: Lines about the inputs.
+        details: Everything else that ``metrics.json`` carries: settings, provenance.
+
+    Returns:
+        The three paths.
+    """
+    texts = {
+        "metrics.json": to_json(scores, **details, notes=list(notes)),
+        "table.md": to_markdown(title, scores, notes, facts),
+        "table.csv": to_csv(scores),
+    }
+    for name, text in texts.items():
+        part = directory / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(directory / name)
+    return [directory / name for name in texts]
+
+
+def _table(scores: Sequence[Score], first: tuple[str, ...]) -> str:
+    columns = {
+        name: get
+        for name, get in _COLUMNS.items()
+        if name == "generated" or any(get(score) is not None for score in scores)
+    }
+    with_notes = any(score.note for score in scores)
+    heads = [*first, *columns, *(["note"] if with_notes else [])]
+    rows = []
+    for score in scores:
+        names = [score.section, score.quantity] if len(first) == 2 else [score.quantity]
+        cells = [_number(get(score)) for get in columns.values()]
+        rows.append([*names, *cells, *([score.note] if with_notes else [])])
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    numeric = range(len(first), len(first) + len(columns))
+    lines = [_line(heads, widths, numeric)]
+    rules = [
+        "-" * (widths[i] - 1) + ":" if i in numeric else "-" * widths[i] for i in range(len(heads))
+    ]
+    lines.append("| " + " | ".join(rules) + " |")
+    lines += [_line(row, widths, numeric) for row in rows]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], numeric: range) -> str:
+    padded = [
+        cell.rjust(width) if i in numeric else cell.ljust(width)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "| " + " | ".join(padded) + " |"
+
+
+def _number(value: float | None) -> str:
+    value = _finite(value)
+    if value is None:
+        return "–"
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.4g}"
+    return f"{value:.2e}"
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _ratio(value: float | None, floor: float | None) -> float | None:
+    value, floor = _finite(value), _finite(floor)
+    return None if value is None or not floor else value / floor
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (str, bool, int)) or value is None:
+        return value
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return _finite(value)
+    return str(value)

@@ -1,0 +1,317 @@
+"""How long a shower takes: milliseconds over batch sizes, measured so that peers can compare.
+
+Two times are taken, because the field quotes both:
+
+- ``generation``: incident energies on the device to showers [MeV] on the device;
+- ``end to end``: incident energies in memory to a closed gzip HDF5 file, transfer included.
+
+Every point is warmed up, synchronised with the device and repeated; the median and the
+interquartile range are reported. What cannot be measured is a row too: out of memory, or longer
+than allowed.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.writer import ShowerWriter
+from caloman_cli.errors import UserError
+from caloman_cli.metrics.memory import available_memory, resident_memory
+from caloman_cli.noise import Noise
+from caloman_cli.provenance import Usage, device_name
+
+logger = logging.getLogger(__name__)
+
+Measure = Literal["generation", "end to end"]
+Status = Literal["ok", "out of memory", "too slow"]
+
+
+class Sampler(Protocol):
+    """What is timed: incident energies (B, 1) [MeV] to voxels (B, V) [MeV]."""
+
+    def sample(self, e_inc: Tensor, noise: Noise) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class TimingSettings:
+    """How a sweep is made.
+
+    Args:
+        batch_sizes: Showers per call of the model.
+        repeats: Measured repetitions of a point, fewer where ``max_seconds`` does not allow them.
+        warmup: Unmeasured repetitions before a point.
+        max_seconds: Bound on the measured time of a point [s].
+        min_showers: Showers written by an end-to-end repetition, at least; small batches are
+            repeated until they are reached, so that opening a file does not decide the result.
+        max_memory: Largest memory of a point on the CPU [GiB], or None for what is available.
+    """
+
+    batch_sizes: tuple[int, ...] = (1, 100, 1_000, 5_000, 10_000, 50_000)
+    repeats: int = 10
+    warmup: int = 3
+    max_seconds: float = 60.0
+    min_showers: int = 1_000
+    max_memory: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.batch_sizes or min(self.batch_sizes) < 1:
+            raise UserError(
+                f"timing batch_sizes={list(self.batch_sizes)}: give one or more numbers from 1"
+            )
+        if self.repeats < 1 or self.warmup < 0 or self.max_seconds <= 0 or self.min_showers < 1:
+            raise UserError(
+                f"timing repeats={self.repeats} warmup={self.warmup} max_seconds="
+                f"{self.max_seconds} min_showers={self.min_showers}: repeats and min_showers "
+                "start at 1, warmup at 0, max_seconds is positive"
+            )
+
+
+@dataclass(frozen=True)
+class TimingPoint:
+    """One row of the sweep.
+
+    Attributes:
+        measure: ``generation`` or ``end to end``.
+        batch_size: Showers per call of the model.
+        showers: Showers per repetition.
+        repeats: Measured repetitions.
+        median: Median over the repetitions [ms per shower]; None if nothing was measured.
+        lower: 25 % quantile [ms per shower]; None with fewer than two repetitions.
+        upper: 75 % quantile [ms per shower].
+        memory: Peak memory above the state before the point [MiB]; None where unknown.
+        status: ``ok``, ``out of memory`` or ``too slow``.
+        note: Why a point is missing or has fewer repetitions.
+    """
+
+    measure: Measure
+    batch_size: int
+    showers: int
+    repeats: int = 0
+    median: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    memory: float | None = None
+    status: Status = "ok"
+    note: str = ""
+
+
+def sweep(
+    model: Sampler,
+    energies: np.ndarray,
+    geometry: Geometry,
+    device: torch.device,
+    scratch: Path,
+    settings: TimingSettings,
+) -> list[TimingPoint]:
+    """Time a model over batch sizes.
+
+    Args:
+        model: The model, on ``device``.
+        energies: Incident energies (N, 1) [MeV]; repeated in order where a batch needs more.
+        geometry: The showers' geometry.
+        device: Where the model runs.
+        scratch: Directory for the end-to-end files; they are removed again.
+        settings: Batch sizes, repetitions and bounds.
+
+    Returns:
+        The points of ``generation``, then of ``end to end``, by rising batch size.
+    """
+    points: list[TimingPoint] = []
+    measures: tuple[Measure, ...] = ("generation", "end to end")
+    for measure in measures:
+        previous: TimingPoint | None = None
+        for batch_size in sorted(settings.batch_sizes):
+            showers = batch_size
+            if measure == "end to end":
+                showers = batch_size * -(-settings.min_showers // batch_size)
+            point = TimingPoint(measure, batch_size, showers)
+            reason = _hopeless(point, previous, device, settings)
+            if reason is None:
+                e_inc = np.resize(energies, (showers, 1))
+                if measure == "generation":
+                    once = _generation(model, e_inc, device)
+                else:
+                    once = _end_to_end(model, e_inc, batch_size, geometry, device, scratch)
+                point = _measure(point, once, device, settings)
+            else:
+                point = _missing(point, *reason)
+            logger.info("timing: %s", describe(point))
+            points.append(point)
+            previous = point
+    return points
+
+
+def environment(model: Sampler, device: torch.device) -> dict[str, str | int]:
+    """What a time depends on: device, threads, precision and size of the model."""
+    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
+    floating = [parameter for parameter in parameters if parameter.is_floating_point()]
+    return {
+        "device": device.type,
+        "device_name": device_name(device),
+        "threads": torch.get_num_threads(),
+        "dtype": str(floating[0].dtype if floating else torch.get_default_dtype()).split(".")[1],
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "torch": torch.__version__,
+    }
+
+
+def describe(point: TimingPoint) -> str:
+    """One line for the log."""
+    head = f"{point.measure}, batch {point.batch_size:,}"
+    if point.median is None:
+        return f"{head}: {point.status} ({point.note})"
+    return f"{head}: {point.median:.3g} ms per shower, {point.repeats} repetitions"
+
+
+def to_dict(points: Sequence[TimingPoint]) -> list[dict]:
+    """Plain types for ``metrics.json``."""
+    return [asdict(point) for point in points]
+
+
+def _generation(model: Sampler, e_inc: np.ndarray, device: torch.device) -> Callable[[], None]:
+    rows = torch.as_tensor(e_inc, dtype=torch.float32, device=device)
+
+    def once() -> None:
+        with torch.inference_mode():
+            model.sample(rows, Noise(0, 0, len(rows), device))
+
+    return once
+
+
+def _end_to_end(
+    model: Sampler,
+    e_inc: np.ndarray,
+    batch_size: int,
+    geometry: Geometry,
+    device: torch.device,
+    scratch: Path,
+) -> Callable[[], None]:
+    path = scratch / "timing.hdf5"
+
+    def once() -> None:
+        try:
+            with (
+                torch.inference_mode(),
+                ShowerWriter(path, len(e_inc), geometry, {"purpose": "timing"}) as writer,
+            ):
+                for start in range(0, len(e_inc), batch_size):
+                    rows = e_inc[start : start + batch_size]
+                    batch = torch.as_tensor(rows, dtype=torch.float32, device=device)
+                    voxels = model.sample(batch, Noise(0, start, len(rows), device))
+                    writer.write(rows, voxels.cpu().numpy())
+        finally:
+            path.unlink(missing_ok=True)
+
+    return once
+
+
+def _measure(
+    point: TimingPoint, once: Callable[[], None], device: torch.device, settings: TimingSettings
+) -> TimingPoint:
+    before = resident_memory(device)
+    usage = Usage(device)
+    failure: str | None = None
+    times: list[float] = []
+    repeats = 1
+    try:
+        with usage:
+            spent = 0.0
+            for _ in range(settings.warmup):
+                spent += (last := _seconds(once, device))
+                if spent + last > settings.max_seconds:
+                    break
+            times.append(_seconds(once, device))
+            repeats = max(1, min(settings.repeats, int(settings.max_seconds / times[0])))
+            times += [_seconds(once, device) for _ in range(repeats - 1)]
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        failure = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if failure is not None:
+        # Outside the except block, whose traceback would keep the failed call's tensors alive.
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        return _missing(point, "out of memory", failure)
+    per_shower = np.asarray(times) * 1e3 / point.showers
+    several = len(times) > 1
+    short = f"{repeats} of {settings.repeats} repetitions in {settings.max_seconds:g} s"
+    return TimingPoint(
+        point.measure,
+        point.batch_size,
+        point.showers,
+        repeats=len(times),
+        median=float(np.median(per_shower)),
+        lower=float(np.quantile(per_shower, 0.25)) if several else None,
+        upper=float(np.quantile(per_shower, 0.75)) if several else None,
+        memory=_memory(usage, before),
+        note=short if repeats < settings.repeats else "",
+    )
+
+
+def _memory(usage: Usage, before: float | None) -> float | None:
+    peak = usage.peak_rss_mib if usage.peak_cuda_mib is None else usage.peak_cuda_mib
+    return None if before is None else max(peak - before, 0.0)
+
+
+def _seconds(once: Callable[[], None], device: torch.device) -> float:
+    _synchronise(device)
+    start = time.perf_counter()
+    once()
+    _synchronise(device)
+    return max(time.perf_counter() - start, 1e-9)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _hopeless(
+    point: TimingPoint,
+    previous: TimingPoint | None,
+    device: torch.device,
+    settings: TimingSettings,
+) -> tuple[Status, str] | None:
+    """Why a point is not tried, judged by the smaller batch before it.
+
+    Linux grants memory it does not have and then kills the process, so on the CPU too large a
+    batch is predicted, not tried.
+    """
+    if previous is None:
+        return None
+    if previous.status != "ok" or previous.median is None:
+        return previous.status, f"not tried after batch {previous.batch_size:,}"
+    seconds = previous.median * point.showers / 1e3
+    if point.showers > previous.showers and seconds > settings.max_seconds:
+        return "too slow", f"about {seconds:.0f} s, max_seconds={settings.max_seconds:g}"
+    if device.type != "cpu" or previous.memory is None:
+        return None
+    needed = previous.memory * point.batch_size / previous.batch_size
+    allowed = available_memory()
+    if settings.max_memory is not None:
+        allowed = min(allowed, settings.max_memory * 1024)
+    if previous.batch_size >= 100 and needed > allowed:
+        return "out of memory", f"about {needed:,.0f} MiB, {allowed:,.0f} MiB are allowed"
+    return None
+
+
+def _missing(point: TimingPoint, status: Status, note: str) -> TimingPoint:
+    return TimingPoint(
+        point.measure, point.batch_size, point.showers, status=status, note=note[:200]
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or numpy means that memory ran out."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "alloc" in text)
