@@ -1,0 +1,347 @@
+"""One plain loop for every Trainable, which a killed run resumes exactly.
+
+Every step draws its random numbers from a seed of its own, mixed from (seed, stage, step), and an
+epoch's permutation from (seed, stage, epoch). So ``last.pt`` needs no generator's state, and on a
+CPU an interrupted run ends with the weights and the history of an uninterrupted one, bit for bit.
+"""
+
+import logging
+import math
+import time
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caloman_cli.errors import UserError
+from caloman_cli.loggers import Logger, NoLogger
+from caloman_cli.provenance import Usage
+from caloman_cli.run import RunDirectory, StageFolder
+from caloman_cli.storage import load_state, save_state
+from caloman_cli.trainable import RowSource, Trainable
+from caloman_cli.training.ema import MovingAverage
+from caloman_cli.training.interruption import Interruption
+from caloman_cli.training.optimisation import FiniteGuard, lr_factor, players_of, precision_of
+from caloman_cli.training.progress import ProgressLine
+from caloman_cli.training.seeds import Seeds
+from caloman_cli.training.settings import StageSettings, TrainerSettings
+
+log = logging.getLogger(__name__)
+
+_GUARD_INTERVAL = 50  # steps between two looks at a guard on CUDA
+
+
+class Diverged(UserError):
+    """A loss, a gradient or every validation score became NaN or infinite."""
+
+
+class Trainer:
+    """Fits the stages of one run, each once.
+
+    Args:
+        run: Where checkpoints and history go.
+        settings: The group ``trainer``.
+        seed: The run's seed.
+        device: Where models are trained.
+        logger: Who is told about every epoch beside ``history.jsonl``.
+        interruption: Who is asked between two steps whether to stop.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        settings: TrainerSettings,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        logger: Logger | None = None,
+        interruption: Interruption | None = None,
+    ) -> None:
+        self.run, self.settings, self.seed = run, settings, seed
+        self.device = torch.device(device)
+        self.logger = NoLogger() if logger is None else logger
+        self.interruption = Interruption() if interruption is None else interruption
+
+    def fit(
+        self, stage: str, model: Trainable, train: RowSource, validation: RowSource
+    ) -> dict[str, object]:
+        """Train a model, or resume it, or load it where the stage is complete.
+
+        The model ends on the trainer's device, in evaluation mode, with the selected weights.
+
+        Args:
+            stage: ``energy``, ``encoder`` or ``density``.
+            model: What to train, freshly initialised.
+            train: Rows as the model's loss documents them.
+            validation: Rows that choose the weights and stop the training.
+
+        Returns:
+            A summary: epochs, steps, best epoch and score, why it stopped, cost.
+
+        Raises:
+            Diverged: A loss or a gradient became NaN or infinite.
+            Preempted: The interruption was asked for; ``last.pt`` is written.
+            UserError: The settings do not fit the model.
+        """
+        folder = self.run.stage(stage)
+        model.to(self.device)
+        if folder.done:
+            model.load_state_dict(load_state(folder.best, self.device)["model"])
+            model.eval()
+            log.info("%s: complete already", stage)
+            return folder.summary()
+        with Usage(self.device) as usage, self.interruption.deferred():
+            fit = _Fit(self, stage, folder, model, train, validation)
+            fit.run()
+        summary: dict[str, object] = {**fit.summary(), "memory": usage.memory()}
+        folder.finish(summary)
+        model.load_state_dict(load_state(folder.best, self.device)["model"])
+        model.eval()
+        return summary
+
+
+@dataclass
+class _State:
+    """Where a stage is; plain numbers, saved with every checkpoint."""
+
+    epoch: int = 0  # complete epochs
+    batch: int = 0  # complete batches of the epoch that runs
+    step: int = 0
+    best_epoch: int = 0
+    best_score: float = math.inf
+    seconds: float = 0.0
+
+
+class _Fit:
+    """One stage of one run."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        stage: str,
+        folder: StageFolder,
+        model: Trainable,
+        train: RowSource,
+        validation: RowSource,
+    ) -> None:
+        self.trainer, self.stage, self.folder, self.model = trainer, stage, folder, model
+        self.train, self.validation = train, validation
+        self.settings: StageSettings = trainer.settings.stage(stage)
+        self.device = trainer.device
+        self.seeds = Seeds(trainer.seed, stage)
+        self.state = _State()
+        self.n_batches = math.ceil(len(train) / self.settings.batch_size)
+        self.total = self.n_batches * self.settings.epochs
+        self.precision = precision_of(self.settings, self.device, stage)
+        self.players = players_of(model, self.settings, stage, self.precision == torch.float16)
+        weights = [weight for player in self.players for weight in player.parameters]
+        self.n_parameters = sum(weight.numel() for weight in weights)
+        self.average = MovingAverage(list(dict.fromkeys(weights)), self.settings.ema)
+        self.guard = FiniteGuard(self.device)
+        self.sums = self._zeros()
+        self.saved_step = 0
+
+    def run(self) -> None:
+        history = self.trainer.run.history
+        if self.folder.last.exists():
+            self._resume()
+        else:
+            self.seeds.prepare()
+            self.model.prepare(self.train)
+        history.keep(lambda row: row["stage"] != self.stage or row["epoch"] <= self.state.epoch)
+        self._clock = self._saved_at = time.monotonic()
+        if not self.n_parameters:
+            self._without_parameters()
+            return
+        line = ProgressLine(self.stage, self.state.step, self.total)
+        try:
+            while self.state.epoch < self.settings.epochs and not self._out_of_patience():
+                self._epoch(line)
+        finally:
+            line.close()
+        if not math.isfinite(self.state.best_score) and self.settings.select == "best":
+            raise Diverged(
+                f"{self.stage}: '{self.settings.score}' was never finite on the validation split;"
+                f" lower trainer.{self.stage}.lr or check the data with 'caloman data check'"
+            )
+
+    def summary(self) -> dict[str, object]:
+        state = self.state
+        return {
+            "stage": self.stage,
+            "parameters": self.n_parameters,
+            "epochs": state.epoch,
+            "steps": state.step,
+            "stopped": "patience" if state.epoch < self.settings.epochs else "epochs",
+            "score": self.settings.score,
+            "best_epoch": state.best_epoch,
+            "best_score": _json_number(state.best_score),
+            "seconds": round(state.seconds, 3),
+        }
+
+    def _epoch(self, line: ProgressLine) -> None:
+        """What is left of the epoch that runs, its validation and its row of history."""
+        batches = self.seeds.batches(self.state.epoch, len(self.train), self.n_batches)
+        self.model.train()
+        for batch in range(self.state.batch, self.n_batches):
+            self._step(batches[batch])
+            self.state.batch, self.state.step = batch + 1, self.state.step + 1
+            line.step()
+            minutes = (time.monotonic() - self._saved_at) / 60
+            stop = self.trainer.interruption.noted is not None
+            if stop or minutes > self.trainer.settings.checkpoint_minutes:
+                self._checkpoint()
+                self.trainer.interruption.check()
+        self._check_finite()
+        train = self.sums / self.n_batches
+        scores = self._validate()
+        self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+        self.sums = self._zeros()
+        self._keep_best(scores[self.settings.score])
+        row = self._row(train, scores)
+        self.trainer.run.history.append(row)
+        self._checkpoint()
+        final = self.state.epoch == self.settings.epochs or self._out_of_patience()
+        line.epoch(self.state.epoch, self.settings.epochs, row, final)
+        self.trainer.logger.log(row)
+        self.trainer.interruption.check()
+
+    def _step(self, index: np.ndarray) -> None:
+        """Every player in turn on one batch."""
+        self.seeds.step(self.state.step)
+        batch = self.train.rows(index)
+        factor = self._lr_factor()
+        for place, player in enumerate(self.players):
+            with self._autocast():
+                loss = self.model.loss(batch, player.name)
+            norm = player.backward(loss)
+            self.guard.watch("loss", loss, self.state.step)
+            if not player.scaler.is_enabled():  # the scaler itself skips overflowing steps
+                self.guard.watch("gradient", norm, self.state.step)
+            if self.device.type == "cpu" or self.state.step % _GUARD_INTERVAL == 0:
+                self._check_finite()
+            player.update(factor)
+            self.sums[place] += loss.detach()
+        self.average.update()
+
+    def _validate(self) -> dict[str, float]:
+        """Means over the validation split, with the averaged weights and the same noise always."""
+        sums: dict[str, Tensor] = {}
+        size = self.settings.batch_size
+        self.model.eval()
+        with self.average.applied(), torch.no_grad():
+            for number, start in enumerate(range(0, len(self.validation), size)):
+                self.seeds.validation(number)
+                index = np.arange(start, min(start + size, len(self.validation)))
+                with self._autocast():
+                    scores = self.model.scores(self.validation.rows(index))
+                for name, value in scores.items():
+                    sums[name] = sums.get(name, 0.0) + value.double() * len(index)
+        if self.settings.score not in sums:
+            raise UserError(
+                f"trainer.{self.stage}.score={self.settings.score}: the model's scores are"
+                f" {', '.join(sums)}"
+            )
+        return {name: float(value) / len(self.validation) for name, value in sums.items()}
+
+    def _keep_best(self, score: float) -> None:
+        if not math.isfinite(score):
+            log.warning("%s: validation %s is %s", self.stage, self.settings.score, score)
+        if score < self.state.best_score or self.settings.select == "last":
+            self.state.best_score, self.state.best_epoch = score, self.state.epoch
+            with self.average.applied():
+                self._write_best()
+
+    def _write_best(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "epoch": self.state.best_epoch,
+            "score": self.state.best_score,
+        }
+        save_state(self.folder.best, state)
+
+    def _without_parameters(self) -> None:
+        """A model that :meth:`Trainable.prepare` has completed."""
+        self.state.best_score = self._validate()[self.settings.score]
+        self.state.seconds = time.monotonic() - self._clock
+        self._write_best()
+
+    def _out_of_patience(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and self.state.epoch - self.state.best_epoch >= patience
+
+    def _row(self, train: Tensor, scores: dict[str, float]) -> dict[str, object]:
+        self._take_time()
+        names = ["loss"] if len(self.players) == 1 else [player.name for player in self.players]
+        return {
+            "stage": self.stage,
+            "epoch": self.state.epoch,
+            "step": self.state.step,
+            "lr": self.players[0].optimizer.param_groups[0]["lr"],
+            **{f"train/{name}": float(train[place]) for place, name in enumerate(names)},
+            **{f"validation/{name}": _json_number(value) for name, value in scores.items()},
+            "seconds": round(self.state.seconds, 3),
+        }
+
+    def _checkpoint(self) -> None:
+        self._check_finite()
+        self._take_time()
+        state = {
+            "state": asdict(self.state),
+            "sums": self.sums,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "players": {player.name: player.state_dict() for player in self.players},
+        }
+        save_state(self.folder.last, state)
+        self._saved_at, self.saved_step = time.monotonic(), self.state.step
+
+    def _resume(self) -> None:
+        saved = load_state(self.folder.last, self.device)
+        self.model.load_state_dict(saved["model"])
+        self.average.load_state_dict(saved["average"])
+        for player in self.players:
+            player.load_state_dict(saved["players"][player.name])
+        self.sums = saved["sums"]
+        self.state = _State(**saved["state"])
+        self.saved_step = self.state.step
+        log.info("%s: resuming after step %d of %d", self.stage, self.state.step, self.total)
+
+    def _check_finite(self) -> None:
+        broken = self.guard.broken()
+        if broken is None:
+            return
+        what, step = broken
+        lr = ", ".join(f"{player.optimizer.param_groups[0]['lr']:.3g}" for player in self.players)
+        kept = (
+            f"the last good checkpoint is {self.folder.last} (step {self.saved_step})"
+            if self.folder.last.exists()
+            else "there is no earlier checkpoint"
+        )
+        raise Diverged(
+            f"{self.stage}: the {what} became NaN or infinite at step {step} (epoch"
+            f" {self.state.epoch + 1}, learning rate {lr}); {kept}. Lower trainer.{self.stage}.lr,"
+            f" set trainer.{self.stage}.clip, or check the data with 'caloman data check'"
+        )
+
+    def _lr_factor(self) -> float:
+        warmup = round(self.settings.warmup * self.n_batches)
+        return lr_factor(self.settings.schedule, self.state.step, self.total, warmup)
+
+    def _autocast(self) -> AbstractContextManager:
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, self.precision, enabled=enabled)
+
+    def _zeros(self) -> Tensor:
+        return torch.zeros(len(self.players), dtype=torch.float64, device=self.device)
+
+    def _take_time(self) -> None:
+        now = time.monotonic()
+        self.state.seconds += now - self._clock
+        self._clock = now
+
+
+def _json_number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""The parts of the training loop: settings, optimisation, averaging, interruption, rows."""

@@ -1,0 +1,174 @@
+r"""One player's optimiser, the course of its learning rate, and the guard against NaN."""
+
+import logging
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from caloman_cli.errors import UserError
+from caloman_cli.trainable import Trainable
+from caloman_cli.training.settings import StageSettings
+
+log = logging.getLogger(__name__)
+
+_RISE, _START, _END = 0.3, 1 / 25, 1 / 25e4
+
+
+def lr_factor(schedule: str, step: int, total: int, warmup: int = 0) -> float:
+    r"""The learning rate of a step in units of its highest value.
+
+    A pure function of the step: a resumed run needs no scheduler state. After a linear warm-up,
+    with t in [0, 1) the part of the remaining steps that is done,
+
+    - ``none``: 1,
+    - ``cosine``: (1 + cos(pi t)) / 2,
+    - ``one_cycle``: from 1/25 up to 1 over the first 30 % of the steps, then down to 4e-6, both
+      along half a cosine.
+
+    Args:
+        schedule: One of the three.
+        step: Steps done before this one.
+        total: Steps of the whole stage.
+        warmup: Steps of the warm-up.
+
+    References:
+        Loshchilov, Hutter (2016), SGDR: stochastic gradient descent with warm restarts,
+        arXiv:1608.03983.
+        Smith, Topin (2017), Super-convergence: very fast training of neural networks using large
+        learning rates, arXiv:1708.07120.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule == "cosine":
+        return _between(1.0, 0.0, (step - warmup) / max(total - warmup, 1))
+    if schedule == "one_cycle":
+        top = max(_RISE * total - 1, 1e-9)
+        if step <= top:
+            return _between(_START, 1.0, step / top)
+        return _between(1.0, _END, min((step - top) / max(total - 1 - top, 1e-9), 1.0))
+    return 1.0
+
+
+def _between(start: float, end: float, t: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * t)) / 2
+
+
+class Player:
+    """The parameters that are stepped together, and how.
+
+    Args:
+        name: The player's name in the model.
+        parameters: What it may change.
+        settings: The stage's settings.
+        lr: Its learning rate at its highest.
+        scale_loss: Scale the loss against float16 underflow.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parameters: list[nn.Parameter],
+        settings: StageSettings,
+        lr: float,
+        *,
+        scale_loss: bool = False,
+    ) -> None:
+        self.name, self.parameters, self.lr = name, parameters, lr
+        self.max_norm = math.inf if settings.clip is None else settings.clip
+        kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+        self.optimizer = kind(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
+        self.scaler = torch.amp.GradScaler("cuda", enabled=scale_loss)
+
+    def backward(self, loss: Tensor) -> Tensor:
+        """Gradients of the player's own parameters only; returns their norm before clipping."""
+        self.optimizer.zero_grad(set_to_none=True)
+        scaled: Tensor = self.scaler.scale(loss)
+        scaled.backward(inputs=self.parameters)
+        self.scaler.unscale_(self.optimizer)
+        return nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
+
+    def update(self, factor: float) -> None:
+        """Step with the learning rate ``factor * lr``."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * self.lr
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def state_dict(self) -> dict:
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+
+
+class FiniteGuard:
+    """Remembers the first step whose loss or gradient was not finite.
+
+    It remembers on the device: asking after every step would make CUDA wait for the CPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._first = {
+            name: torch.full((), -1, dtype=torch.int64, device=device)
+            for name in ("loss", "gradient")
+        }
+
+    def watch(self, what: str, value: Tensor, step: int) -> None:
+        """Note whether ``value`` (a scalar: a ``loss`` or a norm of a ``gradient``) is finite."""
+        bad = ~torch.isfinite(value.detach())
+        first = self._first[what]
+        self._first[what] = torch.where(bad & (first < 0), step, first)
+
+    def broken(self) -> tuple[str, int] | None:
+        """What became non-finite and at which step, or None."""
+        found = [(int(step), what) for what, step in self._first.items() if int(step) >= 0]
+        if not found:
+            return None
+        step, what = min(found, key=lambda item: item[0])
+        return what, step
+
+
+def players_of(
+    model: Trainable, settings: StageSettings, stage: str, scale_loss: bool
+) -> list[Player]:
+    """The players of a model that have something to learn.
+
+    Raises:
+        UserError: ``player_lr`` names a player that the model has not.
+    """
+    unknown = set(settings.player_lr) - set(model.players)
+    if unknown:
+        raise UserError(
+            f"trainer.{stage}.player_lr names {', '.join(sorted(unknown))}: the model's players"
+            f" are {', '.join(model.players)}"
+        )
+    rates: Mapping[str, float] = {name: settings.lr for name in model.players} | settings.player_lr
+    owned: dict[str, list[nn.Parameter]] = {
+        name: model.player_parameters(name) for name in model.players
+    }
+    return [
+        Player(name, weights, settings, rates[name], scale_loss=scale_loss)
+        for name, weights in owned.items()
+        if weights
+    ]
+
+
+def precision_of(settings: StageSettings, device: torch.device, stage: str) -> torch.dtype:
+    """What matrix products are computed in; the CPU knows float32 only."""
+    if settings.precision != "float32" and device.type != "cuda":
+        log.warning(
+            "trainer.%s.precision=%s works on CUDA only: training in float32 on %s",
+            stage,
+            settings.precision,
+            device.type,
+        )
+        return torch.float32
+    dtypes = {
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+    }
+    return dtypes[settings.precision]

@@ -1,0 +1,58 @@
+"""A bar on a terminal, a few lines in a log file."""
+
+import logging
+import sys
+import time
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+_QUIET_SECONDS = 10.0
+
+
+class ProgressLine:
+    """Shows how far a stage is.
+
+    On a terminal a bar of steps; elsewhere at most one log line every ten seconds, at the end of
+    an epoch, and one for the last epoch.
+
+    Args:
+        stage: The stage's name.
+        done: Steps that are done already.
+        total: Steps of the whole stage.
+    """
+
+    def __init__(self, stage: str, done: int, total: int) -> None:
+        self.stage = stage
+        self._bar = tqdm(
+            desc=stage,
+            initial=done,
+            total=total,
+            unit="step",
+            dynamic_ncols=True,
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        )
+        self._last_line = 0.0
+
+    def step(self) -> None:
+        self._bar.update()
+
+    def epoch(self, number: int, epochs: int, row: dict[str, object], final: bool) -> None:
+        """Show the row of an epoch that has just ended."""
+        losses = {
+            name.replace("validation", "val"): f"{value:.4g}"
+            for name, value in row.items()
+            if "/" in name and isinstance(value, float)
+        }
+        if not self._bar.disable:
+            self._bar.set_postfix({"epoch": number, **losses}, refresh=False)
+            return
+        now = time.monotonic()
+        if final or now - self._last_line >= _QUIET_SECONDS:
+            self._last_line = now
+            text = "  ".join(f"{name} {value}" for name, value in losses.items())
+            log.info("%s: epoch %d of %d  %s", self.stage, number, epochs, text)
+
+    def close(self) -> None:
+        self._bar.close()
