@@ -111,6 +111,20 @@ class Dataset:
 
 
 @dataclass
+class SomeDataset:
+    """A dataset, or the parts of the run's dataset that are replaced."""
+
+    name: str = ""
+    geometry: GeometryFacts | None = None
+    train: list[Path] | None = None
+    reference: list[Path] | None = None
+    files: Files | None = None
+    builtin: Builtin | None = None
+    validation_fraction: Annotated[float, Between(0, 1)] = 0.5
+    geometry_xml: Path | None = None
+
+
+@dataclass
 class Sample:
     """``caloman sample``."""
 
@@ -144,7 +158,7 @@ class Evaluate:
     generated: Path | None
     reference: Path | None
     truth: Path | None
-    dataset: dict[str, Any]
+    dataset: SomeDataset
     evaluation: Suite
     output: Path | None
     seed: Seed
@@ -204,53 +218,8 @@ class Train:
     cache_dir: Path | None
 
 
-@dataclass
-class Suite:
-    """The group ``evaluation``."""
-
-    name: str
-    separation: Target | None
-    classifier: Target | None
-    timing: Target | None
-    intrinsic_dimension: Target | None
-    extra: list[Target]
-
-
-@dataclass
-class SomeDataset:
-    """A dataset, or the parts of the run's dataset that are replaced."""
-
-    name: str = ""
-    geometry: GeometryFacts | None = None
-    train: list[Path] | None = None
-    reference: list[Path] | None = None
-    files: Files | None = None
-    builtin: Builtin | None = None
-    validation_fraction: Annotated[float, Between(0, 1)] = 0.5
-    geometry_xml: Path | None = None
-
-
-@dataclass
-class Evaluate:
-    """``caloman evaluate``."""
-
-    run: Path | None
-    generated: Path | None
-    reference: Path | None
-    truth: Path | None
-    dataset: SomeDataset
-    evaluation: Suite
-    output: Path | None
-    seed: Seed
-    batch_size: Count
-    device: Device
-    data_dir: Path | None
-    cache_dir: Path | None
-
-
 VERBS: dict[str, type] = {
     "train": Train,
-    "evaluate": Evaluate,
     "sample": Sample,
     "evaluate": Evaluate,
     "data_download": DataDownload,
