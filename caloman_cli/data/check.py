@@ -182,7 +182,7 @@ def _describe_header(report: Report, file: ShowerFile, geometry: Geometry) -> No
         # A spectrum that is not discrete would list every shower.
         if len(values) <= 4 * len(geometry.incident_energies):
             report.facts["showers per incident energy [MeV]"] = {
-                f"{value:g}": int(count) for value, count in zip(values, counts, strict=True)
+                f"{value:.10g}": int(count) for value, count in zip(values, counts, strict=True)
             }
         foreign = int((~np.isin(energies, geometry.incident_energies)).sum())
         if foreign:

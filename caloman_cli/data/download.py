@@ -18,7 +18,7 @@ from caloman_cli.errors import UserError
 
 ADDRESS = "https://zenodo.org/records/{record}/files/{name}?download=1"
 TIMEOUT = 60.0  # seconds without a byte
-PAUSE = 2.0  # seconds before the second attempt, doubled for each further one
+PAUSE = 1.0  # seconds before the second attempt, doubled for each further one
 BLOCK = 2**18  # bytes
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def download(
     files: Sequence[RemoteFile],
     folder: Path,
     address: str = ADDRESS,
-    attempts: int = 4,
+    attempts: int = 3,
     pause: float = PAUSE,
 ) -> list[Path]:
     """Bring files into a folder; those which are there and right are left alone.
@@ -135,20 +135,13 @@ def _continue(url: str, part: Path) -> bool:
         raise
     with answer:
         # A server may ignore the range (200) and start from the first byte.
-        resumed = answer.status == 206
-        total = int(answer.headers.get("Content-Length") or -1) + (have if resumed else 0)
-        known = answer.headers.get("Content-Length") is not None
+        start = have if answer.status == 206 else 0
+        length = answer.headers.get("Content-Length")
+        total = None if length is None else start + int(length)
         try:
             with (
-                part.open("ab" if resumed else "wb") as stream,
-                tqdm(
-                    total=total if known else None,
-                    initial=have if resumed else 0,
-                    unit="B",
-                    unit_scale=True,
-                    desc=part.stem,
-                    disable=None,
-                ) as bar,
+                part.open("ab" if start else "wb") as stream,
+                tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=None) as bar,
             ):
                 while block := _receive(answer):
                     stream.write(block)
@@ -157,7 +150,7 @@ def _continue(url: str, part: Path) -> bool:
             raise cut.reason from cut
         except OSError as error:
             raise write_error(part, error) from error
-    return not known or _size(part) >= total
+    return total is None or _size(part) >= total
 
 
 class _LineCut(Exception):

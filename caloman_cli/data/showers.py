@@ -209,20 +209,18 @@ class Showers:
 
     def _check_units(self, energies: np.ndarray, voxels: np.ndarray) -> None:
         ratio = float(np.median(voxels.sum(1, dtype=np.float64) / energies[:, 0]))
-        if ratio > 100 or 0 < ratio < 0.001:
-            which = (
-                ("incident energies are", "voxels are")
-                if ratio > 100
-                else ("voxels are", "incident energies are")
-            )
-            log.warning(
-                "%s: visible over incident energy is %.3g: it looks as if the %s in GeV and the "
-                "%s in MeV; both must be MeV",
-                self.name,
-                ratio,
-                which[0],
-                which[1].split()[0],
-            )
+        sides = ["incident energies", "voxels"]
+        if 0 < ratio < 0.001:
+            sides.reverse()
+        elif ratio <= 100:
+            return
+        log.warning(
+            "%s: visible over incident energy is %.3g: it looks as if the %s are in GeV and the "
+            "%s in MeV; both must be MeV",
+            self.name,
+            ratio,
+            *sides,
+        )
 
 
 def block_rows(n_voxels: int) -> int:

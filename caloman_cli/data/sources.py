@@ -258,7 +258,8 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
     try:
         facts = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        missing = ", ".join(f"dataset.{key}=..." for key in sorted(OmegaConf.missing_keys(cfg)))
+        keys = sorted(key.removeprefix("dataset.") for key in OmegaConf.missing_keys(cfg))
+        missing = ", ".join(f"dataset.{key}=..." for key in keys)
         raise UserError(f"this dataset has no default for some facts: give {missing}") from error
     assert isinstance(facts, dict)
     return {str(key): value for key, value in facts.items()}

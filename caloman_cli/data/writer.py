@@ -143,7 +143,9 @@ class ShowerWriter:
             with suppress(OSError, RuntimeError):
                 self._file.close()
         with suppress(OSError):
-            self._part.unlink(missing_ok=True)
+            # HDF5 may hold on to a file that it could not flush: its room is freed all the same.
+            os.truncate(self._part, 0)
+            self._part.unlink()
 
     def _raise(self) -> None:
         if isinstance(self._error, OSError):
