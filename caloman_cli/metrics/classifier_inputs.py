@@ -1,5 +1,6 @@
 """What a classifier sees of showers: whole in memory where it fits, else built batch by batch."""
 
+import mmap
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -118,7 +119,14 @@ class VoxelStream:
             order = np.argsort(rows)  # rising offsets read a mapped file fastest
             rows, where = rows[order], where[order]
             inputs[where] = self.build(energies[rows], voxels[rows])
+            _release(voxels)
         return torch.from_numpy(inputs).to(self.device)
+
+
+def _release(voxels: np.ndarray) -> None:
+    """Give the pages of a mapped array back, so that its whole never counts as this process's."""
+    if isinstance(voxels.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        voxels.base.madvise(mmap.MADV_DONTNEED)
 
 
 def classifier_rows(

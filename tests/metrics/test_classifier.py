@@ -139,13 +139,15 @@ def test_low_level_inputs_by_hand(tiny_geometry):
 
 @pytest.mark.parametrize("mode", ["low", "low_normed"])
 def test_streamed_inputs_equal_those_in_memory(tiny_geometry, tmp_path, monkeypatch, mode):
-    sides = gaussian(tiny_geometry, 120, 1), gaussian(tiny_geometry, 300, 2)
+    sizes = 120, 300  # subsets are mapped, plain arrays need not be
+    sides = tuple(gaussian(tiny_geometry, n, n).subset(np.arange(n)) for n in sizes)
     selected = np.arange(120), np.arange(0, 240, 2)
     cpu = torch.device("cpu")
     table = classifier_rows(mode, sides, selected, cpu, None)
     monkeypatch.setattr(classifier_inputs, "MEMORY_LIMIT", 0)
     stream = classifier_rows(mode, sides, selected, cpu, tmp_path)
     assert isinstance(stream, classifier_inputs.VoxelStream)
+    assert all(isinstance(voxels, np.memmap) for voxels in stream.voxels)
     index = np.random.default_rng(0).permutation(240)[:77]
     assert stream.width == table.width
     torch.testing.assert_close(stream.rows(index), table.rows(index), rtol=0, atol=0)
