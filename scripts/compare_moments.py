@@ -140,7 +140,7 @@ def compare(name: str, folder: Path, n: int, seed: int) -> Iterator[tuple[str, s
         yield (
             f"{label}: rms deviation of the means / of the stds",
             f"{rms(ours.mean - theirs.mean):.2f} / {rms(ours.std - theirs.std):.2f}",
-            "0 / 0",
+            "-",
         )
         yield (
             f"{label}: spread of the means / rms of the stds",
