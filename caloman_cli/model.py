@@ -114,19 +114,22 @@ def build(cfg: DictConfig | dict, geometry: Geometry) -> TwoStep:
         UserError: A group's hyper-parameters are out of range, or the groups do not fit.
     """
     config = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(cfg)
-    preprocess: Preprocess = _maker(config.preprocess)(geometry=geometry)
+    preprocess: Preprocess = make(config.preprocess)(geometry=geometry)
     dims = {"x_dim": preprocess.x_dim, "c_dim": preprocess.c_dim}
-    energy: EnergyModel = _maker(config.energy)(geometry=geometry)
-    head = _maker(config.head)(x_dim=preprocess.x_dim)
-    encoder: Encoder = _maker(config.encoder)(**dims, head=head)
-    density: Density = _maker(config.density)(z_dim=encoder.latent_dim, c_dim=preprocess.c_dim)
+    energy: EnergyModel = make(config.energy)(geometry=geometry)
+    head = make(config.head)(x_dim=preprocess.x_dim)
+    encoder: Encoder = make(config.encoder)(**dims, head=head)
+    density: Density = make(config.density)(z_dim=encoder.latent_dim, c_dim=preprocess.c_dim)
     return TwoStep(geometry, preprocess, energy, encoder, density)
 
 
-def _maker(node: DictConfig) -> Callable[..., Any]:
-    """The constructor of a group with its hyper-parameters, without Hydra touching the rest.
+def make(node: DictConfig) -> Callable[..., Any]:
+    """The constructor of a config group, its hyper-parameters given, its build-time ones open.
 
-    Hydra would turn a Geometry passed to ``instantiate`` into a config.
+    Those do not pass through Hydra, which would turn a Geometry into a config.
+
+    Raises:
+        UserError: A nested object refuses its hyper-parameters.
     """
     try:
         made: partial = instantiate(node, _partial_=True, _convert_="all")

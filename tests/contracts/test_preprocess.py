@@ -1,0 +1,61 @@
+"""Every option of conf/preprocess keeps the border between MeV and numbers."""
+
+import pytest
+import torch
+
+from caloman_cli.preprocess.base import Context
+from caloman_cli.trainable import TensorRows
+from tests.contracts.groups import detector, maker, options
+
+__all__ = ["detector"]
+
+
+def cut_showers(geometry, n=60):
+    e_inc = torch.logspace(3.5, 5, n)[:, None]
+    voxels = torch.rand(n, geometry.n_voxels) * e_inc * 1.5 / geometry.n_voxels
+    voxels = torch.where(torch.rand_like(voxels) < 0.6, voxels, 0.0)
+    voxels[: n // 4, geometry.slices[0]] = 0.0  # a layer that is empty at low energy
+    return torch.where(voxels >= geometry.threshold, voxels, 0.0), e_inc
+
+
+@pytest.fixture(params=options("preprocess"))
+def preprocess(request, detector):
+    made = maker("preprocess", request.param)(geometry=detector)
+    made.fit(TensorRows(*cut_showers(detector)))
+    return made
+
+
+def test_round_trip(preprocess, detector):
+    voxels, e_inc = cut_showers(detector)
+    x, c = preprocess(voxels, e_inc)
+    assert x.shape == (60, preprocess.x_dim) == voxels.shape
+    assert c.shape == (60, preprocess.c_dim)
+    assert torch.isfinite(x).all()
+    assert torch.isfinite(c).all()
+    context = preprocess.context(voxels, e_inc)
+    torch.testing.assert_close(context.layers, detector.layer_energies(voxels))
+    assert torch.equal(preprocess.condition(context), c)
+    back = preprocess.inverse(x, context)
+    scale = (detector.max_response * e_inc).expand_as(voxels)
+    assert ((back - voxels).abs() <= 1e-3 * voxels + 2e-6 * scale).all()
+
+
+def test_anything_decodes_to_energies(preprocess, detector):
+    layers = torch.rand(50, detector.n_layers) * 1e4 * (torch.rand(50, detector.n_layers) < 0.5)
+    layers[0], layers[1] = 0.0, 1e-3
+    x = torch.randn(50, preprocess.x_dim) * 5
+    voxels = preprocess.inverse(x, Context(torch.full((50, 1), 1e4), layers))
+    assert torch.isfinite(voxels).all()
+    assert (voxels >= 0).all()
+
+
+def test_statistics_travel(preprocess, request, detector):
+    option = request.node.callspec.params["preprocess"]
+    fresh = maker("preprocess", option)(geometry=detector)
+    fresh.load_state_dict(preprocess.state_dict())
+    x, c = preprocess(*cut_showers(detector, 7))
+    torch.manual_seed(0)
+    voxels, e_inc = cut_showers(detector, 7)
+    for mine, theirs in zip(preprocess(voxels, e_inc), fresh(voxels, e_inc), strict=True):
+        assert torch.equal(mine, theirs)
+    assert x.dtype == c.dtype == torch.float32
