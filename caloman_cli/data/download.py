@@ -106,7 +106,8 @@ def _fetch(url: str, target: Path, file: RemoteFile, attempts: int, pause: float
         failures = 0 if _size(part) > before else failures + 1
         if failures >= attempts:
             raise reason
-        log.warning("%s stopped at %d bytes, continuing: %s", file.name, _size(part), reason)
+        why = getattr(reason, "reason", reason)
+        log.warning("%s stopped at %d bytes (%s), trying again", file.name, _size(part), why)
         time.sleep(pause * 2 ** max(0, failures - 1))
     found = _md5(part)
     if found != file.md5:

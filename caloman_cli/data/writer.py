@@ -5,6 +5,7 @@ import logging
 import os
 import queue
 import threading
+import uuid
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -55,7 +56,8 @@ class ShowerWriter:
         self.rows = max(1, min(n, CHUNK_BYTES // (4 * geometry.n_voxels)))
         self.energies = np.empty((n, 1))
         self._attributes = {**attributes, "geometry": geometry.name, "unit": "MeV"}
-        self._part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        # Not the process id: two nodes of a cluster may share it and the folder.
+        self._part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
         self._given = 0
         self._error: Exception | None = None
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(maxsize=2)
