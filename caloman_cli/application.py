@@ -87,7 +87,21 @@ class Application:
             try:
                 return self._answer(hydra, options, overrides)
             except (HydraException, OmegaConfBaseException) as error:
-                raise self._mistake(hydra, error, overrides) from error
+                raise self._mistake(hydra, error) from error
+
+    def check(self, arguments: list[str]) -> None:
+        """Compose and check what the arguments ask for, every job of it, and do no work.
+
+        Raises:
+            UserError: Something is wrong with them.
+        """
+        options = _Parser().parse(arguments)
+        overrides = self._overrides(options)
+        with self._hydra(options.config_dir) as hydra:
+            try:
+                self._check_jobs(hydra, overrides, options.multirun)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise self._mistake(hydra, error) from error
 
     def complete(self, query: str) -> None:
         """Print what completes the command line that the shell shows (``COMP_LINE``)."""
@@ -120,15 +134,19 @@ class Application:
         return outcome.status
 
     def _run_many(self, hydra: Hydra, overrides: list[str]) -> int:
-        for job in job_overrides(hydra, self.verb.config, overrides):
-            cfg = hydra.compose_config(self.verb.config, job, RunMode.RUN)
-            self._check(cfg)
+        self._check_jobs(hydra, overrides, many=True)
         folder = sweep_folder(self.verb.config, overrides)
         settings = [*overrides, f"hydra.sweep.dir='{folder}'", "hydra.mode=MULTIRUN"]
         batches = hydra.multirun(self.verb.config, partial(_task, self.verb, self.debug), settings)
         return summarise([job for batch in batches or [] for job in batch])
 
+    def _check_jobs(self, hydra: Hydra, overrides: list[str], many: bool) -> None:
+        jobs = job_overrides(hydra, self.verb.config, overrides) if many else [overrides]
+        for job in jobs:
+            self._check(hydra.compose_config(self.verb.config, job, RunMode.RUN))
+
     def _check(self, cfg: DictConfig, complete: bool = True) -> None:
+        HydraConfig.instance().set_config(cfg)  # so that ${hydra:...} resolves
         choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
         assert isinstance(choices, dict)
         job = cfg.copy()
@@ -149,7 +167,7 @@ class Application:
         keys = path_keys(self.verb.config)
         return [_quoted(argument, keys) for argument in overrides]
 
-    def _mistake(self, hydra: Hydra, error: Exception, overrides: list[str]) -> UserError:
+    def _mistake(self, hydra: Hydra, error: Exception) -> UserError:
         key = mistakes.unknown_key(error)
         if key is not None:
             return UserError(
@@ -198,7 +216,9 @@ class Application:
 def compose_to_show(hydra: Hydra, config: str, overrides: list[str]) -> DictConfig:
     """Compose to look at; a group that the user has yet to choose gets its first option."""
     try:
-        return hydra.compose_config(config, overrides, RunMode.RUN)
+        cfg = hydra.compose_config(config, overrides, RunMode.RUN)
+        HydraConfig.instance().set_config(cfg)  # so that ${hydra:...} resolves
+        return cfg
     except HydraException as error:
         group = mistakes.unchosen_group(error)
         if group is None:
@@ -214,12 +234,13 @@ def _task(verb: Verb, debug: bool, cfg: DictConfig) -> Outcome:
     hydra_cfg = HydraConfig.get()
     choices = OmegaConf.to_container(hydra_cfg.runtime.choices)
     many = hydra_cfg.mode == RunMode.MULTIRUN
-    overrides = list(hydra_cfg.overrides.task)
-    name = job_name(overrides) if many else verb.words
+    overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    name = job_name([str(override) for override in overrides]) if many else verb.words
     try:
         check_config(cfg, verb.config, choices)  # type: ignore[arg-type]
-        if many and "output" in cfg and verb.config == "train":
-            cfg.output = str(Path(hydra_cfg.sweep.dir) / name)
+        if many:
+            _own_output(cfg, hydra_cfg.sweep.dir, name, overrides)
         absolute_paths(cfg, verb.config)
         from caloman_cli.device import configure_threads
 
@@ -228,6 +249,15 @@ def _task(verb: Verb, debug: bool, cfg: DictConfig) -> Outcome:
     except Exception as error:  # noqa: BLE001  a job's failure is its result
         return Outcome(name, report(error, debug), explain(error)[1], None)
     return Outcome(name, OK, "", None if path is None else str(path))
+
+
+def _own_output(cfg: DictConfig, sweep_dir: str, name: str, overrides: list) -> None:
+    """Give a job of a multirun a result directory of its own, unless ``output`` is what varies."""
+    if "output" not in cfg or cfg.output is None:
+        return
+    given = any(str(override).startswith("output=") for override in overrides)
+    if not given or Path(cfg.output).expanduser() == Path(sweep_dir):
+        cfg.output = str(Path(sweep_dir) / name)
 
 
 def _is_override(argument: str) -> bool:

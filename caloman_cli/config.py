@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from caloman_cli import schema
 from caloman_cli.errors import UserError
 from caloman_cli.mistakes import one_line, suggestion
+from caloman_cli.training.settings import trainer_settings
 from caloman_cli.typecheck import fits, spell
 
 _HERE = Path(__file__).resolve().parent
@@ -67,7 +68,11 @@ def check_config(
     Raises:
         UserError: A key is unknown, missing or has a value that its type does not allow.
     """
-    missing = sorted(OmegaConf.missing_keys(cfg))
+    try:
+        missing = sorted(OmegaConf.missing_keys(cfg))
+        values = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"the config does not resolve: {one_line(error)}") from error
     if complete and missing:
         means = meanings(verb)
         raise UserError(
@@ -76,12 +81,10 @@ def check_config(
                 for key in missing
             )
         )
-    try:
-        values = OmegaConf.to_container(cfg, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UserError(f"the config does not resolve: {one_line(error)}") from error
     assert isinstance(values, dict)
     _Check(dict(choices or {}), set(missing)).mapping(values, schema.VERBS[verb], "")
+    if "trainer" in values:
+        trainer_settings(cfg.trainer)
 
 
 def absolute_paths(cfg: DictConfig, verb: str) -> None:

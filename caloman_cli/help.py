@@ -45,8 +45,8 @@ def text(hydra: Hydra, verb: Verb, overrides: list[str]) -> str:
 
 
 def _groups(hydra: Hydra, cfg: DictConfig) -> dict[str, str]:
-    found = {}
-    for group, chosen in sorted((str(k), v) for k, v in cfg.hydra.runtime.choices.items()):
+    found, choices = {}, cfg.hydra.runtime.choices
+    for group, chosen in ((str(name), choices[name]) for name in reversed(list(choices))):
         if group.startswith("hydra/") or "@" in group:
             continue
         options = hydra.config_loader.get_group_options(group, ObjectType.CONFIG)
@@ -80,6 +80,8 @@ def _table(rows: dict[str, str]) -> list[str]:
     lines = []
     for name, meaning in rows.items():
         wrapped = textwrap.wrap(meaning, _WIDTH - width - 4) or [""]
+        if len(name) > width:
+            wrapped.insert(0, "")
         lines.append(f"{name:{width}s}  {wrapped[0]}".rstrip())
         lines += [" " * (width + 2) + more for more in wrapped[1:]]
     return lines

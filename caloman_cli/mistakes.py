@@ -11,9 +11,11 @@ _LISTED = 12
 
 def one_line(error: BaseException) -> str:
     """An exception's message, and its cause's where that adds something, without line breaks."""
-    message = " ".join(str(error).split()) or type(error).__name__
-    cause = " ".join(str(error.__cause__).split()) if error.__cause__ else ""
-    cause = re.sub(r"\s*full_key:.*$", "", cause)
+    message, cause = (
+        re.sub(r"\s*full_key: (\S*).*$", r" (\1)", " ".join(str(part or "").split()))
+        for part in (error, error.__cause__)
+    )
+    message = message or type(error).__name__
     return f"{message}: {cause}" if cause and cause not in message else message
 
 

@@ -49,7 +49,8 @@ def job_name(overrides: Sequence[str]) -> str:
     )
     exact = ",".join(kept)
     name = re.sub(r"[^A-Za-z0-9_.+-]+", "-", exact.replace("=", "-").replace(",", "_")).strip("-_")
-    readable = re.fullmatch(r"[A-Za-z0-9_.+=,-]*", exact) is not None
+    # A minus inside a key or a value could be taken for the one between them.
+    readable = all(re.fullmatch(r"[\w./@]+=[\w.+]*", override) for override in kept)
     if readable and 0 < len(name) <= _LONGEST:
         return name
     digest = hashlib.sha256(exact.encode()).hexdigest()[:8]

@@ -163,7 +163,7 @@ def provenance(
         "training_data": json.dumps(data, sort_keys=True),
         "seed": int(cfg.seed),
         "device": str(device),
-        "torch_version": torch.__version__,
+        "torch_version": str(torch.__version__),
     }
     if cfg.energies is not None:
         attributes["energies_file"] = Path(cfg.energies).name

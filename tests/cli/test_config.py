@@ -1,0 +1,141 @@
+"""The check of configs against constructors and schemas."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from omegaconf import OmegaConf
+
+from caloman_cli import config, schema
+from caloman_cli.errors import UserError
+from caloman_cli.schema import AtLeast
+from caloman_cli.typecheck import fits, spell
+
+
+class Part:
+    """What a nested ``_target_`` names."""
+
+    def __init__(self, size: int, *, geometry: str) -> None: ...
+
+
+class Model:
+    """A constructor as groups have them: hyper-parameters, then what is given at build time."""
+
+    def __init__(
+        self,
+        hidden: list[int],
+        rate: float = 0.1,
+        kind: Literal["a", "b"] = "a",
+        latent: int | Literal["auto"] = "auto",
+        parts: list[Part] | None = None,
+        *,
+        x_dim: int,
+    ) -> None: ...
+
+
+GOOD = {"_target_": f"{__name__}.Model", "hidden": [3, 4]}
+PART = {"_target_": f"{__name__}.Part", "size": 3}
+
+
+@pytest.fixture
+def check(monkeypatch):
+    """Check one group ``encoder`` of a verb that has nothing else."""
+    described = type("Verb", (), {"__annotations__": {"encoder": schema.Target}})
+    from dataclasses import dataclass
+
+    monkeypatch.setitem(schema.VERBS, "verb", dataclass(described))
+
+    def run(encoder) -> None:
+        config.check_config(OmegaConf.create({"encoder": encoder}), "verb", {"encoder": "mine"})
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"rate": 1},
+        {"kind": "b", "latent": 3},
+        {"latent": "auto"},
+        {"parts": [PART]},
+        {"parts": None, "_convert_": "all"},
+    ],
+)
+def test_what_the_signature_takes(check, more):
+    check({**GOOD, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"hiden": 3}, "unknown key 'encoder.hiden': did you mean 'hidden'"),
+        ({"x_dim": 3}, "unknown key 'encoder.x_dim'"),
+        ({"hidden": 3}, "encoder.hidden=3: must be a list"),
+        ({"hidden": ["a"]}, "encoder.hidden"),
+        ({"rate": "fast"}, "encoder.rate=fast: must be a number"),
+        ({"rate": True}, "must be a number"),
+        ({"kind": "c"}, "encoder.kind=c: must be a, b"),
+        ({"latent": "aut"}, "encoder.latent=aut: must be an integer or auto"),
+        ({"latent": 2.5}, "encoder.latent=2.5"),
+        ({"parts": [{**PART, "sise": 3}]}, r"unknown key 'encoder.parts\[0\].sise'"),
+        ({"parts": [{"_target_": PART["_target_"]}]}, r"missing key encoder.parts\[0\].size"),
+        ({"_target_": "caloman_cli.nothing.Nothing"}, "cannot be imported"),
+    ],
+)
+def test_what_it_does_not_take_is_named_with_its_option(check, more, said):
+    with pytest.raises(UserError, match=said) as raised:
+        check({**GOOD, **more})
+    assert "[encoder=mine]" in str(raised.value)
+
+
+def test_a_missing_argument_is_named(check):
+    with pytest.raises(UserError, match=r"missing key encoder.hidden"):
+        check({"_target_": GOOD["_target_"]})
+
+
+def test_a_group_needs_a_target(check):
+    with pytest.raises(UserError, match="no _target_"):
+        check({"hidden": [3]})
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "expected"),
+    [
+        (True, int, False),
+        (1, float, True),
+        ("1", float, False),
+        (None, int | None, True),
+        ([1, 2], tuple[int, ...], True),
+        ([1, 2], tuple[int, int, int], False),
+        ({"a": 1.0}, dict[str, float], True),
+        ({"a": "b"}, dict[str, float], False),
+        ("a/b", Path, True),
+        (0, Annotated[int, AtLeast(1)], False),
+        ("true", bool, False),
+        (True, Literal[1], False),
+    ],
+)
+def test_values_and_annotations(value, annotation, expected):
+    assert fits(value, annotation) is expected
+    assert spell(annotation)
+
+
+def test_paths_become_absolute_from_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    cfg = config.compose(
+        "data_check", ["file=a/../b.h5", "dataset=ds2", "dataset.train=['~/c.h5',d.h5]"]
+    )
+    config.absolute_paths(cfg, "data_check")
+    assert cfg.file == str(tmp_path.resolve() / "b.h5")
+    assert cfg.dataset.train == ["/home/me/c.h5", str(tmp_path.resolve() / "d.h5")]
+    assert cfg.out is None
+
+
+def test_every_key_of_every_verb_has_a_meaning_and_a_schema():
+    for verb, described in schema.VERBS.items():
+        cfg = OmegaConf.load(config.CONF / f"{verb}.yaml")
+        own = {key for key in cfg if key not in ("defaults", "hydra")}
+        assert own <= set(described.__annotations__), verb
+        assert own <= {name.split(".")[0] for name in config.meanings(verb)}, verb

@@ -1,0 +1,51 @@
+"""Every ``caloman`` command in the documentation composes and passes the check."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from caloman_cli.application import Application
+from caloman_cli.cli import find_verb
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of code blocks that begin with ``caloman``, continued lines joined."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.lstrip("$ ") for line in lines if line.lstrip("$ ").startswith("caloman ")]
+
+
+DOCUMENTED = [
+    (page.name, command) for page in PAGES if page.exists() for command in commands(page)
+]
+
+
+@pytest.mark.parametrize(("page", "command"), DOCUMENTED)
+def test_documented_commands_compose(page, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for group in ("encoder", "density", "head", "energy", "preprocess"):
+        folder = tmp_path / "mine" / group
+        folder.mkdir(parents=True)
+        source = next((ROOT / "conf" / group).glob("*.yaml"))
+        (folder / "mine.yaml").write_text(source.read_text())
+    words = shlex.split(command, comments=True)[1:]
+    words = re.split(r" (?:&&|\||>|;) ?", shlex.join(words))[0] if words else ""
+    arguments = shlex.split(words)
+    if any(argument.isupper() or "VERB" in argument for argument in arguments):
+        pytest.skip("a pattern, not a command")
+    if {"--help", "--version", "-sc"} & set(arguments):
+        return
+    verb, rest = find_verb(arguments)
+    assert verb is not None
+    kept, skip = [], False
+    for argument in rest:
+        if argument in ("--cfg", "--package", "--info", "-p", "-c") or skip:
+            skip = not skip
+            continue
+        kept.append(argument)
+    Application(verb).check(kept)

@@ -1,0 +1,60 @@
+"""Multiruns: stable names, failures that stay alone, a summary."""
+
+import pytest
+
+from caloman_cli.sweep import job_name, sweep_folder
+
+
+def test_a_jobs_name_says_what_it_is():
+    assert job_name(["seed=1", "experiment=demo"]) == "experiment-demo_seed-1"
+
+
+def test_where_a_job_runs_is_no_part_of_its_name():
+    here = ["seed=1", "output=a", "device=cpu", "hydra/launcher=basic", "data_dir=/x"]
+    assert job_name(here) == job_name(["seed=1", "output=b", "device=cuda"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["dataset.train=[a/b.h5]"], ["dataset.train=[a-b.h5]"]),
+        (["lr=1e-3"], ["lr=1e3"]),
+        ([f"key={'a' * 200}1"], [f"key={'a' * 200}2"]),
+        (["a=1", "b=2"], ["a=1_b=2"]),
+        (["a-b=1"], ["a=b-1"]),
+    ],
+)
+def test_different_jobs_have_different_short_names(one, other):
+    assert job_name(one) != job_name(other)
+    assert len(job_name(one)) < 100
+    assert "/" not in job_name(one)
+
+
+def test_the_sweep_lives_where_the_user_says():
+    assert sweep_folder("train", ["output=runs/a", "seed=1,2"]) == "runs/a"
+    assert sweep_folder("train", ["hydra.sweep.dir=b", "output=a"]) == "b"
+    assert sweep_folder("train", ["output=a,b"]) == "outputs/sweep/train"
+
+
+def test_one_failed_job_does_not_stop_the_others(caloman, monkeypatch):
+    seen = []
+
+    def work(cfg):
+        seen.append(cfg.chunk)
+        if cfg.chunk == 2:
+            raise RuntimeError("the second")
+
+    monkeypatch.setattr("caloman_cli.verbs.data_check.run", work)
+    result = caloman("data", "check", "-m", "file=x", "dataset=ds2", "chunk=1,2,3")
+    assert seen == [1, 2, 3]
+    assert result.status == 1
+    assert "3 jobs: 2 done, 1 failed" in result.out
+    assert "chunk-2" in result.out
+    assert "the second" in result.out
+
+
+def test_all_jobs_done_is_status_0(caloman, monkeypatch):
+    monkeypatch.setattr("caloman_cli.verbs.data_check.run", lambda cfg: None)
+    result = caloman("data", "check", "-m", "file=x", "dataset=ds2,ds3")
+    assert result.status == 0, result.err
+    assert "2 jobs: 2 done" in result.out
