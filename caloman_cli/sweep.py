@@ -41,12 +41,14 @@ def job_name(overrides: Sequence[str]) -> str:
     The same job of a repeated or longer sweep gets the same name, so that finished jobs are found
     and skipped. Where it runs and where it writes are no part of the job.
     """
-    kept = sorted(
+    kept = [
         override
         for override in overrides
         if override.lstrip("+~").partition("=")[0] not in _NOT_THE_JOB
         and not override.startswith("hydra")
-    )
+    ]
+    # Groups, seed and the like first: what a long name loses is the least telling.
+    kept.sort(key=lambda override: ("." in override.partition("=")[0], override))
     exact = ",".join(kept)
     name = re.sub(r"[^A-Za-z0-9_.+-]+", "-", exact.replace("=", "-").replace(",", "_")).strip("-_")
     # A minus inside a key or a value could be taken for the one between them.

@@ -58,3 +58,30 @@ def test_all_jobs_done_is_status_0(caloman, monkeypatch):
     result = caloman("data", "check", "-m", "file=x", "dataset=ds2,ds3")
     assert result.status == 0, result.err
     assert "2 jobs: 2 done" in result.out
+
+
+SMALL = [
+    "experiment=demo",
+    "dataset.builtin.n_train=300",
+    "encoder=pca",
+    "~encoder.hidden",
+    "density=standard_normal",
+    "trainer.energy.epochs=1",
+    "output=sweep",
+    "cache_dir=cache",
+]
+
+
+def test_a_repeated_sweep_trains_only_what_is_missing(caloman, tmp_path, monkeypatch):
+    command = ["train", "-m", *SMALL, "encoder.latent_dim=2,3"]
+    first = caloman(*command)
+    assert first.status == 0, first.err + first.out
+    runs = sorted(path.parent for path in tmp_path.glob("sweep/*/model.pt"))
+    assert len(runs) == 2
+    runs[0].joinpath("model.pt").unlink()
+    before = runs[1].joinpath("model.pt").stat().st_mtime_ns
+    again = caloman(*command)
+    assert again.status == 0, again.err
+    assert "complete already" in again.out
+    assert runs[0].joinpath("model.pt").is_file()
+    assert runs[1].joinpath("model.pt").stat().st_mtime_ns == before
