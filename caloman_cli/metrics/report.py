@@ -7,13 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-import h5py
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
+from caloman_cli.metrics.caveats import is_toy
 from caloman_cli.metrics.plots.style import save
 from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.timing import Sampler
@@ -115,35 +114,3 @@ class Metric(Protocol):
     needs: ClassVar[tuple[Need, ...]]
 
     def __call__(self, comparison: Comparison) -> Section: ...
-
-
-def is_toy(showers: Showers) -> bool:
-    """Whether a file says of itself that the built-in generator made it."""
-    for path in showers.paths:
-        with h5py.File(path, "r") as file:
-            if "built-in" in str(file.attrs.get("generator", "")):
-                return True
-    return False
-
-
-def energy_note(reference: Showers, generated: Showers) -> str | None:
-    """What it means that the incident energies of two sets differ, or None where they agree."""
-    ours, theirs = generated.energies[:, 0], reference.energies[:, 0]
-    if len(ours) == len(theirs) and np.allclose(ours, theirs, rtol=1e-6, atol=0):
-        return None
-    if len(ours) != len(theirs):
-        return (
-            f"{len(ours):,} generated showers stand against {len(theirs):,} of the reference, so "
-            "their incident energies are not the same list: visible and layer energies and the "
-            "classifiers also see that difference. Sample with energies=REFERENCE to avoid it."
-        )
-    if np.allclose(np.sort(ours), np.sort(theirs), rtol=1e-6, atol=0):
-        return (
-            "The generated showers have the reference's incident energies in another order: "
-            "no score here depends on the order, but row by row the files do not belong together."
-        )
-    return (
-        "The incident energies of the generated showers are not those of the reference: visible "
-        "and layer energies and the classifiers also see that difference. Sample with "
-        "energies=REFERENCE to avoid it."
-    )

@@ -1,6 +1,5 @@
 """``caloman evaluate``: score showers against a reference."""
 
-import hashlib
 import logging
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,7 +16,8 @@ from caloman_cli.data.showers import Showers, read_energies
 from caloman_cli.data.sources import Dataset, open_dataset
 from caloman_cli.device import resolve_device
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.report import Comparison, Metric, Section, energy_note, is_toy
+from caloman_cli.metrics.caveats import energy_note, is_toy, reference_notes
+from caloman_cli.metrics.report import Comparison, Metric, Section
 from caloman_cli.metrics.tables import Score, summary, write_tables
 from caloman_cli.metrics.truth import TruthPair, truth_pair
 from caloman_cli.model import TwoStep, load_model
@@ -43,23 +44,20 @@ def run(cfg: DictConfig) -> Path:
     chosen = _available(cfg, metrics)
     dataset = _dataset(cfg)
     comparison = _comparison(cfg, dataset)
-    try:
-        comparison.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make output={comparison.output}: {error.strerror}") from error
     notes = [
         f"{name} was left out: it needs a model, give run=DIR"
         for name in metrics
         if name not in chosen
     ]
-    if any("reference" in metric.needs for metric in chosen.values()):
-        notes += _reference_notes(dataset, comparison.reference)
-    if any("generated" in metric.needs for metric in chosen.values()):
-        mismatch = energy_note(comparison.reference, comparison.generated)
-        notes += [mismatch] if mismatch else []
+    notes += _input_notes(dataset, comparison, chosen)
     for note in notes:
         log.warning("%s", note)
-    scores, details = [], {}
+    try:
+        comparison.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make output={comparison.output}: {error.strerror}") from error
+    scores: list[Score] = []
+    details: dict[str, Any] = {}
     for name, metric in chosen.items():
         section, cost = _measured(name, metric, comparison)
         scores += section.scores
@@ -83,12 +81,14 @@ def run(cfg: DictConfig) -> Path:
 
 def _metrics(cfg: DictConfig) -> dict[str, Metric]:
     """The suite's metrics, settings checked, in the order of the file."""
-    places = {name: part for name, part in cfg.evaluation.items() if OmegaConf.is_config(part)}
-    return {
-        str(name): instantiate(part, _convert_="all")
-        for name, part in places.items()
-        if "_target_" in part
-    }
+    parts = {str(name): part for name, part in cfg.evaluation.items() if OmegaConf.is_dict(part)}
+    parts |= {f"extra {number}": part for number, part in enumerate(cfg.evaluation.extra, 1)}
+    try:
+        return {name: instantiate(part, _convert_="all") for name, part in parts.items()}
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from error
+        raise
 
 
 def _available(cfg: DictConfig, metrics: dict[str, Metric]) -> dict[str, Metric]:
@@ -102,17 +102,16 @@ def _available(cfg: DictConfig, metrics: dict[str, Metric]) -> dict[str, Metric]
             "run= and generated= were both given: run=DIR scores what the run's model makes, "
             "generated=FILE scores a file"
         )
-    if cfg.run is None and "name" not in cfg.dataset:
-        raise UserError(
-            "say whose showers these are: dataset=NAME (ds1_photons, ds1_pions, ds2, ds3, ...), "
-            "or run=DIR, which knows it"
-        )
     if not metrics:
         raise UserError(f"evaluation={cfg.evaluation.name} has no metric: all are null")
     needed = {need for metric in metrics.values() for need in metric.needs}
     if cfg.run is None and cfg.generated is None and "generated" in needed:
         raise UserError(
             "nothing to evaluate: give run=DIR (a run of 'caloman train') or generated=FILE"
+        )
+    if cfg.run is None and "name" not in cfg.dataset:
+        raise UserError(
+            "say whose showers these are: dataset=NAME (ds1_photons, ds1_pions, ds2, ds3, ...)"
         )
     chosen = {
         name: metric
@@ -261,36 +260,18 @@ def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Sectio
     return section, {"seconds": round(usage.seconds, 2), **usage.memory()}
 
 
-def _reference_notes(dataset: Dataset, reference: Showers) -> list[str]:
-    """What the reference is and whether published numbers may stand beside these."""
-    if is_toy(reference):
-        return [
-            f"The reference is built-in parametrised showers, not Geant4 ({len(reference):,} of "
-            f"{reference.geometry.name}): the scores say how well the model learned those and are "
-            "not comparable with published challenge numbers."
-        ]
-    if _is_official(dataset, reference):
-        return []
-    return [
-        f"Not comparable with published challenge numbers: the reference is "
-        f"{', '.join(path.name for path in reference.paths)} ({len(reference):,} showers), not "
-        "the official file."
-    ]
-
-
-def _is_official(dataset: Dataset, reference: Showers) -> bool:
-    """Whether the reference is the official one, told by names first, then by checksums."""
-    if dataset.official is None:
-        return False
-    expected = {file.name: file.md5 for file in dataset.official["reference"]}
-    if sorted(path.name for path in reference.paths) != sorted(expected):
-        return False
-    for path in reference.paths:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
-        if found.hexdigest() != expected[path.name]:
-            return False
-    return True
+def _input_notes(
+    dataset: Dataset, comparison: Comparison, metrics: dict[str, Metric]
+) -> list[str]:
+    """Open the showers that the metrics need; what they are limits what the scores say."""
+    needed = {need for metric in metrics.values() for need in metric.needs}
+    notes = []
+    if "reference" in needed:
+        notes += reference_notes(dataset, comparison.reference)
+    if "generated" in needed:
+        mismatch = energy_note(comparison.reference, comparison.generated)
+        notes += [mismatch] if mismatch else []
+    return notes
 
 
 def _facts(comparison: Comparison) -> list[str]:

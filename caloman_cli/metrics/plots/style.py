@@ -57,9 +57,7 @@ def house_style() -> Iterator[None]:
 
 def colour_map(name: str) -> Colormap:
     """A colour map whose missing cells are light grey."""
-    colours = mpl.colormaps[name].copy()
-    colours.set_bad(EMPTY)
-    return colours
+    return mpl.colormaps[name].with_extremes(bad=EMPTY)
 
 
 def figure(width: float, height: float) -> Figure:

@@ -1,0 +1,87 @@
+"""Milliseconds per shower as rows of a table."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from caloman_cli.data.generator import draw_energies
+from caloman_cli.metrics.plots.timing import timing_curve
+from caloman_cli.metrics.report import Comparison, Need, Section
+from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.timing import TimingPoint, TimingSettings, environment, sweep, to_dict
+
+
+class Timing:
+    """Milliseconds per shower over batch sizes; see :mod:`caloman_cli.metrics.timing`.
+
+    Args:
+        batch_sizes: Showers per call of the model.
+        repeats: Measured repetitions of a point.
+        warmup: Unmeasured repetitions before a point.
+        max_seconds: Bound on the measured time of a point [s]; reduces the repetitions.
+        min_showers: Showers written by an end-to-end repetition, at least.
+        max_memory: Largest memory of a point on the CPU [GiB], or None for what is available.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("model",)
+
+    def __init__(
+        self,
+        batch_sizes: list[int],
+        repeats: int = 10,
+        warmup: int = 3,
+        max_seconds: float = 60.0,
+        min_showers: int = 1_000,
+        max_memory: float | None = None,
+    ) -> None:
+        self.settings = TimingSettings(
+            tuple(batch_sizes), repeats, warmup, max_seconds, min_showers, max_memory
+        )
+
+    def __call__(self, comparison: Comparison) -> Section:
+        geometry, model = comparison.geometry, comparison.model
+        rng = np.random.default_rng(comparison.seed)
+        energies = draw_energies(rng, geometry, max(self.settings.batch_sizes)).reshape(-1, 1)
+        points = sweep(
+            model, energies, geometry, comparison.device, comparison.output, self.settings
+        )
+        where = environment(model, comparison.device)
+        comparison.save_figures([("timing", timing_curve(points, where))])
+        return Section(_times(points), {"points": to_dict(points), **where}, [_timing_note(where)])
+
+
+def _times(points: Sequence[TimingPoint]) -> list[Score]:
+    """One row per point; the fastest of each kind goes into the summary."""
+    best: dict[str, TimingPoint] = {}
+    for point in points:
+        if point.median is not None:
+            held = best.get(point.measure)
+            if held is None or held.median is None or point.median < held.median:
+                best[point.measure] = point
+    scores = []
+    for point in points:
+        spread = None
+        if point.lower is not None and point.upper is not None:
+            spread = point.upper - point.lower
+        status = "" if point.status == "ok" else point.status
+        scores.append(
+            Score(
+                "timing [ms per shower]",
+                f"{point.measure}, batch {point.batch_size:,}",
+                point.median,
+                spread=spread,
+                note=": ".join(part for part in (status, point.note) if part),
+                summary=point is best.get(point.measure),
+            )
+        )
+    return scores
+
+
+def _timing_note(where: dict[str, str | int]) -> str:
+    return (
+        f"Timing on {where['device_name']}, {where['threads']} threads, {where['dtype']}, "
+        f"{where['parameters']:,} parameters; median, and interquartile range as spread. "
+        "'generation': energies on the device to MeV on the device; 'end to end': to a closed "
+        "gzip HDF5 file, inside a running process."
+    )

@@ -1,0 +1,202 @@
+"""``caloman evaluate`` on files and on a run: tables, truth row, figures, mistakes."""
+
+import csv
+import json
+import re
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from caloman_cli.config import compose
+from caloman_cli.data.generator import generate
+from caloman_cli.data.writer import ShowerWriter
+from caloman_cli.model import build, save_model
+from caloman_cli.run import RunDirectory
+from caloman_cli.trainable import TensorRows
+from tests.conftest import load_geometry
+
+N = 300
+FAST = ("evaluation.classifier.units=8", "evaluation.classifier.epochs=2")
+
+
+def write(path, energies, voxels, **attributes):
+    with ShowerWriter(path, len(energies), load_geometry("ds1_photons"), attributes) as writer:
+        writer.write(energies, voxels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Reference, generated (same energies, a tenth more energy) and independent real showers."""
+    folder = tmp_path_factory.mktemp("showers")
+    energies, voxels = generate(load_geometry("ds1_photons"), N, seed=1)
+    _, others = generate(load_geometry("ds1_photons"), N, seed=2, energies=energies)
+    _, more = generate(load_geometry("ds1_photons"), N, seed=3, energies=energies)
+    return {
+        "reference": write(folder / "reference.hdf5", energies, voxels),
+        "generated": write(folder / "generated.hdf5", energies, 1.1 * others),
+        "truth": write(folder / "truth.hdf5", energies, more),
+    }
+
+
+@pytest.fixture
+def on_files(files):
+    return [f"{role}={path}" for role, path in files.items()] + ["dataset=ds1_photons"]
+
+
+@pytest.fixture(scope="module")
+def run_dir(files, tmp_path_factory):
+    """A run whose networks are as they were born; its reference is a file."""
+    torch.manual_seed(0)
+    overrides = ["dataset=ds1_photons", "encoder=ae", "encoder.hidden=[8]", "energy.hidden=8"]
+    overrides += ["encoder.latent_dim=3", "density=standard_normal", "output=x"]
+    cfg = compose("train", [*overrides, f"dataset.reference=[{files['reference']}]"])
+    geometry = load_geometry("ds1_photons")
+    model = build(cfg, geometry)
+    with h5py.File(files["truth"]) as file:
+        e_inc = torch.tensor(file["incident_energies"][:]).float()
+        voxels = torch.tensor(file["showers"][:])
+    model.preprocess.fit(TensorRows(voxels, e_inc))
+    x, c = model.preprocess(voxels, e_inc)
+    layers = model.preprocess.context(voxels, e_inc).layers
+    model.energy.prepare(TensorRows(layers, e_inc))
+    model.encoder.prepare(TensorRows(x, c))
+    model.density.prepare(TensorRows(model.encoder.encode(x, c).detach(), c))
+    path = tmp_path_factory.mktemp("run") / "tiny"
+    path.mkdir()
+    save_model(path / "model.pt", model, cfg)
+    del cfg.output
+    RunDirectory(path).write_config(OmegaConf.to_container(cfg, resolve=True))
+    return path
+
+
+def scores_of(folder):
+    with (folder / "table.csv").open() as file:
+        return {(row["section"], row["quantity"]): row for row in csv.DictReader(file)}
+
+
+def test_two_files(caloman, tmp_path, on_files):
+    result = caloman("evaluate", *on_files, *FAST, "output=out")
+    assert result.status == 0, result.err
+    out = tmp_path / "out"
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["inputs"]["generated"]["showers"] == N
+    assert any("Not comparable with published" in note for note in metrics["notes"])
+    assert metrics["provenance"]["versions"]["caloman"]
+    scores = scores_of(out)
+    ratio = scores["separation power", "E_ratio"]
+    assert float(ratio["generated/floor"]) > 3 > float(ratio["truth/floor"])
+    assert float(scores["classifier", "AUC high"]["truth"]) <= 1
+    table = (out / "table.md").read_text()
+    assert "truth/floor" in table
+    assert "truth: 300 showers of truth (real, independent)" in table
+    figures = {path.stem for path in (out / "plots").iterdir()}
+    expected = {"E_ratio", "E_ratio_at", "E_layer", "sparsity", "voxel", "response"}
+    assert figures >= expected | {"average_shower"}
+    assert not list(out.rglob("*.part*"))
+
+
+def test_a_file_against_itself_is_perfect_and_said_to_be_a_copy(caloman, tmp_path, files):
+    reference = files["reference"]
+    result = caloman(
+        "evaluate", f"generated={reference}", f"reference={reference}", "dataset=ds1_photons",
+        "evaluation=histograms", "evaluation.separation.plots=none", "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    for row in scores_of(tmp_path / "out").values():
+        assert row["generated"] in ("0.0", "") or float(row["generated"]) < 1e-15
+    assert "not an independent sample" in (tmp_path / "out/table.md").read_text()
+
+
+def test_other_incident_energies_are_said(caloman, tmp_path, files):
+    energies, voxels = generate(load_geometry("ds1_photons"), 200, seed=9)
+    other = write(tmp_path / "other.hdf5", energies, voxels)
+    result = caloman(
+        "evaluate", f"generated={other}", f"reference={files['reference']}",
+        "dataset=ds1_photons", "evaluation=histograms", "evaluation.separation.plots=none",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    out = tmp_path / "outputs/evaluate/other/histograms"
+    assert "energies=REFERENCE" in (out / "table.md").read_text()
+    assert "even against" in (out / "table.md").read_text()  # truth: halves of the reference
+
+
+def test_toy_reference_is_not_called_geant4(caloman, tmp_path, files):
+    energies, voxels = generate(load_geometry("ds1_photons"), N, seed=4)
+    toy = write(tmp_path / "toy.hdf5", energies, voxels, generator="caloman built-in")
+    result = caloman(
+        "evaluate", f"generated={files['generated']}", f"reference={toy}",
+        "dataset=ds1_photons", "evaluation=histograms", "evaluation.separation.plots=none",
+        "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    assert "not Geant4" in (tmp_path / "out/table.md").read_text()
+
+
+def test_a_run_is_sampled_once_with_the_references_energies(caloman, files, run_dir):
+    arguments = ["evaluate", f"run={run_dir}", "evaluation=histograms"]
+    arguments += ["evaluation.separation.plots=none", f"truth={files['truth']}"]
+    assert caloman(*arguments).status == 0
+    samples = list((run_dir / "samples").iterdir())
+    assert len(samples) == 1
+    with h5py.File(samples[0]) as ours, h5py.File(files["reference"]) as theirs:
+        np.testing.assert_array_equal(ours["incident_energies"], theirs["incident_energies"])
+    written = samples[0].stat().st_mtime_ns
+    assert caloman(*arguments).status == 0
+    assert [path.stat().st_mtime_ns for path in samples] == [written]
+    assert (run_dir / "evaluation/histograms/metrics.json").is_file()
+
+
+def test_timing_of_a_run_needs_no_reference(caloman, run_dir, tmp_path):
+    result = caloman(
+        "evaluate", f"run={run_dir}", "evaluation=timing", "dataset=ds1_photons",
+        "evaluation.timing.batch_sizes=[1,8]", "evaluation.timing.repeats=2",
+        "evaluation.timing.warmup=0", "evaluation.timing.min_showers=8", "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    points = metrics["metrics"]["timing"]["points"]
+    assert [(point["measure"], point["batch_size"]) for point in points] == [
+        ("generation", 1), ("generation", 8), ("end to end", 1), ("end to end", 8),
+    ]  # fmt: skip
+    assert all(point["status"] == "ok" for point in points)
+    assert (tmp_path / "out/plots/timing.png").stat().st_size > 1000
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".hdf5"] == []
+
+
+def test_too_few_showers_for_a_classifier_are_a_row_that_says_so(caloman, tmp_path):
+    energies, voxels = generate(load_geometry("ds1_photons"), 40, seed=1)
+    few = write(tmp_path / "few.hdf5", energies, voxels)
+    result = caloman(
+        "evaluate", f"generated={few}", f"reference={few}", "dataset=ds1_photons",
+        "evaluation=classifier", "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    row = scores_of(tmp_path / "out")["classifier", "not computed"]
+    assert re.search("100 showers|40 showers|too few|at least", row["note"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give run=DIR"),
+        (["run=a", "generated=b"], "both given"),
+        (["generated=b.hdf5"], "dataset=NAME"),
+        (["evaluation=timing", "generated=b", "dataset=ds2"], "needs a model"),
+        (["run=nowhere"], "does not exist"),
+        (["generated=a.hdf5", "reference=b.hdf5", "dataset=ds1_photons"], "does not exist"),
+        (["evaluation=fast"], "evaluation=fast does not exist"),
+        (["evaluation.separation.plots=some"], "must be all, main, none"),
+        (["evaluation.timing.batch_sizes=[0]", "run=a"], "numbers from 1"),
+        (["generated=a", "dataset=ds2", "reference=b", "dataset.reference=[c]"], "one of them"),
+    ],
+)
+def test_mistakes(caloman, tmp_path, arguments, said):
+    result = caloman("evaluate", *arguments)
+    assert result.status == 2
+    assert said in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,116 @@
+"""Figures are written, cover every group, and leave matplotlib's settings alone."""
+
+import matplotlib as mpl
+import matplotlib.image
+import numpy as np
+import pytest
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.showers import Showers
+from caloman_cli.metrics.features import high_level_features
+from caloman_cli.metrics.histograms import GROUPS, Histogram
+from caloman_cli.metrics.plots.histograms import energy_label, histogram_pages
+from caloman_cli.metrics.plots.response import energy_edges, ratios_in_energy_bins, response_curve
+from caloman_cli.metrics.plots.showers import average_showers, mean_shower
+from caloman_cli.metrics.plots.style import save
+from caloman_cli.metrics.plots.timing import timing_curve
+from caloman_cli.metrics.separation import SeparationPower
+from caloman_cli.metrics.timing import TimingPoint
+
+
+def toy(geometry, n, seed):
+    rng = np.random.default_rng(seed)
+    if geometry.incident_energies is None:
+        energies = np.geomspace(*geometry.incident_range, n)
+    else:
+        energies = rng.choice(geometry.incident_energies, n)
+    shares = rng.random((n, geometry.n_voxels)) * (rng.random((n, geometry.n_voxels)) < 0.5)
+    voxels = shares * energies[:, None] * 4 / geometry.n_voxels
+    return Showers.from_arrays(energies, voxels.astype(np.float32), geometry)
+
+
+def small(geometry: Geometry, layers: int) -> Geometry:
+    return Geometry.from_dict(
+        {**geometry.to_dict(), "layers": geometry.to_dict()["layers"][:layers]}
+    )
+
+
+@pytest.mark.parametrize(("name", "layers"), [("ds1_photons", 2), ("ds2", 2)])
+def test_every_group_has_a_figure(name, layers, tmp_path):
+    from tests.conftest import load_geometry
+
+    geometry = small(load_geometry(name), layers)
+    reference, generated = toy(geometry, 200, 0), toy(geometry, 150, 1)
+    histograms = SeparationPower().histograms(reference, generated)
+    features = [high_level_features(showers) for showers in (reference, generated)]
+    if geometry.incident_energies is None:
+        histograms += ratios_in_energy_bins(*features)
+    before = dict(mpl.rcParams)
+    figures = list(histogram_pages(histograms, histograms, "model", everything=False))
+    figures.append(("response", response_curve({"Geant4": features[0], "model": features[1]})))
+    means = mean_shower(reference), mean_shower(generated)
+    figures += average_showers(geometry, *means)
+    assert dict(mpl.rcParams) == before
+    assert {stem for stem, _ in figures} == {*GROUPS, "response", "average_shower"}
+    for stem, image in figures[:2] + figures[-1:]:
+        path = save(image, tmp_path / f"{stem}.png")
+        pixels = matplotlib.image.imread(path)
+        assert pixels.std() > 0.05
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_many_layers_are_paged_or_thinned(geometry):
+    n = geometry.n_layers
+    edges, counts = np.linspace(0, 1, 21), np.ones(22, np.int64)
+    histograms = [Histogram(f"sparsity/{i}", edges, counts, counts) for i in range(n)]
+    thinned = [stem for stem, _ in histogram_pages(histograms, None, "model", everything=False)]
+    assert thinned == ["sparsity"]
+    means = np.ones(geometry.n_voxels)
+    assert len(list(average_showers(geometry, means, means, everything=False))) == 1
+
+
+def test_nothing_in_range_is_drawn_as_such(tmp_path):
+    empty, edges = np.array([3, 0, 0, 4]), np.array([0.0, 1.0, 2.0])
+    ((_, image),) = histogram_pages([Histogram("E_ratio", edges, empty, empty)], None, "model")
+    assert save(image, tmp_path / "x.png").stat().st_size > 0
+
+
+def test_mean_shower_is_a_mean_after_the_cut(tiny_geometry):
+    voxels = np.full((2, 12), 0.05, np.float32)
+    voxels[0, 3] = 8
+    showers = Showers.from_arrays(np.array([1e3, 1e3]), voxels, tiny_geometry)
+    np.testing.assert_array_equal(mean_shower(showers), 4.0 * (np.arange(12) == 3))
+
+
+def test_energy_edges_lie_between_discrete_energies(geometry):
+    energies = np.asarray(geometry.incident_energies or np.geomspace(1e3, 1e6, 50))
+    edges = energy_edges(geometry, energies)
+    counts = np.histogram(energies, edges)[0]
+    assert counts.sum() == len(energies)
+    if geometry.incident_energies is not None:
+        assert (counts == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("256", "256 MeV"),
+        ("262144", "262 GeV"),
+        ("4194304", "4.19 TeV"),
+        ("1000–3162", "1–3.16 GeV"),
+    ],
+)
+def test_energies_as_a_reader_says_them(where, said):
+    assert energy_label(where) == said
+
+
+def test_timing_curve_shows_what_could_not_be_measured(tmp_path):
+    points = [
+        TimingPoint("generation", 1, 1, 3, 2.0, 1.9, 2.2),
+        TimingPoint("generation", 100, 100, 1, 0.2),
+        TimingPoint("generation", 1000, 1000, status="out of memory"),
+    ]
+    where = {"device_name": "CPU", "threads": 1, "dtype": "float32"}
+    image = timing_curve(points, where)
+    assert any("out of memory" in text.get_text() for text in image.axes[0].texts)
+    assert save(image, tmp_path / "timing.png").stat().st_size > 0

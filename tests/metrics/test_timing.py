@@ -1,0 +1,112 @@
+"""The timing sweep: its structure, its bounds, what cannot be measured. No time is asserted."""
+
+import pytest
+import torch
+
+from caloman_cli.errors import UserError
+from caloman_cli.metrics import timing
+from caloman_cli.metrics.timing import TimingSettings, environment, is_out_of_memory, sweep
+
+CPU = torch.device("cpu")
+
+
+class Fake(torch.nn.Module):
+    """Copies the energies into all voxels; refuses batches above a size, as a full device does."""
+
+    def __init__(
+        self, n_voxels, largest=10**9, error="DefaultCPUAllocator: can't allocate memory"
+    ):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(3))
+        self.n_voxels, self.largest, self.error, self.batches = n_voxels, largest, error, []
+
+    def sample(self, e_inc, noise):
+        assert torch.is_inference_mode_enabled()
+        assert noise.n == len(e_inc)
+        self.batches.append(len(e_inc))
+        if len(e_inc) > self.largest:
+            raise RuntimeError(self.error)
+        return e_inc.expand(-1, self.n_voxels)
+
+
+def points_of(geometry, model, tmp_path, **settings):
+    energies = torch.full((4, 1), 1e3).numpy()
+    chosen = TimingSettings(**{"batch_sizes": (8, 1), "repeats": 3, "warmup": 1, **settings})
+    points = sweep(model, energies, geometry, CPU, tmp_path, chosen)
+    assert list(tmp_path.iterdir()) == []
+    return points
+
+
+def test_every_batch_size_twice(tiny_geometry, tmp_path):
+    model = Fake(12)
+    points = points_of(tiny_geometry, model, tmp_path, min_showers=16)
+    assert [(p.measure, p.batch_size, p.showers) for p in points] == [
+        ("generation", 1, 1), ("generation", 8, 8), ("end to end", 1, 16), ("end to end", 8, 16),
+    ]  # fmt: skip
+    assert all(p.status == "ok" and p.repeats == 3 for p in points)
+    assert all(p.lower <= p.median <= p.upper for p in points)
+    # (warm-up + 3) calls of one batch, then of 16 / batch size
+    assert model.batches == [1] * 4 + [8] * 4 + [1] * 64 + [8] * 8
+
+
+def test_out_of_memory_is_a_row_and_larger_batches_are_not_tried(tiny_geometry, tmp_path):
+    model = Fake(12, largest=8)
+    points = points_of(tiny_geometry, model, tmp_path, batch_sizes=(8, 16, 32), min_showers=1)
+    assert [p.status for p in points] == ["ok", "out of memory", "out of memory"] * 2
+    assert "can't allocate" in points[1].note
+    assert "batch 16" in points[2].note
+    assert points[1].median is None
+    assert 32 not in model.batches
+
+
+def test_other_errors_are_not_hidden(tiny_geometry, tmp_path):
+    with pytest.raises(RuntimeError, match="shape"):
+        points_of(tiny_geometry, Fake(12, 0, "shape mismatch"), tmp_path)
+
+
+def test_a_batch_beyond_the_memory_limit_is_predicted_not_tried(
+    tiny_geometry, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(timing, "_memory", lambda usage, before: 100.0)
+    model = Fake(12)
+    points = points_of(
+        tiny_geometry, model, tmp_path, batch_sizes=(100, 100_000), max_memory=1.0, min_showers=1
+    )
+    assert [p.status for p in points[:2]] == ["ok", "out of memory"]
+    assert "100,000 MiB" in points[1].note
+    assert 100_000 not in model.batches
+
+
+def test_a_point_that_would_take_too_long_is_a_row(tiny_geometry, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "_seconds", lambda once, device: (once(), 2.0)[1])
+    points = points_of(tiny_geometry, Fake(12), tmp_path, max_seconds=5.0, min_showers=1)
+    assert [(p.status, p.repeats) for p in points[:2]] == [("ok", 2), ("too slow", 0)]
+    assert points[0].note == "2 of 3 repetitions in 5 s"
+    assert "max_seconds=5" in points[1].note
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), True),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator"), True),
+        (RuntimeError("size mismatch"), False),
+        (ValueError("alloc"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error, memory):
+    assert is_out_of_memory(error) is memory
+
+
+def test_environment_says_what_a_time_depends_on():
+    where = environment(Fake(12), CPU)
+    assert where["parameters"] == 3
+    assert where["dtype"] == "float32"
+    assert where["threads"] == torch.get_num_threads()
+
+
+@pytest.mark.parametrize("wrong", [{"batch_sizes": ()}, {"repeats": 0}, {"max_seconds": 0.0}])
+def test_settings_out_of_range(wrong):
+    with pytest.raises(UserError, match="timing"):
+        TimingSettings(**wrong)
