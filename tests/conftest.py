@@ -48,7 +48,7 @@ def geometry(request) -> Geometry:
     return load_geometry(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_geometry() -> Geometry:
     """Three layers, twelve voxels: small enough to train in a second."""
     return Geometry.from_dict(

@@ -1,6 +1,7 @@
 """``caloman train``: showers in, a run directory with a model out."""
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from caloman_cli.data.sources import open_dataset, split_indices
 from caloman_cli.device import resolve_device
 from caloman_cli.latents import active_dimensions, read_latents, write_latents
 from caloman_cli.loggers import make_logger, watching
+from caloman_cli.metrics.intrinsic_dimension import estimate_latent_dim
 from caloman_cli.model import TwoStep, build, save_model
 from caloman_cli.noise import mix
 from caloman_cli.provenance import collect
@@ -32,6 +34,8 @@ from caloman_cli.training.settings import TrainerSettings, trainer_settings
 log = logging.getLogger(__name__)
 
 _SPLIT, _WEIGHTS, _DIMENSION = range(3)  # what a seed is for
+_DIMENSION_SHOWERS = 10_000
+_DIMENSION_COMPARISONS = 2 * 10**11  # a few minutes on one core
 
 
 def run(cfg: DictConfig) -> Path:
@@ -170,7 +174,18 @@ def _built(cfg: DictConfig, geometry: Geometry, device: torch.device) -> TwoStep
 
 
 def _intrinsic_dimension(cfg: DictConfig, model: TwoStep, train: ShowerRows) -> int:
-    raise NotImplementedError
+    """The number that ``latent_dim=auto`` becomes, from the training split as the encoder sees it.
+
+    Every pair of showers is compared in every voxel, so the more voxels the fewer showers.
+    """
+    x_dim = model.preprocess.x_dim
+    n = min(len(train), _DIMENSION_SHOWERS, math.isqrt(_DIMENSION_COMPARISONS // x_dim))
+    seed = mix(cfg.seed, _DIMENSION)
+    chosen = np.sort(np.random.default_rng(seed).choice(len(train), n, replace=False))
+    x, _ = VoxelRows(train, model.preprocess).rows(chosen)
+    latent_dim = estimate_latent_dim(x.cpu().numpy())
+    log.info("encoder.latent_dim=auto is %d, estimated from %d showers", latent_dim, n)
+    return latent_dim
 
 
 def _is_auto(cfg: DictConfig) -> bool:

@@ -1,0 +1,61 @@
+"""Where a run comes from."""
+
+import json
+import platform
+
+import numpy as np
+import pytest
+import torch
+
+import caloman_cli
+from caloman_cli import provenance
+from caloman_cli.errors import UserError
+from caloman_cli.run import RunDirectory
+from caloman_cli.storage import read_json
+
+CPU = torch.device("cpu")
+
+
+def test_what_made_the_run():
+    found = provenance.collect({"seed": 1}, CPU)
+    json.dumps(found)
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["versions"]["caloman"] == caloman_cli.__version__
+    assert found["threads"] == torch.get_num_threads()
+    assert found["device"]["type"] == "cpu"
+    assert found["device"]["name"]
+    assert {"host", "platform", "command", "cpus"} <= set(found)
+
+
+def test_config_hash_ignores_the_order_of_keys():
+    one = provenance.config_hash({"a": 1, "b": {"c": 2, "d": 3}})
+    assert one == provenance.config_hash({"b": {"d": 3, "c": 2}, "a": 1})
+    assert one != provenance.config_hash({"a": 1, "b": {"c": 2, "d": 4}})
+
+
+def test_git_state_of_a_wheel(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "_CHECKOUT", tmp_path)
+    assert provenance.git_state() is None
+
+
+def test_peak_memory_of_a_block():
+    with provenance.Usage(CPU) as before:
+        pass
+    with provenance.Usage(CPU) as usage:
+        np.ones(40 * 2**20 // 8)
+    assert usage.peak_rss_mib > before.peak_rss_mib + 20
+    assert usage.memory()["peak_cuda_mib"] is None
+
+
+def test_stages_and_data_are_added(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.record(**provenance.collect({}, CPU))
+    run.record_data({"name": "a", "fingerprint": "1"})
+    run.record_stage("energy", {"seconds": 1.0})
+    run.record_stage("encoder", {"seconds": 2.0})
+    found = read_json(run.provenance_path)
+    assert found["stages"] == {"energy": {"seconds": 1.0}, "encoder": {"seconds": 2.0}}
+    assert found["versions"]["torch"]
+    with pytest.raises(UserError, match="began with other showers"):
+        run.record_data({"name": "a", "fingerprint": "2"})

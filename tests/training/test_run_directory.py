@@ -1,0 +1,148 @@
+"""A run directory belongs to one run, one process, and is never half-written."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from caloman_cli.errors import UserError
+from caloman_cli.run import RunDirectory
+from caloman_cli.storage import load_state, read_json, replacing, save_state, write_json
+from caloman_cli.training.interruption import Preempted
+
+CONFIG = {"seed": 1, "output": "x", "device": "cpu", "encoder": {"latent_dim": 20, "beta": 1.0}}
+
+
+def claim(path, config=CONFIG, **options):
+    with RunDirectory(path).claimed(config, **options):
+        pass
+
+
+def test_config_and_status_are_written(tmp_path):
+    path = tmp_path / "a/b"
+    with RunDirectory(path).claimed(CONFIG):
+        assert read_json(path / "status.json")["status"] == "running"
+    assert read_json(path / "status.json")["status"] == "ok"
+    assert RunDirectory(path).config == CONFIG
+
+
+def test_same_config_elsewhere_and_otherwise_watched_is_the_same_run(tmp_path):
+    claim(tmp_path)
+    claim(tmp_path, {**CONFIG, "output": "y", "device": "cuda", "logger": {"mode": "offline"}})
+
+
+def test_other_config_is_refused_with_what_differs(tmp_path):
+    claim(tmp_path)
+    other = {**CONFIG, "seed": 2, "encoder": {"latent_dim": 20, "beta": 0.5}}
+    with pytest.raises(UserError, match=r"seed: 1 -> 2; encoder.beta: 1.0 -> 0.5.*overwrite=true"):
+        claim(tmp_path, other)
+    assert RunDirectory(tmp_path).config == CONFIG
+
+
+def test_auto_is_the_same_as_what_it_became(tmp_path):
+    claim(tmp_path)
+    claim(tmp_path, {**CONFIG, "encoder": {"latent_dim": "auto", "beta": 1.0}})
+
+
+def test_overwrite_removes_the_other_run_and_nothing_else(tmp_path):
+    claim(tmp_path)
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder/done.json").write_text("{}")
+    (tmp_path / "model.pt").write_text("")
+    (tmp_path / "notes.txt").write_text("mine")
+    claim(tmp_path, {**CONFIG, "seed": 2}, overwrite=True)
+    assert RunDirectory(tmp_path).config.seed == 2
+    assert not (tmp_path / "encoder").exists()
+    assert not (tmp_path / "model.pt").exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_directory_of_something_else_is_never_touched(tmp_path, overwrite):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(UserError, match="holds files of something else"):
+        claim(tmp_path, overwrite=overwrite)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_second_process_is_refused(tmp_path):
+    script = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX);"
+        "f.write('process 12 on node3'); f.flush(); print('locked', flush=True); time.sleep(60)"
+    )
+    claim(tmp_path)
+    command = [sys.executable, "-c", script, str(tmp_path / ".lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "locked\n"
+        try:
+            with pytest.raises(UserError, match="in use by process 12 on node3"):
+                claim(tmp_path)
+        finally:
+            holder.kill()
+            holder.wait()
+    claim(tmp_path)  # the dead holder's lock is gone
+
+
+def test_failure_is_recorded_with_its_traceback(tmp_path):
+    with pytest.raises(ValueError, match="boom"), RunDirectory(tmp_path).claimed(CONFIG):
+        raise ValueError("boom")
+    status = read_json(tmp_path / "status.json")
+    assert (status["status"], status["error"]["type"]) == ("failed", "ValueError")
+    assert "raise ValueError" in status["error"]["traceback"]
+
+
+def test_preemption_is_no_failure(tmp_path):
+    with pytest.raises(Preempted), RunDirectory(tmp_path).claimed(CONFIG):
+        raise Preempted(15)
+    assert read_json(tmp_path / "status.json")["status"] == "interrupted"
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "a.json", {"value": 1})
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a.json") as part:
+        part.write_text('{"val')
+        raise KeyboardInterrupt
+    assert read_json(tmp_path / "a.json") == {"value": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_full_disk_is_one_clear_line_and_the_old_checkpoint_stays(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    save_state(path, {"step": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"cannot write .*last.pt: No space left on device"):
+        save_state(path, {"step": 2})
+    assert load_state(path) == {"step": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_checkpoints_run_no_code_and_damage_is_said(tmp_path):
+    torch.save({"path": tmp_path}, tmp_path / "foreign.pt")
+    with pytest.raises(Exception, match="weights_only|Weights only"):
+        load_state(tmp_path / "foreign.pt")
+    (tmp_path / "cut.pt").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(UserError, match=r"cut.pt is damaged"):
+        load_state(tmp_path / "cut.pt")
+    with pytest.raises(UserError, match="does not exist"):
+        load_state(tmp_path / "none.pt")
+
+
+def test_not_a_run_directory(tmp_path):
+    with pytest.raises(UserError, match="is no run directory"):
+        RunDirectory(tmp_path).require_model()
+    claim(tmp_path)
+    with pytest.raises(UserError, match=r"has no model yet \(training: ok\)"):
+        RunDirectory(tmp_path).require_model()
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make output="):
+        claim(tmp_path / "file/run")

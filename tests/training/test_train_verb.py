@@ -1,0 +1,278 @@
+"""``caloman train`` on a tiny detector: every stage, its hand-offs, and what it leaves."""
+
+import os
+import signal
+from functools import partial
+
+import h5py
+import hydra
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from caloman_cli.config import CONF
+from caloman_cli.data.sources import Dataset
+from caloman_cli.encoders.identity import Identity
+from caloman_cli.errors import UserError
+from caloman_cli.heads.gaussian import Gaussian
+from caloman_cli.latents import LatentRows, read_latents, write_latents
+from caloman_cli.model import load_model
+from caloman_cli.noise import Noise
+from caloman_cli.storage import read_json
+from caloman_cli.trainable import TensorRows
+from caloman_cli.trainer import Trainer
+from caloman_cli.training.interruption import Preempted
+from caloman_cli.training.rows import ShowerRows, VoxelStore
+from caloman_cli.verbs.train import run
+
+N = 90
+SMALL = [
+    "density=nsf",
+    "density.n_layers=1",
+    "density.hidden=8",
+    "density.n_blocks=1",
+    "energy.n_layers=1",
+    "energy.hidden=8",
+    "energy.n_blocks=1",
+    "energy.mask_hidden=8",
+    "encoder.latent_dim=3",
+    "encoder.hidden=[16]",
+    *(f"trainer.{stage}.{key}" for stage in ("energy", "encoder", "density")
+      for key in ("epochs=2", "batch_size=32", "warmup=0")),
+]  # fmt: skip
+
+
+def write_showers(folder, geometry):
+    """Showers of the tiny detector in two files."""
+    rng = np.random.default_rng(0)
+    for name in ("train", "reference"):
+        energies = 10 ** rng.uniform(3, 5, (N, 1))
+        voxels = energies * rng.dirichlet(np.ones(geometry.n_voxels), N) * 0.8
+        with h5py.File(folder / f"{name}.hdf5", "w") as file:
+            file["incident_energies"], file["showers"] = energies, voxels
+
+
+def compose(folder, geometry, *overrides, small=SMALL, output="run"):
+    """The config of ``caloman train`` for the tiny detector."""
+    everything = [*small, f"output={folder / output}", f"cache_dir={folder / 'cache'}"]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra.compose("train", [*everything, "device=cpu", *overrides])
+    cfg.dataset = OmegaConf.create(
+        {
+            "name": "tiny",
+            "geometry": geometry.to_dict(),
+            "train": [str(folder / "train.hdf5")],
+            "reference": [str(folder / "reference.hdf5")],
+            "files": None,
+            "builtin": None,
+            "validation_fraction": 0.2,
+            "geometry_xml": None,
+        }
+    )
+    return cfg
+
+
+@pytest.fixture
+def files(tmp_path, tiny_geometry):
+    write_showers(tmp_path, tiny_geometry)
+    return tmp_path
+
+
+@pytest.fixture
+def config(files, tiny_geometry):
+    return partial(compose, files, tiny_geometry)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny_geometry):
+    """A run that nobody has disturbed, trained without a reference."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_showers(folder, tiny_geometry)
+    (folder / "reference.hdf5").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dataset, "reference", None)
+        return run(compose(folder, tiny_geometry))
+
+
+def weights(path):
+    return load_model(path / "model.pt")[0].state_dict()
+
+
+def test_a_run_leaves_everything_that_is_promised(whole):
+    path = whole
+    names = {entry.name for entry in path.iterdir()}
+    assert names == {
+        *("config.yaml", "provenance.json", "status.json", "train.log", "history.jsonl"),
+        *("split.npz", "preprocess.pt", "latents.h5", "model.pt", ".lock"),
+        *("energy", "encoder", "density"),
+    }
+    for stage in ("energy", "encoder", "density"):
+        files = {entry.name for entry in (path / stage).iterdir()}
+        assert files == {"last.pt", "best.pt", "done.json"}
+    found = read_json(path / "provenance.json")
+    assert found["data"]["n"] == N
+    assert found["data"]["n_validation"] == 18
+    assert found["data"]["fingerprint"]
+    for stage in ("energy", "encoder", "density"):
+        cost = found["stages"][stage]
+        assert cost["seconds"] > 0
+        assert cost["memory"]["peak_rss_mib"] > 1
+        assert cost["parameters"] > 0
+        assert cost["best_epoch"] in (1, 2)
+    assert "encoder: 2 epochs" in (path / "train.log").read_text()
+    assert read_json(path / "status.json")["status"] == "ok"
+    with np.load(path / "split.npz") as split:
+        both = np.concatenate([split["train"], split["validation"]])
+    assert sorted(both) == list(range(N))
+
+
+def test_the_model_file_generates_showers(whole):
+    model, stored = load_model(whole / "model.pt")
+    e_inc = torch.full((5, 1), 2.0e4)
+    voxels = model.sample(e_inc, Noise(1, 0, 5))
+    assert voxels.shape == (5, model.geometry.n_voxels)
+    assert (voxels >= 0).all()
+    assert torch.isfinite(voxels).all()
+    assert stored["seed"] == 1
+
+
+def test_the_reference_is_never_opened(config, monkeypatch):
+    def opened(self):
+        raise AssertionError("train opened the reference")
+
+    cfg = config("encoder.latent_dim=auto", "trainer.latents=mean")
+    cfg.dataset.reference = ["/there/is/no/such/file.hdf5"]
+    monkeypatch.setattr(Dataset, "reference", opened)
+    path = run(cfg)
+    assert (path / "model.pt").exists()
+    # A number has taken the place of `auto`, and the same command finds its run.
+    assert 1 <= OmegaConf.load(path / "config.yaml").encoder.latent_dim <= 12
+    (path / "model.pt").unlink()
+    assert run(cfg) == path
+    assert load_model(path / "model.pt")[1]["encoder"]["latent_dim"] >= 1
+
+
+@pytest.mark.parametrize(("stage", "at"), [("energy", 2), ("encoder", 4), ("density", 5)])
+def test_a_preempted_run_goes_on_to_the_same_model(config, files, whole, monkeypatch, stage, at):
+    fit, steps = Trainer.fit, []
+
+    def interrupted(self, name, model, train, validation):
+        if name == stage:
+            original = model.loss
+
+            def loss(batch, player="model"):
+                steps.append(name)
+                if len(steps) == at:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return original(batch, player)
+
+            monkeypatch.setattr(model, "loss", loss)
+        return fit(self, name, model, train, validation)
+
+    monkeypatch.setattr(Trainer, "fit", interrupted)
+    cfg, cut = config(), files / "run"
+    with pytest.raises(Preempted):
+        run(cfg)
+    assert read_json(cut / "status.json")["status"] == "interrupted"
+    assert f"output={cut} goes on" in (cut / "train.log").read_text()
+    assert not (cut / "model.pt").exists()
+    monkeypatch.undo()
+    run(cfg)
+    resumed = weights(cut)
+    for name, value in weights(whole).items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_a_complete_run_is_not_touched(whole, tiny_geometry, monkeypatch):
+    before = {file: file.stat().st_mtime_ns for file in whole.rglob("*.pt")}
+    monkeypatch.setattr(Trainer, "fit", None)
+    assert run(compose(whole.parent, tiny_geometry)) == whole
+    assert {file: file.stat().st_mtime_ns for file in whole.rglob("*.pt")} == before
+
+
+def test_other_settings_need_another_directory(whole, tiny_geometry):
+    with pytest.raises(UserError, match=r"encoder.beta: 1.0 -> 0.5"):
+        run(compose(whole.parent, tiny_geometry, "encoder.beta=0.5"))
+
+
+def test_other_showers_under_the_same_name(config, files, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "fit", stop)
+        with pytest.raises(Preempted):
+            run(config())
+    with h5py.File(files / "train.hdf5", "r+") as file:
+        file["showers"][0] *= 0.5
+    with pytest.raises(UserError, match="began with other showers"):
+        run(config())
+
+
+def stop(*_):
+    raise Preempted(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.energy.precision=bfloat16", "likelihoods need float32"),
+        ("trainer.latents=median", "trainer.latents=median, must be one of sample, mean"),
+        ("trainer.encoder.optimizer=sgd", "trainer.encoder.optimizer=sgd, must be one of"),
+        ("encoder.latent_dim=0", "latent_dim"),
+        ("device=cuda", "no CUDA device"),
+    ],
+)
+def test_mistakes_are_found_before_a_directory_exists(config, files, override, message):
+    if override == "device=cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(UserError, match=message):
+        run(config(override))
+    assert not (files / "run").exists()
+
+
+def test_identity_and_standard_normal_need_no_training(config):
+    overrides = ["encoder=identity", "density=standard_normal", "preprocess=logit_shares"]
+    small = [item for item in SMALL if not item.startswith(("encoder.", "density"))]
+    path = run(config(*overrides, small=small))
+    found = read_json(path / "provenance.json")["stages"]
+    assert found["encoder"]["parameters"] == found["density"]["parameters"] == 0
+
+
+def test_latent_i_belongs_to_condition_i(tmp_path):
+    """The original encoded a shuffling loader: pairs were scrambled and p(z|c) became p(z)."""
+    x = torch.arange(40.0).reshape(20, 2)
+    rows = TensorRows(x, 10 * x[:, :1])
+    train = np.array([1, 2, 3, 5, 8, 13, 19])
+    encoder = Identity(x_dim=2, c_dim=1, head=Gaussian("fixed", x_dim=2))
+    write_latents(tmp_path / "latents.h5", encoder, rows, train)
+    with h5py.File(tmp_path / "latents.h5") as file:
+        np.testing.assert_array_equal(file["mean"][:], x)
+        np.testing.assert_array_equal(file["condition"][:, 0], 10 * x[:, 0])
+        np.testing.assert_array_equal(np.flatnonzero(file["train"][:]), train)
+    for split, index in zip(
+        read_latents(tmp_path / "latents.h5", "mean", "cpu"),
+        (train, np.setdiff1d(np.arange(20), train)),
+        strict=True,
+    ):
+        z, c = split.rows(np.arange(len(split))[::-1].copy())
+        assert torch.equal(z, x[index[::-1].copy()])
+        assert torch.equal(c, 10 * z[:, :1])
+
+
+def test_posterior_samples_are_drawn_anew_around_the_means():
+    mean, sigma = np.zeros((4000, 2), "f4"), np.tile(np.float32([0.5, 2.0]), (4000, 1))
+    rows = LatentRows(mean, sigma, mean[:, :1], "cpu")
+    first, _ = rows.rows(np.arange(4000))
+    second, _ = rows.rows(np.arange(4000))
+    assert not torch.equal(first, second)
+    assert first.std(0).tolist() == pytest.approx([0.5, 2.0], rel=0.05)
+
+
+def test_rows_of_a_mapped_file(tmp_path):
+    voxels = np.random.default_rng(0).random((30, 4), np.float32)
+    np.save(tmp_path / "v.npy", voxels)
+    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
+    store = VoxelStore(mapped, np.arange(30.0)[:, None], torch.device("cpu"))
+    rows = ShowerRows(store, np.arange(0, 30, 3))
+    x, e = rows.rows(np.array([9, 0, 3]))
+    np.testing.assert_array_equal(x, voxels[[27, 0, 9]])
+    assert e[:, 0].tolist() == [27.0, 0.0, 9.0]
