@@ -49,12 +49,17 @@ class EmptyLayers(nn.Module):
 
     def logits(self, bits: Tensor, context: Tensor) -> Tensor:
         """Logit of each bit given the bits before it, shape (B, L)."""
-        first = F.linear(bits, self.bits_in.weight * self.mask_in, self.bits_in.bias)
-        hidden = F.silu(first + self.context_in(context))
-        second = F.linear(hidden, self.inner.weight * self.mask_hidden, self.inner.bias)
-        hidden = F.silu(second + self.context_inner(context))
-        masked = F.linear(hidden, self.out.weight * self.mask_out, self.out.bias)
-        return masked + self.direct(context)
+        return self._causal(bits, self.context_in(context), self.context_inner(context)) + (
+            self.direct(context)
+        )
+
+    def _causal(self, bits: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """What the bits before each bit say; ``first`` and ``second`` bring in the context."""
+        masked = F.linear(bits, self.bits_in.weight * self.mask_in, self.bits_in.bias)
+        hidden = F.silu(masked + first)
+        masked = F.linear(hidden, self.inner.weight * self.mask_hidden, self.inner.bias)
+        hidden = F.silu(masked + second)
+        return F.linear(hidden, self.out.weight * self.mask_out, self.out.bias)
 
     def log_prob(self, bits: Tensor, context: Tensor) -> Tensor:
         """log p(m | context) [nats], shape (B,)."""
@@ -63,8 +68,11 @@ class EmptyLayers(nn.Module):
 
     def sample(self, context: Tensor, uniform: Tensor) -> Tensor:
         """Bits (B, L) as 0.0 or 1.0, from uniform numbers (B, L)."""
+        first, second = self.context_in(context), self.context_inner(context)
+        # u < sigmoid(logit) is logit(u) < logit: one logarithm for all bits, none in the loop.
+        threshold = torch.logit(uniform) - self.direct(context)
         bits = torch.zeros_like(uniform)
         for i in range(self.n_layers):
-            logit = self.logits(bits, context)[:, i]
-            bits[:, i] = (uniform[:, i] < torch.sigmoid(logit)).to(bits.dtype)
+            logit = self._causal(bits, first, second)[:, i]
+            bits[:, i] = (threshold[:, i] < logit).to(bits.dtype)
         return bits
