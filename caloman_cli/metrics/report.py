@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
+from caloman_cli.errors import UserError
 from caloman_cli.metrics.caveats import is_toy
 from caloman_cli.metrics.plots.style import save
 from caloman_cli.metrics.tables import Score
@@ -49,7 +50,7 @@ class Comparison:
         output: The evaluation's directory; figures go to ``plots/`` in it.
         label: Name of the generated showers.
         open_reference: Opens the real showers that judge.
-        open_generated: Opens the showers to judge, or makes them.
+        open_generated: Opens the showers to judge, or makes them; None where there are none.
         open_truth: Chooses the truth pair for a reference and a number of showers, or None.
         open_model: Loads the model to time.
     """
@@ -64,7 +65,7 @@ class Comparison:
         label: str,
         *,
         open_reference: Callable[[], Showers],
-        open_generated: Callable[[], Showers],
+        open_generated: Callable[[], Showers] | None,
         open_truth: Callable[[Showers, int], TruthPair | None],
         open_model: Callable[[], Sampler],
     ) -> None:
@@ -78,14 +79,21 @@ class Comparison:
     def reference(self) -> Showers:
         return self._open_reference()
 
+    @property
+    def is_judging(self) -> bool:
+        """Whether there are generated showers; some metrics look at real ones alone."""
+        return self._open_generated is not None
+
     @cached_property
     def generated(self) -> Showers:
+        if self._open_generated is None:
+            raise UserError("there are no generated showers: give run=DIR or generated=FILE")
         return self._open_generated()
 
     @cached_property
     def truth(self) -> TruthPair | None:
         """Two independent real samples, the second of the generated sample's size."""
-        n = len(self.generated) if self.has("generated") else len(self.reference)
+        n = len(self.generated) if self.is_judging else len(self.reference)
         return self._open_truth(self.reference, n)
 
     @cached_property

@@ -157,10 +157,14 @@ def _table(scores: Sequence[Score], first: tuple[str, ...]) -> str:
     rows = []
     for score in scores:
         names = [score.section, score.quantity] if len(first) == 2 else [score.quantity]
-        cells = [_number(get(score)) for get in columns.values()]
+        cells = [number(get(score)) for get in columns.values()]
         rows.append([*names, *cells, *([score.note] if with_notes else [])])
+    return aligned(heads, rows, range(len(first), len(first) + len(columns)))
+
+
+def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: range) -> str:
+    """A Markdown table that reads well as plain text too; ``numeric`` columns to the right."""
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    numeric = range(len(first), len(first) + len(columns))
     lines = [_line(heads, widths, numeric)]
     rules = [
         "-" * (widths[i] - 1) + ":" if i in numeric else "-" * widths[i] for i in range(len(heads))
@@ -178,7 +182,8 @@ def _line(cells: Sequence[str], widths: Sequence[int], numeric: range) -> str:
     return "| " + " | ".join(padded) + " |"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A value as tables show it: four digits, a dash where it is not defined."""
     value = _finite(value)
     if value is None:
         return "–"

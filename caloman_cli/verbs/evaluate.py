@@ -175,7 +175,7 @@ def _comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
         output,
         label,
         open_reference=dataset.reference,
-        open_generated=open_generated,
+        open_generated=open_generated if cfg.run or cfg.generated else None,
         open_truth=partial(_truth, cfg, dataset),
         open_model=open_model,
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from caloman_cli.config import compose
+from caloman_cli.config import CONF, compose
 from caloman_cli.data.generator import generate
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.model import build, save_model
@@ -79,7 +79,9 @@ def scores_of(folder):
 
 
 def test_two_files(caloman, tmp_path, on_files):
-    result = caloman("evaluate", *on_files, *FAST, "output=out")
+    result = caloman(
+        "evaluate", *on_files, *FAST, "evaluation.separation.plots=none", "output=out"
+    )
     assert result.status == 0, result.err
     out = tmp_path / "out"
     metrics = json.loads((out / "metrics.json").read_text())
@@ -93,10 +95,47 @@ def test_two_files(caloman, tmp_path, on_files):
     table = (out / "table.md").read_text()
     assert "truth/floor" in table
     assert "truth: 300 showers of truth (real, independent)" in table
-    figures = {path.stem for path in (out / "plots").iterdir()}
-    expected = {"E_ratio", "E_ratio_at", "E_layer", "sparsity", "voxel", "response"}
-    assert figures >= expected | {"average_shower"}
     assert not list(out.rglob("*.part*"))
+
+
+BINNING = """<Bins><Bin pid="11" name="electron"><Layer id="0" r_edges="0,5,10" n_bin_alpha="1"/>
+<Layer id="1" r_edges="0,5,10" n_bin_alpha="4"/></Bin></Bins>"""
+
+
+def test_a_detector_of_ones_own_with_figures(caloman, tmp_path):
+    (tmp_path / "binning.xml").write_text(BINNING)
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
+            file["incident_energies"] = rng.uniform(1e3, 2e3, (60, 1))
+            file["showers"] = rng.random((60, 10)) * 200
+    result = caloman(
+        "evaluate", "generated=a.hdf5", "reference=b.hdf5", "dataset=custom",
+        "dataset.geometry_xml=binning.xml", "dataset.geometry.particle=electron",
+        "dataset.geometry.threshold=0.1", "evaluation=histograms", "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    figures = {path.stem for path in (tmp_path / "out/plots").iterdir()}
+    assert figures >= {"E_ratio", "E_layer", "sparsity", "voxel", "response", "average_shower"}
+
+
+def test_intrinsic_dimension_of_real_showers_alone(caloman, tmp_path, files):
+    result = caloman(
+        "evaluate", "evaluation=intrinsic_dimension", "dataset=ds1_photons", "output=out",
+        f"reference={files['reference']}", "evaluation.intrinsic_dimension.k=[5,10]",
+        "evaluation.intrinsic_dimension.by_energy=false",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    scores = scores_of(tmp_path / "out")
+    assert list(scores) == [("intrinsic dimension", f"all, k = {k}") for k in (5, 10)]
+    assert all(row["generated"] == "" for row in scores.values())
+    assert all(1 < float(row["truth"]) < 368 for row in scores.values())
+
+
+@pytest.mark.parametrize("suite", sorted(path.stem for path in (CONF / "evaluation").iterdir()))
+def test_every_suite_is_valid(caloman, suite):
+    result = caloman("evaluate", f"evaluation={suite}", "run=nowhere")
+    assert (result.status, "nowhere does not exist" in result.err) == (2, True), result.err
 
 
 def test_a_file_against_itself_is_perfect_and_said_to_be_a_copy(caloman, tmp_path, files):

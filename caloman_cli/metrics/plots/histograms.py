@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -70,9 +71,7 @@ def _page(
     n = len(page)
     across = 1 if n == 1 else 2 if n <= 4 else 3 if n <= 9 else 5
     down = -(-n // across)
-    width, height = (5.6, 4.6) if n == 1 else (3.9, 3.2) if n <= 9 else (3.3, 3.0)
-    image = figure(width * across, height * down + 0.7)
-    group = page[0].group
+    image, grid = _grid(across, down, wide=n == 1)
     handles = [
         Patch(facecolor=REFERENCE, edgecolor=REFERENCE_EDGE, label=reference_label),
         Line2D([], [], color=GENERATED, label=label),
@@ -81,11 +80,12 @@ def _page(
         handles.append(
             Line2D([], [], color=TRUTH, linestyle="--", label=f"independent {reference_label}")
         )
+    group = page[0].group
     title = GROUPS["E_ratio" if group == "E_ratio_at" else group]
     by_energy = " in steps of E_inc" if group == "E_ratio_at" else ""
-    image.suptitle(_nice(title + by_energy), fontsize=12)
-    image.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=10)
-    grid = image.add_gridspec(down, across)
+    top = 1 - 0.08 / image.get_figheight()
+    image.suptitle(_nice(title + by_energy), fontsize=12, y=top, va="top")
+    image.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=10)
     for index, item in enumerate(page):
         cell = grid[index // across, index % across].subgridspec(
             2, 1, height_ratios=(3, 1), hspace=0.0
@@ -103,6 +103,20 @@ def _page(
             upper.set_ylabel("fraction per bin")
             lower.set_ylabel("ratio")
     return image
+
+
+def _grid(across: int, down: int, wide: bool) -> tuple[Figure, GridSpec]:
+    """Margins in inches: a layout engine would draw every page twice."""
+    left, right, bottom, top, gap_x, gap_y = 0.75, 0.12, 0.85, 0.68, 0.55, 0.62
+    panel_x, panel_y = (4.7, 3.5) if wide else (3.1, 2.6)
+    width = left + right + across * panel_x + (across - 1) * gap_x
+    height = bottom + top + down * panel_y + (down - 1) * gap_y
+    image = figure(width, height, None)
+    grid = image.add_gridspec(
+        down, across, left=left / width, right=1 - right / width, bottom=bottom / height,
+        top=1 - top / height, wspace=gap_x / panel_x, hspace=gap_y / panel_y,
+    )  # fmt: skip
+    return image, grid
 
 
 def _main(ax: Axes, item: Histogram, truth: Histogram | None) -> None:

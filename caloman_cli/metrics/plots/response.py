@@ -68,7 +68,7 @@ def response_curve(samples: Mapping[str, Features]) -> Figure:
             a third the truth.
     """
     with house_style():
-        image = figure(10.5, 4.8)
+        image = figure(10.5, 4.8, "constrained")
         image.suptitle("Response and resolution")
         axes = image.subplots(2, 2, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
         reference = next(iter(samples.values()))

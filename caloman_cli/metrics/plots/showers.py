@@ -72,7 +72,7 @@ def _page(
 ) -> Figure:
     across = 1 if len(members) <= 3 else 2 if len(members) <= 6 else 3
     down = -(-len(members) // across)
-    image = figure(6.2 * across, 2.3 * down + 0.6)
+    image = figure(6.2 * across, 2.3 * down + 0.6, "constrained")
     image.suptitle(f"Average shower ({geometry.name}): mean energy of each voxel", fontsize=13)
     blocks = image.subfigures(down, across, squeeze=False).ravel()
     for place, index in enumerate(members):

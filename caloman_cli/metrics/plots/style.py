@@ -9,7 +9,7 @@ References:
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -60,9 +60,9 @@ def colour_map(name: str) -> Colormap:
     return mpl.colormaps[name].with_extremes(bad=EMPTY)
 
 
-def figure(width: float, height: float) -> Figure:
+def figure(width: float, height: float, layout: Literal["constrained"] | None) -> Figure:
     """An empty figure [inches] that needs no display and no global state."""
-    image = Figure(figsize=(width, height), layout="constrained")
+    image = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(image)
     return image
 

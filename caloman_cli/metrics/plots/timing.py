@@ -22,7 +22,7 @@ def timing_curve(points: Sequence[TimingPoint], environment: Mapping[str, str | 
         environment: What :func:`caloman_cli.metrics.timing.environment` says.
     """
     with house_style():
-        image = figure(6.4, 4.6)
+        image = figure(6.4, 4.6, "constrained")
         ax = image.subplots()
         ax.set_xscale("log")
         ax.set_yscale("log")

@@ -1,0 +1,130 @@
+"""Quality against speed: the AUC of every submission over its time per shower."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from caloman_cli.metrics.plots.labels import label_points
+from caloman_cli.metrics.plots.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
+from caloman_cli.metrics.ranking import Ranking, Row
+from caloman_cli.published import CITATION
+from caloman_cli.published.quantities import BATCH_SIZES, QUANTITIES
+
+_MARKERS = dict(zip(BATCH_SIZES, ("s", "D", "o"), strict=True))
+_OTHERS = "#6f6f6f"
+
+
+def auc_over_time(ranking: Ranking, device: str = "GPU", auc: str = "AUC low") -> Figure | None:
+    """AUC over the least time per shower, with the front that no other model beats in both.
+
+    A measured model that may not be compared is drawn hollow and is not part of the front.
+
+    Args:
+        ranking: The model among the submissions.
+        device: ``CPU`` or ``GPU``: which published times are shown.
+        auc: Key of the AUC.
+
+    Returns:
+        The figure, or None where no submission has both numbers.
+    """
+    rows = [
+        row
+        for row in (*ranking.submissions, ranking.ours)
+        if row.value(auc) is not None and row.fastest(device) is not None
+    ]
+    if all(row.ours for row in rows):
+        return None
+    front = ranking.front(device, auc)
+    comparable = ranking.comparable.why_not(auc) is None
+    with house_style():
+        image = figure(7.2, 5.0, layout="constrained")
+        ax = image.subplots()
+        ax.set_xscale("log")
+        for row in rows:
+            _draw(ax, row, device, auc, hollow=row.ours and not comparable, on=row in front)
+        _front(ax, front, device, auc)
+        ax.margins(x=0.12)
+        floor = ranking.truth.value(auc)
+        _limits(ax, [_point(row, device, auc)[1] for row in rows], floor)
+        if floor is not None:
+            ax.axhline(floor, color=REFERENCE_EDGE, linestyle="--", linewidth=1, zorder=1)
+            ax.text(
+                0.995, floor, f"Geant4 {floor:.3f}", transform=ax.get_yaxis_transform(),
+                ha="right", va="bottom", fontsize=8, color=REFERENCE_EDGE,
+            )  # fmt: skip
+        ax.set_xlabel(f"{device} time per shower at the fastest batch size [ms]")
+        ax.set_ylabel(f"{QUANTITIES[auc].label} (0.5: not told apart)")
+        ax.grid(True, which="major", linewidth=0.4, color="0.88")
+        _explain(ax, [row.fastest(device) for row in rows], bool(front))
+        ax.set_title(f"{ranking.dataset}; published: {CITATION}", fontsize=9)
+        names = [
+            f"{row.name} (not comparable)" if row.ours and not comparable else row.name
+            for row in rows
+        ]
+        label_points(
+            image,
+            ax,
+            [_point(row, device, auc) for row in rows],
+            names,
+            [_colour(row, row in front) for row in rows],
+            [row.ours for row in rows],
+        )
+        return image
+
+
+def _point(row: Row, device: str, auc: str) -> tuple[float, float]:
+    time, value = row.fastest(device), row.value(auc)
+    assert time is not None
+    assert value is not None
+    return time[0], value
+
+
+def _colour(row: Row, on: bool) -> str:
+    if row.ours:
+        return GENERATED
+    return TRUTH if on else _OTHERS
+
+
+def _draw(ax: Axes, row: Row, device: str, auc: str, *, hollow: bool, on: bool) -> None:
+    time = row.fastest(device)
+    assert time is not None
+    colour = _colour(row, on)
+    ax.plot(
+        *_point(row, device, auc),
+        linestyle="none",
+        marker=_MARKERS[time[1]],
+        markersize=9 if row.ours else 5.5,
+        markerfacecolor="white" if hollow else colour,
+        markeredgecolor=colour,
+        zorder=5 if row.ours else 4,
+    )
+
+
+def _front(ax: Axes, front: tuple[Row, ...], device: str, auc: str) -> None:
+    """Steps: between two models of the front nothing better than the faster one is known."""
+    if front:
+        x, y = zip(*(_point(row, device, auc) for row in front), strict=True)
+        ax.step(x, y, where="post", color=TRUTH, linewidth=1, alpha=0.6, zorder=2)
+
+
+def _limits(ax: Axes, values: list[float], floor: float | None) -> None:
+    shown = [*values, *([] if floor is None else [floor])]
+    low, high = min(shown), max(shown)
+    pad = 0.07 * max(high - low, 0.02)
+    ax.set_ylim(low - pad, high + pad)
+
+
+def _explain(ax: Axes, times: list[tuple[float, int] | None], front: bool) -> None:
+    """A legend of batch sizes and the front, below the axes where no point can be."""
+    used = {time[1] for time in times if time is not None}
+    for size, marker in _MARKERS.items():
+        if size in used:
+            ax.plot(
+                [], [], linestyle="none", marker=marker, color=_OTHERS, markersize=5.5,
+                label=f"batch {size:,}",
+            )  # fmt: skip
+    if front:
+        ax.plot([], [], color=TRUTH, linewidth=1, label="not beaten in both")
+    ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4, columnspacing=1.6,
+        handletextpad=0.5,
+    )  # fmt: skip

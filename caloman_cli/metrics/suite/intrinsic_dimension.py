@@ -1,0 +1,87 @@
+"""Intrinsic dimension of real and of generated showers, side by side."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from caloman_cli.data.showers import Showers
+from caloman_cli.metrics import intrinsic_dimension
+from caloman_cli.metrics.features import chunk_rows
+from caloman_cli.metrics.intrinsic_dimension import Row
+from caloman_cli.metrics.report import Comparison, Need, Section
+from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.truth import spread
+
+_BYTES = 512 * 2**20  # of voxel shares in memory
+
+
+class IntrinsicDimension:
+    """How many directions voxel shares vary in, per number of neighbours and incident energy.
+
+    A voxel's share is its energy after the readout cut over the energy of its layer.
+
+    Args:
+        k: Numbers of neighbours, each at least 3.
+        by_energy: Add lines per incident energy.
+        max_showers: Showers per line, drawn without replacement.
+        n_bins: Bins of a continuous energy.
+
+    References:
+        Levina, Bickel (2004), Maximum likelihood estimation of intrinsic dimension. MacKay,
+        Ghahramani (2005), comments on it. Facco et al. (2017), TwoNN, arXiv:1803.06992.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("reference",)
+
+    def __init__(
+        self, k: list[int], by_energy: bool = True, max_showers: int = 5_000, n_bins: int = 6
+    ) -> None:
+        self.table = intrinsic_dimension.IntrinsicDimension(k, by_energy, max_showers, 0, n_bins)
+
+    def __call__(self, comparison: Comparison) -> Section:
+        self.table.seed = comparison.seed
+        real = self._rows(comparison.reference)
+        ours = self._rows(comparison.generated) if comparison.is_judging else []
+        same = {(row.energy, row.k): row for row in ours}
+        scores = []
+        for row in real:
+            other = same.get((row.energy, row.k))
+            energy = row.energy if row.energy == "all" else f"{row.energy} MeV"
+            scores.append(
+                Score(
+                    "intrinsic dimension",
+                    f"{energy}, k = {row.k}",
+                    None if other is None else other.mackay,
+                    row.mackay,
+                    note=f"{row.n} showers, TwoNN {row.two_nn:.3g}",
+                    summary=row.energy == "all",
+                )
+            )
+        details = {
+            "reference": [row._asdict() for row in real],
+            "generated": [row._asdict() for row in ours],
+        }
+        note = (
+            "Intrinsic dimension: Levina and Bickel's estimate in MacKay and Ghahramani's form, "
+            "of voxel shares; 'truth' is the reference. It is a lower bound and depends on the "
+            "number of showers and on the scaling: compare only like with like."
+        )
+        return Section(scores, details, [note])
+
+    def _rows(self, showers: Showers) -> list[Row]:
+        chosen = spread(showers, max(1, _BYTES // (4 * showers.geometry.n_voxels)))
+        return self.table(voxel_shares(chosen), chosen.energies)
+
+
+def voxel_shares(showers: Showers) -> np.ndarray:
+    """Voxel energies after the readout cut over their layer's energy, float32, shape (N, V)."""
+    geometry, start = showers.geometry, 0
+    shares = np.empty((len(showers), geometry.n_voxels), np.float32)
+    for _, voxels in showers.iterate(chunk_rows(geometry)):
+        block = shares[start : start + len(voxels)]
+        block[:] = np.where(voxels >= geometry.threshold, voxels, 0)
+        for part in geometry.slices:
+            total = block[:, part].sum(1, keepdims=True)
+            block[:, part] /= np.where(total > 0, total, 1)
+        start += len(voxels)
+    return shares
