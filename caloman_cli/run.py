@@ -36,8 +36,21 @@ from caloman_cli.training.settings import STAGES
 
 log = logging.getLogger(__name__)
 
-IRRELEVANT = ("output", "overwrite", "device", "logger", "data_dir", "cache_dir", "experiment")
-"""Keys that do not make another run: where it runs and who watches it."""
+IRRELEVANT = (
+    "output",
+    "overwrite",
+    "device",
+    "logger",
+    "data_dir",
+    "cache_dir",
+    "dataset.train",
+    "dataset.reference",
+    "trainer.checkpoint_minutes",
+)
+"""Keys that do not make another run: where it runs, who watches it, where its files lie.
+
+That the files hold the same showers is checked by their content.
+"""
 
 _FILES = (
     "config.yaml",
@@ -296,8 +309,8 @@ def _differences(stored: Any, asked: Any, key: str = "") -> list[str]:
     if isinstance(stored, dict) and isinstance(asked, dict):
         found = []
         for name in dict.fromkeys([*stored, *asked]):
-            if key or name not in IRRELEVANT:
-                place = f"{key}.{name}" if key else str(name)
+            place = f"{key}.{name}" if key else str(name)
+            if place not in IRRELEVANT:
                 found += _differences(stored.get(name), asked.get(name), place)
         return found
     # `auto` was replaced by what it became.

@@ -13,7 +13,13 @@ from caloman_cli.run import RunDirectory
 from caloman_cli.storage import load_state, read_json, replacing, save_state, write_json
 from caloman_cli.training.interruption import Preempted
 
-CONFIG = {"seed": 1, "output": "x", "device": "cpu", "encoder": {"latent_dim": 20, "beta": 1.0}}
+CONFIG = {
+    "seed": 1,
+    "output": "x",
+    "device": "cpu",
+    "dataset": {"name": "mine", "train": ["/here/showers.hdf5"]},
+    "encoder": {"latent_dim": 20, "beta": 1.0},
+}
 
 
 def claim(path, config=CONFIG, **options):
@@ -31,7 +37,9 @@ def test_config_and_status_are_written(tmp_path):
 
 def test_same_config_elsewhere_and_otherwise_watched_is_the_same_run(tmp_path):
     claim(tmp_path)
-    claim(tmp_path, {**CONFIG, "output": "y", "device": "cuda", "logger": {"mode": "offline"}})
+    moved = {"name": "mine", "train": ["/there/showers.hdf5"]}
+    claim(tmp_path, {**CONFIG, "output": "y", "device": "cuda", "dataset": moved})
+    claim(tmp_path, {**CONFIG, "logger": {"mode": "offline"}})
 
 
 def test_other_config_is_refused_with_what_differs(tmp_path):
