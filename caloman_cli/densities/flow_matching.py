@@ -157,14 +157,13 @@ class FlowMatching(Density):
             def v(x: Tensor) -> Tensor:
                 return self.velocity(x, t.expand(len(x)), c)
 
-            x = state[:, :-1]
+            drift, pull = torch.func.vjp(v, state[:, :-1])[:2]
 
             def along(e: Tensor) -> Tensor:
-                change = torch.func.jvp(v, (x,), (e.expand_as(x),))[1]
-                return (change * e).sum(1)
+                return (pull(e.expand_as(drift))[0] * e).sum(1)
 
             divergence = torch.func.vmap(along, chunk_size=16)(directions).sum(0)
-            return torch.cat((v(x), divergence.unsqueeze(1)), 1)
+            return torch.cat((drift, divergence.unsqueeze(1)), 1)
 
         state = F.pad(u, (0, 1))
         for t, h in self._grid(u):

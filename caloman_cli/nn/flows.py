@@ -44,6 +44,8 @@ class ConditionalFlow(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """u (B, D) and log|det du/dx| (B,)."""
+        if len(x) == 0:  # which nflows cannot reshape
+            return x, x.sum(1)
         u, logabsdet = self.transform(x, context)
         return u, logabsdet
 
@@ -53,9 +55,11 @@ class ConditionalFlow(nn.Module):
         Raises:
             FloatingPointError: Where the result is not finite.
         """
-        size = max(len(u), 1) if torch.is_grad_enabled() else CHUNK
+        if len(u) == 0:
+            return u
+        size = len(u) if torch.is_grad_enabled() else CHUNK
         parts = []
-        for start in range(0, max(len(u), 1), size):
+        for start in range(0, len(u), size):
             rows = slice(start, start + size)
             part, _ = self.transform.inverse(u[rows], None if context is None else context[rows])
             parts.append(part)

@@ -1,0 +1,183 @@
+"""Every density in conf/density keeps the contract of a density."""
+
+import math
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from caloman_cli.densities.base import Density
+from caloman_cli.noise import Noise
+from caloman_cli.trainable import TensorRows
+
+OPTIONS = {
+    path.stem: path for path in sorted((Path(__file__).parents[2] / "conf/density").glob("*.yaml"))
+}
+SIGMA, MIXING = 0.1, torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+# Networks small enough to train in seconds; steps, and learning rate.
+SMALL = {
+    "nsf": ({"n_layers": 2, "n_bins": 8, "n_blocks": 2}, 300, 8e-3),
+    "maf": ({"n_layers": 3}, 200, 1e-2),
+    "flow_matching": ({"hidden": 64, "n_blocks": 2, "steps": 12}, 400, 5e-3),
+}
+
+
+def build(name: str, z_dim: int = 4, c_dim: int = 3, **settings) -> Density:
+    return instantiate(OmegaConf.load(OPTIONS[name]), z_dim=z_dim, c_dim=c_dim, **settings)
+
+
+def prepared(
+    name: str, scale: float = 1.0, **settings
+) -> tuple[Density, torch.Tensor, torch.Tensor]:
+    """A density with weights away from their start, and the rows it was prepared with."""
+    torch.manual_seed(1)
+    density = build(name, **settings)
+    with torch.no_grad():
+        for parameter in density.parameters():
+            parameter.add_(0.03 * torch.randn_like(parameter))
+    z = 2 + torch.randn(200, 4) @ torch.randn(4, 4)
+    c = torch.randn(200, 3)
+    density.prepare(TensorRows(scale * z, c))
+    return density.eval(), scale * z, c
+
+
+def conditional_rows(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """z | c ~ N(c, 0.1^2 R) with correlation 0.6."""
+    c = torch.randn(n, 2)
+    return c + SIGMA * torch.randn(n, 2) @ MIXING.T, c
+
+
+@cache
+@torch.enable_grad()
+def trained(name: str) -> Density:
+    torch.manual_seed(0)
+    settings, steps, rate = SMALL[name]
+    density = build(name, 2, 2, **settings)
+    z, c = conditional_rows(20_000)
+    density.prepare(TensorRows(z, c))
+    optimizer = torch.optim.Adam(density.parameters(), rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
+    for _ in range(steps):
+        rows = torch.randint(0, len(z), (256,))
+        optimizer.zero_grad()
+        density.loss((z[rows], c[rows])).backward()
+        torch.nn.utils.clip_grad_norm_(density.parameters(), 10.0)
+        optimizer.step()
+        schedule.step()
+    return density.eval()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_shapes(name):
+    density, z, c = prepared(name)
+    with torch.no_grad():
+        drawn = density.sample(c, Noise(0, 0, len(c)))
+        log_prob = density.log_prob(z, c)
+    assert drawn.shape == z.shape
+    assert log_prob.shape == (len(z),)
+    assert torch.isfinite(drawn).all()
+    assert torch.isfinite(log_prob).all()
+    assert density.kind in ("exact", "bound", "estimate", "none")
+    assert density.loss((z, c)).shape == ()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(("z_dim", "c_dim"), [(1, 3), (1, 0), (3, 0)])
+def test_one_dimension_and_no_condition(name, z_dim, c_dim):
+    density = build(name, z_dim, c_dim)
+    z, c = torch.randn(50, z_dim), torch.randn(50, c_dim)
+    density.prepare(TensorRows(z, c))
+    with torch.no_grad():
+        assert density.eval().sample(c, Noise(0, 0, 50)).shape == (50, z_dim)
+        assert torch.isfinite(density.log_prob(z, c)).all()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_gradients_reach_all_parameters(name):
+    density, z, c = prepared(name)
+    if not list(density.parameters()):
+        assert math.isfinite(density.loss((z, c)).item())
+        return
+    density.train().loss((z, c)).backward()
+    idle = [
+        key
+        for key, parameter in density.named_parameters()
+        if parameter.grad is None or not parameter.grad.abs().sum() > 0
+    ]
+    assert idle == []
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_saved_and_loaded_is_the_same(name, tmp_path):
+    density, z, c = prepared(name)
+    torch.save(density.state_dict(), tmp_path / "density.pt")
+    fresh = build(name).eval()
+    fresh.load_state_dict(torch.load(tmp_path / "density.pt", weights_only=True))
+    with torch.no_grad():
+        assert fresh.sample(c, Noise(5, 0, 200)).equal(density.sample(c, Noise(5, 0, 200)))
+        assert fresh.log_prob(z, c).equal(density.log_prob(z, c))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_any_batching_draws_the_same_rows(name):
+    density, _, c = prepared(name)
+    with torch.no_grad():
+        whole = density.sample(c, Noise(3, 0, 200))
+        parts = [
+            density.sample(c[i : i + 70], Noise(3, i, len(c[i : i + 70]))) for i in (0, 70, 140)
+        ]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_sampling_leaves_the_global_generator_alone(name):
+    density, _, c = prepared(name)
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        density.sample(c, Noise(3, 0, 200))
+    assert torch.get_rng_state().equal(before)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_scores_are_the_same_every_time(name):
+    """Noise in the validation score would choose the lucky epoch."""
+    density, z, c = prepared(name)
+    with torch.no_grad():
+        first, second = density.scores((z, c)), density.scores((z, c))
+    assert first["loss"].equal(second["loss"])
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "standard_normal"])
+def test_units_of_the_latents_only_shift_the_log_density(name):
+    """p(10 z) d(10 z) = p(z) dz: a scaler without its log-determinant fails here."""
+    density, z, c = prepared(name)
+    scaled, _, _ = prepared(name, scale=10.0)
+    with torch.no_grad():
+        difference = scaled.log_prob(10 * z, c) - density.log_prob(z, c)
+        drawn, scaled_drawn = (d.sample(c, Noise(0, 0, 200)) for d in (density, scaled))
+    expected = torch.full((len(z),), -4 * math.log(10))
+    torch.testing.assert_close(difference, expected, rtol=0, atol=2e-3)
+    torch.testing.assert_close(scaled_drawn, 10 * drawn, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_condition_moves_the_latents(name):
+    _, c = conditional_rows(2000)
+    with torch.no_grad():
+        z = trained(name).sample(c, Noise(1, 0, len(c)))
+    slope = (z * c).sum(0) / c.square().sum(0)
+    torch.testing.assert_close(slope, torch.ones(2), rtol=0, atol=0.05)
+    correlation = torch.corrcoef((z - c).T)[0, 1]
+    assert correlation == pytest.approx(0.6, abs=0.1)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_negative_log_likelihood_of_a_gaussian(name):
+    z, c = conditional_rows(1000)
+    normal = torch.distributions.MultivariateNormal(torch.zeros(2), scale_tril=SIGMA * MIXING)
+    with torch.no_grad():
+        excess = (normal.log_prob(z - c) - trained(name).log_prob(z, c)).mean() / 2
+    assert abs(excess) < 0.05
