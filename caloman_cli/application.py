@@ -14,13 +14,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import run_job
 from hydra.errors import HydraException
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -122,14 +124,29 @@ class Application:
             cfg = hydra.compose_config(config, overrides, RunMode.RUN)
             self._check(cfg, complete=False)
             hydra.show_cfg(config, overrides, options.cfg, options.package, options.resolve)
-        elif options.multirun or hydra.get_mode(config, overrides) == RunMode.MULTIRUN:
+        elif options.multirun:
             return self._run_many(hydra, overrides)
         else:
             return self._run_once(hydra, overrides)
         return OK
 
     def _run_once(self, hydra: Hydra, overrides: list[str]) -> int:
-        done = hydra.run(self.verb.config, partial(_task, self.verb, self.debug), overrides)
+        cfg = hydra.compose_config(
+            self.verb.config, overrides, RunMode.RUN, with_log_configuration=True
+        )
+        if cfg.hydra.mode == RunMode.MULTIRUN:  # an experiment may be a sweep
+            return self._run_many(hydra, overrides)
+        cfg.hydra.mode = RunMode.RUN
+        callbacks = Callbacks(cfg)
+        callbacks.on_run_start(config=cfg, config_name=self.verb.config)
+        done = run_job(
+            hydra_context=HydraContext(hydra.config_loader, callbacks),
+            task_function=partial(_task, self.verb, self.debug),
+            config=cfg,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+        )
+        callbacks.on_run_end(config=cfg, config_name=self.verb.config, job_return=done)
         outcome: Outcome = done.return_value
         return outcome.status
 

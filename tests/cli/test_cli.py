@@ -1,5 +1,6 @@
 """Verbs, help, options, completion, exit statuses."""
 
+import re
 import subprocess
 import sys
 
@@ -34,10 +35,10 @@ def test_help_of_a_verb_has_examples_keys_and_what_they_mean(caloman, words):
     result = caloman(*words, "--help")
     assert result.status == 0, result.err
     assert f"caloman {' '.join(words)}" in result.out.split("examples:")[1]
-    keys = result.out.split("keys (key=value):\n")[1].split("\n\n")[0].splitlines()
-    meanings = [line.split(maxsplit=1) for line in keys if "=" in line.split()[0]]
-    assert meanings
-    assert all(len(parts) == 2 for parts in meanings), f"a key without a comment: {keys}"
+    rows = result.out.split("keys (key=value):\n")[1].split("\n\n")[0]
+    keys = re.split(r"^  (?=[a-z])", rows, flags=re.MULTILINE)[1:]
+    assert keys
+    assert all(len(key.split(maxsplit=1)) == 2 for key in keys), f"a key without a meaning: {keys}"
 
 
 def test_help_shows_groups_with_their_options(caloman):

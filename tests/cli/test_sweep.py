@@ -85,3 +85,29 @@ def test_a_repeated_sweep_trains_only_what_is_missing(caloman, tmp_path, monkeyp
     assert "complete already" in again.out
     assert runs[0].joinpath("model.pt").is_file()
     assert runs[1].joinpath("model.pt").stat().st_mtime_ns == before
+
+
+def test_an_experiment_may_be_a_sweep(caloman, tmp_path, monkeypatch):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "both.yaml").write_text(
+        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,2'}}}\n"
+    )
+    seen = []
+    monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: seen.append(cfg.output))
+    result = caloman("train", "--config-dir", "mine", "experiment=both", "output=here")
+    assert result.status == 0, result.err
+    assert seen == [str(tmp_path / f"here/experiment-both_seed-{seed}") for seed in (1, 2)]
+
+
+@pytest.mark.slow
+def test_jobs_of_a_cluster_report_back(caloman, tmp_path):
+    """The launcher for Slurm, run locally: jobs in processes of their own."""
+    pytest.importorskip("submitit")
+    result = caloman(
+        "train", "-m", *SMALL, "hydra/launcher=submitit_local", "encoder.latent_dim=2,9999"
+    )
+    assert result.status == 1
+    assert "2 jobs: 1 done, 1 failed" in result.out
+    assert "9999" in result.out.split("failed:")[1]
+    assert len(list(tmp_path.glob("sweep/*/model.pt"))) == 1

@@ -26,7 +26,7 @@ def options(group: str = "**") -> list[tuple[str, str]]:
     )
 
 
-@pytest.mark.parametrize(("group", "option"), options(), ids="=".join)
+@pytest.mark.parametrize(("group", "option"), options(), ids=map("=".join, options()))
 def test_every_option_composes_and_passes_the_check(group, option):
     verb, needed = ("evaluate", ["run=x"]) if group in SUITES else ("train", ["output=x"])
     cfg = compose(verb, [f"{group}={option}", *needed])
