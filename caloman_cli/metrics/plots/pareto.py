@@ -1,5 +1,7 @@
 """Quality against speed: the AUC of every submission over its time per shower."""
 
+from itertools import pairwise
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -36,15 +38,15 @@ def auc_over_time(ranking: Ranking, device: str = "GPU", auc: str = "AUC low") -
     front = ranking.front(device, auc)
     comparable = ranking.comparable.why_not(auc) is None
     with house_style():
-        image = figure(7.2, 5.0, layout="constrained")
-        ax = image.subplots()
+        image = figure(7.2, 5.0, layout=None)  # names are placed in axes that stay where they are
+        ax = image.add_axes((0.1, 0.19, 0.88, 0.75))
         ax.set_xscale("log")
         for row in rows:
             _draw(ax, row, device, auc, hollow=row.ours and not comparable, on=row in front)
-        _front(ax, front, device, auc)
         ax.margins(x=0.12)
         floor = ranking.truth.value(auc)
         _limits(ax, [_point(row, device, auc)[1] for row in rows], floor)
+        corners = _front(ax, [_point(row, device, auc) for row in front])
         if floor is not None:
             ax.axhline(floor, color=REFERENCE_EDGE, linestyle="--", linewidth=1, zorder=1)
             ax.text(
@@ -61,12 +63,13 @@ def auc_over_time(ranking: Ranking, device: str = "GPU", auc: str = "AUC low") -
             for row in rows
         ]
         label_points(
-            image,
             ax,
             [_point(row, device, auc) for row in rows],
             names,
-            [_colour(row, row in front) for row in rows],
-            [row.ours for row in rows],
+            colours=[_colour(row, row in front) for row in rows],
+            sizes=[_size(row) for row in rows],
+            bold=[row.ours for row in rows],
+            corners=corners,
         )
         return image
 
@@ -84,6 +87,10 @@ def _colour(row: Row, on: bool) -> str:
     return TRUTH if on else _OTHERS
 
 
+def _size(row: Row) -> float:
+    return 9.0 if row.ours else 5.5
+
+
 def _draw(ax: Axes, row: Row, device: str, auc: str, *, hollow: bool, on: bool) -> None:
     time = row.fastest(device)
     assert time is not None
@@ -92,18 +99,25 @@ def _draw(ax: Axes, row: Row, device: str, auc: str, *, hollow: bool, on: bool) 
         *_point(row, device, auc),
         linestyle="none",
         marker=_MARKERS[time[1]],
-        markersize=9 if row.ours else 5.5,
+        markersize=_size(row),
         markerfacecolor="white" if hollow else colour,
         markeredgecolor=colour,
         zorder=5 if row.ours else 4,
     )
 
 
-def _front(ax: Axes, front: tuple[Row, ...], device: str, auc: str) -> None:
-    """Steps: between two models of the front nothing better than the faster one is known."""
-    if front:
-        x, y = zip(*(_point(row, device, auc) for row in front), strict=True)
-        ax.step(x, y, where="post", color=TRUTH, linewidth=1, alpha=0.6, zorder=2)
+def _front(ax: Axes, points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Draw the edge of what is known to be possible, up to the axes' ends; its corners."""
+    if not points:
+        return []
+    (left, right), (_, top) = ax.get_xlim(), ax.get_ylim()
+    corners = [(points[0][0], top)]
+    for (time, auc), (until, _) in pairwise([*points, (right, 0.0)]):
+        corners += [(time, auc), (until, auc)]
+    ax.plot(*zip(*corners, strict=True), color=TRUTH, linewidth=1, alpha=0.6, zorder=2)
+    ax.set_xlim(left, right)
+    ax.set_ylim(top=top)
+    return corners
 
 
 def _limits(ax: Axes, values: list[float], floor: float | None) -> None:
@@ -123,8 +137,8 @@ def _explain(ax: Axes, times: list[tuple[float, int] | None], front: bool) -> No
                 label=f"batch {size:,}",
             )  # fmt: skip
     if front:
-        ax.plot([], [], color=TRUTH, linewidth=1, label="not beaten in both")
+        ax.plot([], [], color=TRUTH, linewidth=1, label="none is both better and faster")
     ax.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4, columnspacing=1.6,
+        loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, columnspacing=1.6,
         handletextpad=0.5,
     )  # fmt: skip

@@ -1,0 +1,111 @@
+"""Published and measured scores as Markdown, CSV and LaTeX."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, get_args
+
+from caloman_cli.metrics.tables import aligned, number
+from caloman_cli.published.quantities import QUANTITIES, Quantity, Table
+
+if TYPE_CHECKING:  # a ranking draws its own tables
+    from caloman_cli.metrics.ranking import Ranking, Row
+
+_TEX = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "×10³": r"$\times 10^3$", "–": "--"}
+_TEX |= {"[10⁶]": r"[$10^6$]"}
+
+
+def markdown(ranking: "Ranking") -> str:
+    """Notes, places, then a table each for quality, separation powers and cost."""
+    parts = ["\n".join(f"> {note}\n>" for note in ranking.notes()).removesuffix("\n>")]
+    parts.append(places(ranking))
+    for table in get_args(Table):
+        if shown := columns(ranking.rows, table):
+            parts += [f"### {table.capitalize()}", _grid(ranking.rows, shown)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def places(ranking: "Ranking") -> str:
+    """One line per measured quantity that was published."""
+    lines = []
+    for key, quantity in QUANTITIES.items():
+        best = ranking.best(key)
+        if key not in ranking.ours.values or best is None:
+            continue
+        others = [row.value(key) for row in ranking.submissions]
+        position = ranking.position(key)
+        lines.append(
+            [
+                quantity.label,
+                _shown(quantity, ranking.ours.value(key)),
+                "not comparable" if position is None else str(position),
+                f"{_shown(quantity, best.value(key))} {best.name}",
+                _shown(quantity, statistics.median(x for x in others if x is not None)),
+                _shown(quantity, ranking.truth.value(key)),
+            ]
+        )
+    heads = ["quantity", ranking.ours.name, "place", "best", "median", "Geant4"]
+    return aligned(heads, lines, range(1, 2)) if lines else ""
+
+
+def columns(rows: Sequence["Row"], table: Table) -> list[Quantity]:
+    """The quantities of a table of which any row has a value."""
+    return [
+        quantity
+        for key, quantity in QUANTITIES.items()
+        if quantity.table == table and any(key in row.values for row in rows)
+    ]
+
+
+def to_csv(rows: Sequence["Row"]) -> str:
+    """Values and spreads without the factors of the shown tables; empty where not defined."""
+    keys = [key for key in QUANTITIES if any(key in row.values for row in rows)]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["model", "measured", *(part for key in keys for part in (key, f"{key} ±"))])
+    for row in rows:
+        cells: list[float | None] = []
+        for key in keys:
+            value = row.values.get(key)
+            cells += [None, None] if value is None else [value.value, value.spread]
+        texts = ["" if cell is None else repr(cell) for cell in cells]
+        writer.writerow([row.name, "here" if row.ours else "published", *texts])
+    return stream.getvalue()
+
+
+def to_tex(rows: Sequence["Row"]) -> str:
+    """Quality of every row; the measured one is bold."""
+    shown = columns(rows, "quality")
+    heads = ["model", *(quantity.label for quantity in shown)]
+    lines = [f"\\begin{{tabular}}{{l{'r' * len(shown)}}}", r"\toprule", _tex_line(heads)]
+    lines.append(r"\midrule")
+    for row in rows:
+        cells = [row.name, *(_shown(quantity, row.value(quantity.key)) for quantity in shown)]
+        lines.append(_tex_line(cells, bold=row.ours))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _grid(rows: Sequence["Row"], shown: Sequence[Quantity]) -> str:
+    lines = []
+    for row in rows:
+        cells = [row.name, *(_shown(quantity, row.value(quantity.key)) for quantity in shown)]
+        lines.append([f"**{cell}**" if row.ours else cell for cell in cells])
+    heads = ["model", *(quantity.label for quantity in shown)]
+    return aligned(heads, lines, range(1, len(heads)))
+
+
+def _shown(quantity: Quantity, value: float | None) -> str:
+    if value is None:
+        return "–"
+    scaled = value * quantity.scale
+    return f"{scaled:.3f}" if quantity.goal == "half" else number(float(f"{scaled:.3g}"))
+
+
+def _tex_line(cells: Sequence[str], bold: bool = False) -> str:
+    texts = []
+    for cell in cells:
+        for plain, command in _TEX.items():
+            cell = cell.replace(plain, command)
+        texts.append(rf"\textbf{{{cell}}}" if bold else cell)
+    return " & ".join(texts) + r" \\"

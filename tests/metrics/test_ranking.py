@@ -1,0 +1,288 @@
+"""Places among the published submissions: direction, gaps, ties, comparability, the front."""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from dataclasses import replace
+from importlib.resources import files
+from runpy import run_path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from caloman_cli.data.download import RemoteFile
+from caloman_cli.data.showers import Showers
+from caloman_cli.data.sources import Dataset
+from caloman_cli.data.writer import ShowerWriter
+from caloman_cli.errors import UserError
+from caloman_cli.metrics.comparability import Comparability, measured
+from caloman_cli.metrics.plots.pareto import auc_over_time
+from caloman_cli.metrics.plots.style import save
+from caloman_cli.metrics.ranking import pareto_front, rank
+from caloman_cli.metrics.tables import Score
+from caloman_cli.published import DATASETS, TRUTH, load
+from caloman_cli.published.quantities import QUANTITIES
+from tests.conftest import ROOT
+
+ELSEWHERE = Comparability(("reference is mine.hdf5 (500 showers)",))
+
+
+def place(key, value, dataset="ds1_photons", spread=None):
+    ranking = rank(dataset, {key: value}, Comparability(), spreads={key: spread})
+    return str(ranking.position(key))
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_each_file_is_small_and_complete(dataset):
+    assert len(files("caloman_cli.published").joinpath(f"{dataset}.json").read_bytes()) < 25_000
+    submissions = load(dataset)
+    assert submissions[0].name == TRUTH
+    names = [submission.name for submission in submissions]
+    assert (
+        len(names)
+        == len(set(names))
+        == {"ds1_photons": 16, "ds1_pions": 13}.get(dataset, {"ds2": 18, "ds3": 16}.get(dataset))
+    )
+    for submission in submissions:
+        assert {"AUC low", "AUC high", "FPD", "KPD", "recall"} <= set(submission.values)
+        assert set(submission.values) <= set(QUANTITIES)
+        assert ("parameters" in submission.values) == (submission.name != TRUTH)
+
+
+def test_a_name_without_results_is_refused():
+    with pytest.raises(UserError, match="no published submissions for custom"):
+        rank("custom", {}, Comparability())
+    with pytest.raises(UserError, match="AUC lo is not among AUC low"):
+        rank("ds2", {"AUC lo": 0.5}, Comparability())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("AUC low", 0.5, "1 of 16"),
+        ("AUC low", 0.40, "1 of 16"),  # as far from one half as 0.6, CaloINN has 0.626
+        ("AUC low", 0.70, "3 of 16"),
+        ("AUC low", 0.30, "3 of 16"),
+        ("AUC low", 1.0, "16 of 16"),
+        ("FPD", 1e-5, "1 of 16"),
+        ("FPD", 1.0, "16 of 16"),
+        ("KPD", 0.0, "1 of 16"),
+        ("KPD", -0.1, "16 of 16"),  # noise around zero may be negative, but not by this much
+        ("log-posterior", -2.0, "1 of 16"),
+        ("density", 0.99, "1 of 16"),
+        ("density", 5000.0, "16 of 16"),  # a few showers again and again, nothing to be proud of
+        ("precision", 1.0, "15 of 16"),
+        ("parameters", 1e4, "1 of 16"),
+        ("time GPU 10000", 0.001, "1 of 14"),  # two submissions have no such time
+    ],
+)
+def test_what_is_better(key, value, expected):
+    nominal = rank("ds1_photons", {key: value}, Comparability()).position(key)
+    assert f"{nominal.place} of {nominal.of}" == expected
+
+
+def test_close_values_share_a_range_of_places():
+    assert place("AUC low", 0.630, spread=0.0) == "1–3 of 16"  # between .626 and .635, +- .003
+    assert place("AUC low", 0.700, spread=0.0001) == "3 of 16"
+    assert place("AUC low", 0.700, spread=0.05).startswith("1–")
+    assert place("recall", 0.69) == "3 of 16"  # no spread published: no range
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_what_was_not_measured_has_no_place(value):
+    ranking = rank("ds1_photons", {"AUC low": value, "AUC high": 0.6}, Comparability())
+    assert ranking.position("AUC low") is None
+    assert ranking.position("AUC high") is not None
+    assert "AUC low" not in ranking.places_markdown()
+    assert "–" in ranking.table_markdown()
+
+
+def test_what_nobody_published_has_no_place():
+    ranking = rank("ds1_pions", {"AUC resnet": 0.6}, Comparability())
+    assert ranking.position("AUC resnet").of == 1  # alone in its column
+    assert ranking.places_markdown() == ""
+
+
+def test_the_row_stands_among_the_others_by_its_value():
+    names = [row.name for row in rank("ds2", {"AUC low": 0.55}, Comparability(), label="x").rows]
+    assert names[:4] == ["Geant4", "CaloDREAM", "x", "CaloDiffusion"]
+    assert len(names) == 19
+
+
+def test_another_reference_gives_no_place_and_says_so():
+    row = {"AUC low": 0.5, "parameters": 1e4}
+    ranking = rank("ds1_photons", row, ELSEWHERE, label="mine")
+    assert ranking.position("AUC low") is None
+    assert ranking.position("parameters").place == 1  # says nothing about the reference
+    assert [row.name for row in ranking.rows][-1] == "mine"
+    text = ranking.table_markdown()
+    assert text.startswith("> Not comparable: reference is mine.hdf5 (500 showers).")
+    assert re.search(r"AUC low +\| +0.500 \| not comparable", text)
+    assert ranking.to_dict()["places"]["AUC low"]["not_comparable"] == ELSEWHERE.reasons[0]
+
+
+def test_a_single_quantity_may_be_incomparable():
+    small = Comparability(caveats={"AUC low": "the classifier is a small one"})
+    ranking = rank("ds1_photons", {"AUC low": 0.6, "AUC high": 0.6}, small)
+    assert ranking.position("AUC low") is None
+    assert ranking.position("AUC high").place == 3
+    assert "AUC low is not comparable: the classifier is a small one." in ranking.notes()
+
+
+def test_tables_hold_every_row():
+    row = {"AUC low": 0.61, "FPD": 5e-4, "S E_layer": 1e-3}
+    ranking = rank("ds1_photons", row, Comparability(), label="a_b", spreads={"AUC low": 0.003})
+    lines = list(csv.DictReader(io.StringIO(ranking.table_csv())))
+    assert len(lines) == 17
+    (mine,) = [line for line in lines if line["measured"] == "here"]
+    assert float(mine["FPD"]) == 5e-4
+    assert mine["AUC low ±"] == "0.003"
+    assert mine["FPD ±"] == ""
+    tex = ranking.table_tex()
+    assert tex.count(r"\\") == 18
+    assert r"\textbf{a\_b} & \textbf{0.610}" in tex
+    assert tex.isascii()
+    markdown = ranking.table_markdown()
+    assert markdown.count("| **a_b**") == 3
+    json.dumps(ranking.to_dict(), allow_nan=False)
+
+
+def test_front_of_points():
+    assert pareto_front([(1, 1), (2, 2), (0, 3), (3, 0), (1, 1), (3, 1)]) == [2, 0, 4, 3]
+    assert pareto_front([]) == []
+    rng = np.random.default_rng(0)
+    points = [tuple(point) for point in rng.integers(0, 12, (60, 2)).tolist()]
+    slow = {
+        i
+        for i, (x, y) in enumerate(points)
+        if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)
+    }
+    assert set(pareto_front(points)) == slow
+
+
+def test_front_of_models():
+    row = {"AUC low": 0.6, "time GPU 100": 0.1}
+    assert [
+        item.name for item in rank("ds1_photons", row, Comparability(), label="x").front()
+    ] == ["x"]
+    published = [item.name for item in rank("ds1_photons", row, ELSEWHERE).front()]
+    assert published == ["Calo-VQ", "CaloINN"]
+
+
+def test_scores_of_an_evaluation_find_their_columns():
+    scores = [
+        Score("separation power", "E_ratio", 0.002),
+        Score("separation power", "EC_eta, mean of 2", 0.003),
+        Score("separation power", "EC_eta/1", 0.9),
+        Score("classifier", "AUC high", 0.6, spread=0.01),
+        Score("classifier", "AUC low_normed", 0.7),
+        Score("timing [ms per shower]", "generation, batch 10,000", 0.001),
+        Score("timing [ms per shower]", "end to end, batch 10,000", 0.2),
+        Score("timing [ms per shower]", "end to end, batch 5,000", 0.3),
+    ]
+    row, spreads = measured(scores, "cuda", parameters=1000)
+    assert row == {
+        "S E_ratio": 0.002,
+        "S EC_eta": 0.003,
+        "AUC high": 0.6,
+        "time GPU 10000": 0.2,
+        "parameters": 1000,
+    }
+    assert spreads["AUC high"] == 0.01
+    assert "time CPU 10000" in measured(scores, "cpu")[0]
+
+
+def test_only_the_official_file_is_comparable(tmp_path, tiny_geometry):
+    path = tmp_path / "dataset_2_2.hdf5"
+    with ShowerWriter(path, 3, tiny_geometry, {}) as writer:
+        writer.write(np.full((3, 1), 2e3), np.ones((3, 12), np.float32))
+    reference = Showers.from_files([path], tiny_geometry)
+
+    def judged(md5, generated=None):
+        remote = (RemoteFile(path.name, md5, 1, "10.5281/zenodo.1"),)
+        own = {"train": (), "reference": (path,)}
+        official = {"train": remote, "reference": remote}
+        dataset = Dataset("ds2", tiny_geometry, own, official, None, None, tmp_path)
+        assert Comparability.of(replace(dataset, official=None), reference).reasons
+        return Comparability.of(dataset, reference, generated).reasons
+
+    right = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    assert judged(right, reference) == ()
+    assert judged("0" * 32) == ("reference is dataset_2_2.hdf5 (3 showers)",)
+    few = Showers.from_arrays(np.array([2e3]), np.ones((1, 12), np.float32), tiny_geometry)
+    assert judged(right, few) == ("1 generated showers, the submissions have 3",)
+
+
+@pytest.mark.parametrize(("dataset", "comparable"), [("ds3", Comparability()), ("ds2", ELSEWHERE)])
+def test_labels_of_the_figure_do_not_collide(dataset, comparable, tmp_path):
+    row = {"AUC low": 0.7, "time GPU 100": 6.0}
+    image = auc_over_time(rank(dataset, row, comparable, label="mine"))
+    texts = [text for text in image.axes[0].texts if not text.get_text().startswith("Geant4 ")]
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) == len(load(dataset))
+    frame = image.bbox
+    for i, box in enumerate(boxes):
+        assert frame.contains(*box.min)
+        assert frame.contains(*box.max)
+        assert not [other for other in boxes[:i] if box.shrunk(0.9, 0.8).overlaps(other)]
+    assert save(image, tmp_path / "pareto.png").stat().st_size > 0
+
+
+def test_no_figure_without_published_numbers():
+    assert (
+        auc_over_time(rank("ds1_photons", {"AUC resnet": 0.6}, ELSEWHERE), auc="AUC resnet")
+        is None
+    )
+
+
+def test_every_official_dataset_has_published_results():
+    official = {
+        path.stem
+        for path in (ROOT / "conf/dataset").glob("*.yaml")
+        if OmegaConf.load(path).files is not None
+    }
+    assert official == set(DATASETS)
+
+
+@pytest.mark.shared
+def test_numbers_are_those_of_the_reference_table(shared):
+    """Three digits of every number of an independent digest of the same results."""
+    text = (shared / "reference/peers.md").read_text()
+    short = {"dist.": "distilled", "1-shot": "single-shot", "G4 transformer": "GEANT4 transformer"}
+    order = ["E_ratio", "voxel", "E_layer", "EC_eta", "EC_r", "width_eta", "width_r", "sparsity"]
+    compared = 0
+    for dataset in DATASETS:
+        section = text.split(f"**{dataset}**\n")[1].split("\n**")[0].split("\n###")[0]
+        submissions = {item.name: item.values for item in load(dataset)}
+        for line in [line for line in section.splitlines() if line.startswith("|")][2:]:
+            name, *cells = line.strip("|").split("|")
+            for abbreviation, full in short.items():
+                name = name.replace(abbreviation, full)
+            aucs = ["AUC low", "AUC high"] + ["AUC resnet"] * (dataset in ("ds2", "ds3"))
+            keys = ["parameters", *aucs, "log-posterior", "FPD", "KPD"]
+            keys += ["precision", "recall", "density", "coverage", *(f"S {key}" for key in order)]
+            keys += [f"time {where} {n}" for where in ("CPU", "GPU") for n in (1, 100, 10000)]
+            n = len(aucs) + 4
+            digits = [*cells[:n], *cells[n].split("/"), *cells[n + 1].split()]
+            digits += [part for cell in cells[n + 2 :] for part in cell.split("/")]
+            for key, digit in zip(keys, digits, strict=True):
+                if digit == "-":
+                    assert key not in submissions[name], (dataset, name, key)
+                    continue
+                shown = submissions[name][key].value * QUANTITIES[key].scale
+                tolerance = 0.0051 if key[0] in "prdc" and key != "parameters" else 0.0011
+                assert shown == pytest.approx(float(digit), rel=0.06, abs=tolerance), (name, key)
+                compared += 1
+    assert compared > 1200
+
+
+@pytest.mark.shared
+def test_files_are_what_the_script_makes(shared, tmp_path):
+    script = run_path(str(ROOT / "scripts/extract_published.py"))
+    for dataset in DATASETS:
+        table = json.loads((shared / f"data/challenge/{dataset}.json").read_text())
+        kept = files("caloman_cli.published").joinpath(f"{dataset}.json").read_text("utf-8")
+        assert script["compact"](dataset, table) == kept
