@@ -1,6 +1,7 @@
 """``caloman evaluate``: score showers against a reference."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -243,7 +244,10 @@ def _truth(cfg: DictConfig, dataset: Dataset, reference: Showers, n: int) -> Tru
     if train is not None and is_toy(train) != is_toy(reference):
         log.warning("truth row from the reference alone: %s is of another kind", train.name)
         train = None
-    return truth_pair(reference, n, train)
+    pair = truth_pair(reference, n, train)
+    if is_toy(reference):  # nothing here is real
+        pair = replace(pair, label=pair.label.replace("(real", "(built-in toy"))
+    return pair
 
 
 def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Section, dict]:

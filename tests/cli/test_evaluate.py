@@ -172,7 +172,9 @@ def test_toy_reference_is_not_called_geant4(caloman, tmp_path, files):
         "output=out",
     )  # fmt: skip
     assert result.status == 0, result.err
-    assert "not Geant4" in (tmp_path / "out/table.md").read_text()
+    table = (tmp_path / "out/table.md").read_text()
+    assert "not Geant4" in table
+    assert "(real" not in table
 
 
 def test_a_run_is_sampled_once_with_the_references_energies(caloman, files, run_dir):

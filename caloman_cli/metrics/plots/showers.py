@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import NullFormatter
 
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.metrics.features import ShowerSource, chunk_rows
@@ -104,6 +105,7 @@ def _triplet(
     bar = block.colorbar(mesh, ax=list(axes[:2]), fraction=0.05, pad=0.02, shrink=0.8, aspect=16)
     bar.ax.set_title("MeV", fontsize=7.5, pad=3)
     bar.ax.tick_params(labelsize=7.5)
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(reference > 0, generated / reference, np.nan)
     mesh = _rings(axes[2], layer, ratio, LogNorm(0.5, 2.0), DIVERGING)
@@ -117,12 +119,12 @@ def _triplet(
 
 
 def _energy_scale(values: np.ndarray) -> Normalize:
-    """Logarithmic over what occurs, but not over more than _DECADES."""
+    """Logarithmic over what occurs: one decade at least, _DECADES at most."""
     positive = values[values > 0]
     if not len(positive):
         return LogNorm(1e-3, 1.0)
     top = float(positive.max())
-    return LogNorm(min(max(float(positive.min()), top * 10**-_DECADES), 0.5 * top), top)
+    return LogNorm(min(max(float(positive.min()), top * 10**-_DECADES), 0.1 * top), top)
 
 
 def _is_uneven(layer: Layer) -> bool:
