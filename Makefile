@@ -29,10 +29,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## train, sample and score a small model on built-in showers: a few minutes
 	$(BIN)/caloman train experiment=demo output=outputs/demo
-	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=2 out=outputs/demo/reference.hdf5 overwrite=true
-	$(BIN)/caloman sample run=outputs/demo energies=outputs/demo/reference.hdf5 \
-	  out=outputs/demo/samples/demo.hdf5 overwrite=true
-	$(BIN)/caloman evaluate run=outputs/demo evaluation=quick
+	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=2 \
+	  out=outputs/demo/reference.hdf5 overwrite=true
+	$(BIN)/caloman sample run=outputs/demo energies=outputs/demo/reference.hdf5 overwrite=true
+	$(BIN)/caloman evaluate run=outputs/demo reference=outputs/demo/reference.hdf5
 
 test: $(READY)  ## the tests that take minutes together
 	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest -n $(WORKERS) \
