@@ -144,7 +144,7 @@ class _Linear(torch.nn.Module):
 
 @pytest.mark.parametrize("solver", ["heun", "midpoint", "euler"])
 def test_flow_matching_solves_a_linear_field(solver):
-    steps = 2000 if solver == "euler" else 50
+    steps = 400 if solver == "euler" else 20
     density = FlowMatching(steps=steps, solver=solver, scaler="none", z_dim=2, c_dim=1)
     matrix = torch.tensor([[0.5, -1.0], [1.0, 0.3]])
     density.velocity = _Linear(matrix)
@@ -152,9 +152,9 @@ def test_flow_matching_solves_a_linear_field(solver):
     flow = torch.linalg.matrix_exp(matrix)
     with torch.no_grad():
         z = density.sample(c, Noise(0, 0, 5))
-        torch.testing.assert_close(z, Noise(0, 0, 5).normal(2) @ flow.T, rtol=0, atol=2e-3)
+        torch.testing.assert_close(z, Noise(0, 0, 5).normal(2) @ flow.T, rtol=0, atol=1e-2)
         exact = torch.distributions.MultivariateNormal(torch.zeros(2), flow @ flow.T)
-        torch.testing.assert_close(density.log_prob(z, c), exact.log_prob(z), rtol=0, atol=5e-3)
+        torch.testing.assert_close(density.log_prob(z, c), exact.log_prob(z), rtol=0, atol=1e-2)
 
 
 def test_hutchinson_probes_estimate_the_trace_without_randomness():
