@@ -2,7 +2,8 @@
 
 Every step draws its random numbers from a seed of its own, mixed from (seed, stage, step), and an
 epoch's permutation from (seed, stage, epoch). So ``last.pt`` needs no generator's state, and on a
-CPU an interrupted run ends with the weights and the history of an uninterrupted one, bit for bit.
+CPU an interrupted run ends with the weights and the history of an uninterrupted one, bit for bit,
+as long as the number of threads stays the same.
 """
 
 import logging
