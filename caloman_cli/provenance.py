@@ -1,14 +1,15 @@
 """Where a result comes from: software, hardware, data, command."""
 
-import contextlib
 import hashlib
 import json
 import os
 import platform
+import resource
 import shlex
 import socket
 import subprocess
 import sys
+import threading
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 import caloman_cli
 
 _PACKAGES = ("torch", "numpy", "scipy", "h5py", "nflows", "hydra-core", "omegaconf")
+_SAMPLE_SECONDS = 0.05
 _CHECKOUT = Path(caloman_cli.__file__).resolve().parents[1]
 
 
@@ -95,10 +97,13 @@ def collect(config: dict, device: torch.device) -> dict:
 class Usage:
     """Wall time and peak memory of a block.
 
+    The system's record of the peak is left alone: resetting it would falsify what ``time`` and a
+    cluster's accounting report. Where the block does not raise that record, its peak is the
+    largest of samples, 20 per second.
+
     Attributes:
         seconds: Wall time [s].
-        peak_rss_mib: Largest resident memory of the process in the block [MiB]; where the system
-            cannot reset its record, since the process began.
+        peak_rss_mib: Largest resident memory of the process in the block [MiB].
         peak_cuda_mib: Largest memory of tensors on the device [MiB], None on a CPU.
     """
 
@@ -108,10 +113,12 @@ class Usage:
         self.peak_cuda_mib: float | None = None
 
     def __enter__(self) -> "Usage":
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
+        self._record, self._sampled = _peak_rss_mib(), _rss_mib()
+        self._over = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+        self._sampler.start()
         self._start = time.perf_counter()
         return self
 
@@ -122,9 +129,16 @@ class Usage:
         trace: TracebackType | None,
     ) -> None:
         self.seconds = time.perf_counter() - self._start
-        self.peak_rss_mib = round(_peak_rss_mib(), 1)
+        self._over.set()
+        self._sampler.join()
+        record = _peak_rss_mib()
+        self.peak_rss_mib = round(record if record > self._record else self._sampled, 1)
         if self.device.type == "cuda":
             self.peak_cuda_mib = round(torch.cuda.max_memory_allocated(self.device) / 2**20, 1)
+
+    def _sample(self) -> None:
+        while not self._over.wait(_SAMPLE_SECONDS):
+            self._sampled = max(self._sampled, _rss_mib())
 
     def memory(self) -> dict[str, float | None]:
         """Plain types for JSON."""
@@ -132,11 +146,15 @@ class Usage:
 
 
 def _peak_rss_mib() -> float:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    except (OSError, StopIteration):
-        import resource
+    """The system's record for this process, from its beginning."""
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
-        scale = 2**20 if sys.platform == "darwin" else 2**10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+def _rss_mib() -> float:
+    """Resident memory now; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * resource.getpagesize() / 2**20

@@ -2,6 +2,8 @@
 
 import json
 import platform
+import resource
+import time
 
 import numpy as np
 import pytest
@@ -41,11 +43,21 @@ def test_git_state_of_a_wheel(tmp_path, monkeypatch):
 
 def test_peak_memory_of_a_block():
     with provenance.Usage(CPU) as before:
+        block = np.ones(80 * 2**20 // 8)
+        time.sleep(0.3)  # long enough to be sampled
+    del block
+    with provenance.Usage(CPU) as small:
         pass
-    with provenance.Usage(CPU) as usage:
-        np.ones(40 * 2**20 // 8)
-    assert usage.peak_rss_mib > before.peak_rss_mib + 20
-    assert usage.memory()["peak_cuda_mib"] is None
+    assert before.peak_rss_mib > small.peak_rss_mib + 40
+    assert small.memory()["peak_cuda_mib"] is None
+
+
+def test_measuring_memory_leaves_the_systems_record_alone():
+    np.ones(80 * 2**20 // 8)
+    record = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with provenance.Usage(CPU):
+        pass
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >= record
 
 
 def test_stages_and_data_are_added(tmp_path):
