@@ -13,6 +13,7 @@ References:
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,28 @@ import numpy as np
 import torch
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score, roc_curve
-from torch import nn
-from tqdm import tqdm
 
+from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
-from caloman_cli.errors import UserError
-from caloman_cli.metrics.classifier_inputs import MODES, ClassifierRows, Mode, classifier_rows
-from caloman_cli.metrics.classifier_splits import Split, draw_split, matched_rows, split_sizes
+from caloman_cli.metrics.classifier_inputs import ClassifierRows, Mode, classifier_rows
+from caloman_cli.metrics.classifier_splits import draw_split, matched_rows
+from caloman_cli.metrics.classifier_training import (
+    SMALL_BELOW,
+    ClassifierSettings,
+    Plan,
+    fit,
+    logits,
+    network,
+    new_network,
+    parameter_count,
+)
+from caloman_cli.metrics.features import Features
+from caloman_cli.metrics.protocol import ProtocolName, find_protocol
+
+__all__ = ["ClassifierTest", "auc_error", "network", "parameter_count"]
 
 log = logging.getLogger(__name__)
 
-PRESETS = {"official": (2048, 50), "small": (512, 25)}  # units, epochs
-SMALL_BELOW = 20_000  # showers per class: fewer do not fill the official network
 ROC_POINTS = 201
 
 
@@ -39,17 +50,20 @@ class ClassifierTest:
     """Train a binary classifier on two sets of showers and score it.
 
     Args:
-        mode: ``low`` (voxels), ``low_normed`` (voxels over layer energies) or ``high`` (features).
-        preset: ``official`` (2048 units, 50 epochs), ``small`` (512 units, 25 epochs) or ``auto``:
-            small below 20,000 showers per class.
-        units: Width of the hidden layers, in place of the preset's.
+        mode: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high`` (features) or
+            ``resnet`` (voxels as an image, where all layers have one shape).
+        preset: ``official`` (the protocol's units, 50 epochs), ``small`` (512 units, 25 epochs) or
+            ``auto``: small below 20,000 showers per class.
+        units: Width of the hidden layers, in place of the preset's; the ResNet has none.
         epochs: Number of epochs, in place of the preset's.
         learning_rate: Of Adam.
         batch_size: Rows of a step.
         repeats: Number of trainings with new splits and weights.
         seed: Of weights, splits and batches.
-        threshold: Readout cut [MeV]. None: the geometry's.
+        threshold: Readout cut [MeV]. None: the protocol's.
         uncut_voxels: Follow the official script in leaving ``low_normed`` voxels uncut.
+        protocol: ``final`` (2048 units, inputs after the geometry's cut) or ``legacy2022`` (512
+            units, 60/20/20 splits, no cut, fewer features, no ResNet).
     """
 
     def __init__(
@@ -64,20 +78,21 @@ class ClassifierTest:
         seed: int = 0,
         threshold: float | None = None,
         uncut_voxels: bool = False,
+        protocol: ProtocolName = "final",
     ) -> None:
-        if mode not in MODES:
-            raise UserError(f"classifier mode is '{mode}', must be one of {', '.join(MODES)}")
-        if preset not in ("auto", *PRESETS):
-            raise UserError(
-                f"classifier preset is '{preset}', must be auto or {' or '.join(PRESETS)}"
-            )
-        for name, value in (("units", units), ("epochs", epochs), ("repeats", repeats)):
-            if value is not None and value < 1:
-                raise UserError(f"classifier {name} is {value}, must be 1 or more")
-        self.mode, self.preset, self.units, self.epochs = mode, preset, units, epochs
-        self.learning_rate, self.batch_size = learning_rate, batch_size
-        self.repeats, self.seed = repeats, seed
-        self.threshold, self.uncut_voxels = threshold, uncut_voxels
+        self.settings = ClassifierSettings(
+            mode,
+            preset,
+            units,
+            epochs,
+            learning_rate,
+            batch_size,
+            repeats,
+            threshold,
+            uncut_voxels,
+            protocol,
+        )
+        self.seed = seed
 
     def __call__(
         self,
@@ -86,6 +101,7 @@ class ClassifierTest:
         *,
         device: torch.device | str = "cpu",
         cache_dir: Path | None = None,
+        features: tuple[Features, Features] | None = None,
     ) -> dict[str, Any]:
         """Train ``repeats`` classifiers.
 
@@ -94,134 +110,88 @@ class ClassifierTest:
             generated: Showers to judge (label 0).
             device: Where to train.
             cache_dir: Where voxels that do not fit in memory are mapped.
+            features: Both sides' features after the same cut, where they are known already; only
+                ``high`` uses them.
 
         Returns:
             Means over repeats ``auc``, ``auc_raw`` (before calibration), ``jsd`` [bits],
             ``accuracy``; ``auc_std`` and ``jsd_std`` over repeats (None for one);
             ``auc_error``, the statistical error of one repeat's AUC; ``n_train``, ``n_test``,
-            ``n_val`` (both classes together), ``units``, ``epochs``, ``parameters``; ``repeats``,
-            a list of each one's scores; ``roc`` with ``fpr`` and ``tpr`` of the first repeat.
+            ``n_val`` (both classes together), ``preset``, ``units`` (None for the ResNet),
+            ``epochs``, ``protocol``, ``threshold`` [MeV], ``parameters``; ``repeats``, a list of
+            each one's scores; ``roc`` with ``fpr``, the repeats' mean ``tpr``, its standard
+            deviation ``tpr_std`` (None for one) and each repeat's ``curves``; ``warning``, a
+            sentence where the showers are few, else None.
 
         Raises:
-            UserError: A class has fewer than 100 showers, or the voxels differ.
+            UserError: A class has fewer than 100 showers, the voxels differ, or the ResNet was
+                asked for and the layers differ in shape.
         """
+        settings, geometry, where = self.settings, reference.geometry, torch.device(device)
         selected = matched_rows(reference, generated)
         n = len(selected[0])
-        preset = self.preset
-        if preset == "auto":
-            preset = "small" if n < SMALL_BELOW else "official"
-        units, epochs = self.units or PRESETS[preset][0], self.epochs or PRESETS[preset][1]
-        sizes = split_sizes(n, reference.geometry if preset == "official" else None)
+        plan = settings.plan(n, geometry)
+        n_val = n - sum(plan.sizes)
+        warning = None
         if n < SMALL_BELOW:
-            log.warning(
-                "classifier '%s': %d showers per class; an AUC of 0.5 has an error of %.3f",
-                self.mode,
-                n,
-                auc_error(0.5, n - sum(sizes)),
+            warning = (
+                f"classifier '{settings.mode}': {n} showers per class; an AUC of 0.5 has an error "
+                f"of {auc_error(0.5, n_val):.3f}"
             )
-        where = torch.device(device)
+            log.warning(warning)
         source = classifier_rows(
-            self.mode,
+            settings.mode,
             (reference, generated),
             selected,
             where,
             cache_dir,
-            threshold=self.threshold,
-            uncut_voxels=self.uncut_voxels,
+            threshold=plan.threshold,
+            uncut_voxels=settings.uncut_voxels,
+            features=features,
+            feature_set=find_protocol(settings.protocol).features,
         )
-        runs, roc = [], None
-        for repeat in range(self.repeats):
-            scores, curve = self._once(source, n, sizes, units, epochs, repeat, where)
+        runs, curves = [], []
+        for repeat in range(settings.repeats):
+            scores, curve, parameters = self._once(source, n, plan, geometry, repeat, where)
             runs.append(scores)
-            roc = roc or curve
-        n_val = n - sum(sizes)
+            curves.append(curve)
         return {
             **_summary(runs, n_val),
-            "n_train": 2 * sizes[0],
-            "n_test": 2 * sizes[1],
+            "n_train": 2 * plan.sizes[0],
+            "n_test": 2 * plan.sizes[1],
             "n_val": 2 * n_val,
-            "preset": preset,
-            "units": units,
-            "epochs": epochs,
-            "parameters": parameter_count(source.width, units),
+            "preset": plan.preset,
+            "units": plan.units,
+            "epochs": plan.epochs,
+            "protocol": settings.protocol,
+            "threshold": plan.threshold,
+            "parameters": parameters,
             "repeats": runs,
-            "roc": roc,
+            "roc": _mean_curve(curves),
+            "warning": warning,
         }
 
     def _once(
         self,
         source: ClassifierRows,
         n: int,
-        sizes: tuple[int, int],
-        units: int,
-        epochs: int,
+        plan: Plan,
+        geometry: Geometry,
         repeat: int,
         device: torch.device,
-    ) -> tuple[dict[str, float], dict[str, list[float]]]:
-        """One training: scores and the ROC curve."""
+    ) -> tuple[dict[str, float], np.ndarray, int]:
+        """One training: scores, the ROC curve and the network's size."""
         rng = np.random.default_rng([self.seed, repeat])
-        split = draw_split(n, sizes, rng)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**62)))
-            model = network(source.width, units).to(device)
-        self._fit(model, source, n, split, epochs, rng)
-        test = _predict(model, source, split.test, self.batch_size)
-        val = _predict(model, source, split.val, self.batch_size)
-        return _evaluate(test, split.test < n, val, split.val < n)
-
-    def _fit(
-        self,
-        model: nn.Module,
-        source: ClassifierRows,
-        n: int,
-        split: Split,
-        epochs: int,
-        rng: np.random.Generator,
-    ) -> None:
-        """Train and leave the model with the weights of the most accurate epoch."""
-        optimizer = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
-        criterion = nn.BCEWithLogitsLoss()
-        best, kept = -1.0, {}
-        progress = tqdm(range(epochs), f"classifier {self.mode}", leave=False, disable=None)
-        for _ in progress:
-            model.train()
-            order = rng.permutation(split.train)
-            for start in range(0, len(order), self.batch_size):
-                index = order[start : start + self.batch_size]
-                inputs = source.rows(index)
-                target = torch.from_numpy(index < n).to(inputs)
-                loss = criterion(model(inputs)[:, 0], target)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-            scores = _predict(model, source, split.test, self.batch_size)
-            accuracy = float(np.mean((scores > 0.5) == (split.test < n)))
-            progress.set_postfix(accuracy=accuracy)
-            if accuracy > best:
-                best = accuracy
-                kept = {name: value.clone() for name, value in model.state_dict().items()}
-            if accuracy == 1:
-                break
-        model.load_state_dict(kept)
-
-
-def network(width: int, units: int) -> nn.Sequential:
-    """The official classifier: (B, width) -> logit (B, 1)."""
-    return nn.Sequential(
-        nn.Linear(width, units),
-        nn.LeakyReLU(0.01),
-        nn.Linear(units, units),
-        nn.LeakyReLU(0.01),
-        nn.Linear(units, units),
-        nn.LeakyReLU(0.01),
-        nn.Linear(units, 1),
-    )
-
-
-def parameter_count(width: int, units: int) -> int:
-    """Number of parameters of :func:`network`, without making any."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in network(width, units).parameters())
+        split = draw_split(n, plan.sizes, rng)
+        model = new_network(plan.units, source.width, geometry, 1, rng, device)
+        real = (np.arange(2 * n) < n).astype(np.int64)
+        fit(model, source, real, split, plan.epochs, self.settings, rng)
+        test, val = (
+            torch.sigmoid(logits(model, source, rows, self.settings.batch_size)[:, 0]).numpy()
+            for rows in (split.test, split.val)
+        )
+        scores, curve = _evaluate(test, real[split.test] == 1, val, real[split.val] == 1)
+        return scores, curve, sum(parameter.numel() for parameter in model.parameters())
 
 
 def auc_error(auc: float, n: int) -> float:
@@ -231,21 +201,10 @@ def auc_error(auc: float, n: int) -> float:
     return math.sqrt(max(variance, 0.0)) / n
 
 
-@torch.no_grad()
-def _predict(
-    model: nn.Module, source: ClassifierRows, index: np.ndarray, batch_size: int
-) -> np.ndarray:
-    """Probability of being real, float64, shape (len(index),)."""
-    model.eval()
-    starts = range(0, len(index), batch_size)
-    logits = [model(source.rows(index[start : start + batch_size]))[:, 0] for start in starts]
-    return torch.sigmoid(torch.cat(logits).double()).cpu().numpy()
-
-
 def _evaluate(
     test: np.ndarray, test_real: np.ndarray, val: np.ndarray, val_real: np.ndarray
-) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Calibrate on "test" scores, report on "val" scores."""
+) -> tuple[dict[str, float], np.ndarray]:
+    """Calibrate on "test" scores, report on "val" scores, with the true-positive rates."""
     calibration = IsotonicRegression(out_of_bounds="clip", y_min=1e-6, y_max=1 - 1e-6)
     calibrated = calibration.fit(test, test_real).predict(val)
     cross_entropy = -np.mean(np.log(np.where(val_real, calibrated, 1 - calibrated)))
@@ -256,8 +215,19 @@ def _evaluate(
         "accuracy": float(np.mean((calibrated > 0.5) == val_real)),
     }
     fpr, tpr, _ = roc_curve(val_real, val)
-    grid = np.linspace(0, 1, ROC_POINTS)
-    return scores, {"fpr": grid.tolist(), "tpr": np.interp(grid, fpr, tpr).tolist()}
+    return scores, np.interp(np.linspace(0, 1, ROC_POINTS), fpr, tpr)
+
+
+def _mean_curve(curves: Sequence[np.ndarray]) -> dict[str, Any]:
+    """The repeats' ROC curves, averaged at equal false-positive rates."""
+    stacked = np.stack(curves)
+    spread = stacked.std(0, ddof=1).tolist() if len(stacked) > 1 else None
+    return {
+        "fpr": np.linspace(0, 1, ROC_POINTS).tolist(),
+        "tpr": stacked.mean(0).tolist(),
+        "tpr_std": spread,
+        "curves": stacked.tolist(),
+    }
 
 
 def _summary(runs: list[dict[str, float]], n_val: int) -> dict[str, float | None]:

@@ -1,6 +1,7 @@
 """What a classifier sees of showers: whole in memory where it fits, else built batch by batch."""
 
 import mmap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -14,18 +15,20 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.features import (
     EMPTY,
     LOG_OFFSET,
+    Features,
     chunk_rows,
     feature_matrix,
     high_level_features,
 )
+from caloman_cli.metrics.protocol import FeatureSet
 
-Mode = Literal["low", "low_normed", "high"]
+Mode = Literal["low", "low_normed", "high", "resnet"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 MEMORY_LIMIT = 1536 * 1024**2
 
 
 class ClassifierRows(Protocol):
-    """Inputs of the selected showers of both classes: the reference first, then the generated."""
+    """Inputs of the selected showers, class after class, equally many of each."""
 
     @property
     def width(self) -> int: ...
@@ -38,8 +41,8 @@ class ClassifierRows(Protocol):
 class LowLevelInput:
     """Voxels as a classifier sees them, with the incident energy before them.
 
-    ``low``: log10 E_inc, voxels / E_inc. ``low_normed``: log10 E_inc, voxels / layer energy,
-    log10 layer energies [MeV].
+    ``low`` and ``resnet``: log10 E_inc, voxels / E_inc. ``low_normed``: log10 E_inc, voxels /
+    layer energy, log10 layer energies [MeV].
 
     Args:
         geometry: The showers' geometry.
@@ -78,7 +81,7 @@ class LowLevelInput:
 
 
 class Table:
-    """Inputs of both classes in one tensor on the training device, shape (2 n, width)."""
+    """Inputs of all K classes in one tensor on the training device, shape (K n, width)."""
 
     def __init__(self, inputs: Tensor) -> None:
         self.inputs = inputs
@@ -96,14 +99,15 @@ class VoxelStream:
 
     def __init__(
         self,
-        sides: tuple[Showers, Showers],
-        selected: tuple[np.ndarray, np.ndarray],
+        sides: Sequence[Showers],
+        selected: Sequence[np.ndarray],
         build: LowLevelInput,
         device: torch.device,
         cache_dir: Path,
     ) -> None:
         self.energies = [showers.energies for showers in sides]
-        self.voxels = [voxel_array(showers, cache_dir, MEMORY_LIMIT // 2) for showers in sides]
+        share = MEMORY_LIMIT // len(sides)
+        self.voxels = [voxel_array(showers, cache_dir, share) for showers in sides]
         self.selected, self.build, self.device = selected, build, device
 
     @property
@@ -131,52 +135,75 @@ def _release(voxels: np.ndarray) -> None:
 
 def classifier_rows(
     mode: Mode,
-    sides: tuple[Showers, Showers],
-    selected: tuple[np.ndarray, np.ndarray],
+    sides: Sequence[Showers],
+    selected: Sequence[np.ndarray],
     device: torch.device,
     cache_dir: Path | None,
     *,
     threshold: float | None = None,
     uncut_voxels: bool = False,
+    features: Sequence[Features | None] | None = None,
+    feature_set: FeatureSet = "high",
 ) -> ClassifierRows:
-    """Prepare the inputs of reference and generated showers.
+    """Prepare the inputs of each class's showers.
 
     Args:
-        mode: ``low``, ``low_normed`` or ``high``.
-        sides: Reference and generated showers.
-        selected: Rising row numbers of each side, equally many.
+        mode: ``low``, ``low_normed``, ``high`` or ``resnet``.
+        sides: The classes, e.g. reference and generated showers.
+        selected: Rising row numbers of each class, equally many.
         device: Where the classifier trains.
         cache_dir: Where voxels that exceed the memory limit are mapped; None: they must not.
         threshold: Readout cut [MeV]. None: the geometry's.
         uncut_voxels: See :class:`LowLevelInput`.
+        features: Features of each class after this cut, where known; ``high`` computes the others.
+        feature_set: Which of them ``high`` shows; see :class:`Protocol`.
     """
-    if mode == "high":
-        matrices = [
-            feature_matrix(high_level_features(showers, threshold))[rows]
-            for showers, rows in zip(sides, selected, strict=True)
-        ]
-        return Table(torch.from_numpy(np.concatenate(matrices)).to(device, torch.float32))
     geometry = sides[0].geometry
     cut = geometry.threshold if threshold is None else threshold
+    if mode == "high":
+        known = features or [None] * len(sides)
+        matrices = [
+            _feature_rows(showers, cut, given, feature_set)[rows]
+            for showers, rows, given in zip(sides, selected, known, strict=True)
+        ]
+        return Table(torch.from_numpy(np.concatenate(matrices)).to(device, torch.float32))
     build = LowLevelInput(geometry, cut, mode == "low_normed", uncut_voxels)
     limit = MEMORY_LIMIT
     if device.type == "cuda":
         limit = torch.cuda.mem_get_info(device)[0] // 2
-    if 4 * 2 * len(selected[0]) * build.width <= limit:
+    if 4 * len(sides) * len(selected[0]) * build.width <= limit:
         return Table(_filled(sides, selected, build, device))
     if cache_dir is None:
         raise ValueError("these showers exceed the memory limit: give cache_dir")
     return VoxelStream(sides, selected, build, device, cache_dir)
 
 
+def _feature_rows(
+    showers: Showers, cut: float, known: Features | None, feature_set: FeatureSet
+) -> np.ndarray:
+    """Inputs of all showers of a class, float64, shape (N, width)."""
+    if known is None:
+        known = high_level_features(showers, cut)
+    elif known.threshold != cut or len(known) != len(showers):
+        raise ValueError(
+            f"features of {len(known)} showers cut at {known.threshold} MeV were given for "
+            f"{len(showers)} showers to cut at {cut} MeV"
+        )
+    matrix = feature_matrix(known)
+    if feature_set == "high":
+        return matrix
+    layers = showers.geometry.layers
+    return matrix[:, : 1 + len(layers) + 4 * sum(layer.n_alpha > 1 for layer in layers)]
+
+
 def _filled(
-    sides: tuple[Showers, Showers],
-    selected: tuple[np.ndarray, np.ndarray],
+    sides: Sequence[Showers],
+    selected: Sequence[np.ndarray],
     build: LowLevelInput,
     device: torch.device,
 ) -> Tensor:
-    """Inputs of both sides, filled chunk by chunk."""
-    inputs = torch.empty((2 * len(selected[0]), build.width), device=device)
+    """Inputs of all classes, filled chunk by chunk."""
+    inputs = torch.empty((sum(map(len, selected)), build.width), device=device)
     done = 0
     for showers, rows in zip(sides, selected, strict=True):
         start = 0

@@ -1,6 +1,7 @@
 """Which showers a classifier learns from, is chosen on and is judged by."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ SMALLEST_VAL = 10_000  # showers per class that official splits must leave for t
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of both classes for fitting, selecting and reporting."""
+    """Row numbers of all classes for fitting, selecting and reporting."""
 
     train: np.ndarray
     test: np.ndarray
@@ -41,40 +42,49 @@ def split_sizes(n: int, official: Geometry | None) -> tuple[int, int]:
 
 
 def matched_rows(reference: Showers, generated: Showers) -> tuple[np.ndarray, np.ndarray]:
-    """Equally many rows of each side.
+    """Equally many rows of each side; see :func:`equal_rows`."""
+    first, second = equal_rows({"reference": reference, "generated": generated})
+    return first, second
 
-    Of the longer side come its first rows where their incident energies are the other's, else
-    rows spread evenly over it: files may be sorted by energy.
+
+def equal_rows(classes: Mapping[str, Showers]) -> tuple[np.ndarray, ...]:
+    """Equally many rows of each class.
+
+    Of the longer files come the first rows where their incident energies are the others', else
+    rows spread evenly over each: files may be sorted by energy.
+
+    Args:
+        classes: Two or more sets of showers by the name that messages give them.
 
     Raises:
         UserError: Too few showers, or different voxels.
     """
-    if reference.geometry.n_voxels != generated.geometry.n_voxels:
+    sides = list(classes.values())
+    if len({showers.geometry.n_voxels for showers in sides}) > 1:
         raise UserError(
-            f"the reference has {reference.geometry.n_voxels} voxels and the generated showers "
-            f"have {generated.geometry.n_voxels}: give two files of one dataset"
+            "a classifier needs files of one dataset, got voxels: "
+            + ", ".join(f"{side.geometry.n_voxels} {name}" for name, side in classes.items())
         )
-    n = min(len(reference), len(generated))
+    n = min(len(showers) for showers in sides)
+    numbers = ", ".join(f"{len(side):,} {name}" for name, side in classes.items())
     if n < FEWEST:
         raise UserError(
-            f"a classifier needs {FEWEST} showers or more of each kind, got {len(reference)} "
-            f"reference and {len(generated)} generated: generate more"
+            f"a classifier needs {FEWEST} showers or more of each kind, got {numbers}: "
+            "generate more"
         )
-    if len(reference) != len(generated):
-        log.info(
-            "classifier: %d reference and %d generated showers; %d of each are used",
-            len(reference),
-            len(generated),
-            n,
-        )
-    if np.array_equal(reference.energies[:n], generated.energies[:n]):
-        return np.arange(n), np.arange(n)
-    return np.arange(n) * len(reference) // n, np.arange(n) * len(generated) // n
+    if any(len(showers) != n for showers in sides):
+        log.info("classifier: of %s showers, %d of each are used", numbers, n)
+    energies = [showers.energies[:n] for showers in sides]
+    if all(np.array_equal(energies[0], other) for other in energies[1:]):
+        return tuple(np.arange(n) for _ in sides)
+    return tuple(np.arange(n) * len(showers) // n for showers in sides)
 
 
-def draw_split(n: int, sizes: tuple[int, int], rng: np.random.Generator) -> Split:
-    """Shuffle each class on its own and cut both at the same places."""
-    classes = [rng.permutation(n), n + rng.permutation(n)]
+def draw_split(
+    n: int, sizes: tuple[int, int], rng: np.random.Generator, n_classes: int = 2
+) -> Split:
+    """Shuffle each class of n rows on its own and cut all at the same places."""
+    classes = [number * n + rng.permutation(n) for number in range(n_classes)]
     cuts = np.cumsum(sizes)
     parts = zip(*(np.split(rows, cuts) for rows in classes), strict=True)
     return Split(*(np.concatenate(part) for part in parts))

@@ -12,8 +12,12 @@ from caloman_cli.metrics import classifier_inputs
 from caloman_cli.metrics.classifier import ClassifierTest, auc_error, parameter_count
 from caloman_cli.metrics.classifier_inputs import LowLevelInput, classifier_rows
 from caloman_cli.metrics.classifier_splits import draw_split, matched_rows, split_sizes
+from caloman_cli.metrics.classifier_training import Plan
+from caloman_cli.metrics.features import high_level_features
+from caloman_cli.metrics.protocol import find_protocol
 from tests.conftest import load_geometry
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"units": 32, "epochs": 8, "batch_size": 100, "learning_rate": 2e-3}
 
 
@@ -106,6 +110,65 @@ def test_the_preset_follows_the_number_of_showers(tiny_geometry, caplog):
     assert found["auc_error"] == pytest.approx(auc_error(found["auc"], 30))
 
 
+def test_roc_curves_are_averaged_over_repeats(tiny_geometry):
+    sides = gaussian(tiny_geometry, 500, 1), gaussian(tiny_geometry, 500, 2, shift=0.5)
+    found = ClassifierTest("low", repeats=3, **{**SMALL, "epochs": 4})(*sides)
+    roc, raw = found["roc"], [run["auc_raw"] for run in found["repeats"]]
+    assert len(roc["curves"]) == 3
+    for curve, auc in zip(roc["curves"], raw, strict=True):
+        assert np.trapezoid(curve, roc["fpr"]) == pytest.approx(auc, abs=0.02)
+    np.testing.assert_allclose(roc["tpr"], np.mean(roc["curves"], 0))
+    np.testing.assert_allclose(roc["tpr_std"], np.std(roc["curves"], 0, ddof=1))
+    assert found["warning"] == (
+        "classifier 'low': 500 showers per class; an AUC of 0.5 has an error of 0.041"
+    )
+
+
+def test_known_features_are_used_and_foreign_ones_refused(tiny_geometry, monkeypatch):
+    sides = gaussian(tiny_geometry, 300, 1), gaussian(tiny_geometry, 300, 2, shift=0.5)
+    test = ClassifierTest("high", **{**SMALL, "epochs": 2})
+    expected = test(*sides)
+    known = tuple(high_level_features(showers) for showers in sides)
+    with pytest.raises(ValueError, match=r"cut at 0.1 MeV were given for 300 showers to cut at 0"):
+        ClassifierTest("high", protocol="legacy2022")(*sides, features=known)
+    monkeypatch.setattr(classifier_inputs, "high_level_features", None)
+    assert test(*sides, features=known) == expected
+
+
+@pytest.mark.parametrize(("name", "final", "legacy"), [("ds1_photons", 30, 14), ("ds2", 362, 226)])
+def test_the_inputs_of_both_protocols(name, final, legacy):
+    """The 2022 code cut nothing and knew neither visible energy, sparsity nor radial moments."""
+    geometry = load_geometry(name)
+    voxels = np.full((2, geometry.n_voxels), geometry.threshold / 2, np.float32)
+    showers = Showers.from_arrays(np.full(2, 1e4), voxels, geometry)
+    for protocol, width in (("final", final), ("legacy2022", legacy)):
+        rules = find_protocol(protocol)
+        settings = ClassifierTest("high", protocol=protocol).settings
+        rows = classifier_rows(
+            "high",
+            (showers,),
+            (np.arange(2),),
+            torch.device("cpu"),
+            None,
+            threshold=settings.plan(100, geometry).threshold,
+            feature_set=rules.features,
+        ).rows(np.arange(2))
+        assert rows.shape == (2, width)
+        log_energy = -8 if protocol == "final" else math.log10(voxels[0, geometry.slices[0]].sum())
+        assert rows[0, 1].item() == pytest.approx(log_energy, abs=1e-5)
+
+
+def test_the_networks_and_splits_of_both_protocols():
+    photons, electrons = load_geometry("ds1_photons"), load_geometry("ds2")
+    final = ClassifierTest(preset="official").settings
+    legacy = ClassifierTest(preset="official", protocol="legacy2022").settings
+    assert final.plan(121_000, photons) == Plan("official", 2048, 50, (80_000, 20_000), 1.0)
+    assert legacy.plan(121_000, photons) == Plan("official", 512, 50, (72_600, 24_200), 0.0)
+    assert find_protocol("legacy2022").histogram_threshold(photons) == 10
+    assert find_protocol("final").histogram_threshold(photons) == 1
+    assert find_protocol("legacy2022").histogram_threshold(electrons) == electrons.threshold
+
+
 def test_the_error_of_an_auc_is_its_spread():
     rng = np.random.default_rng(0)
     real, fake = rng.standard_normal((2, 400, 80, 1))
@@ -173,3 +236,7 @@ def test_mistakes_are_named(tiny_geometry):
         ClassifierTest(preset="big")
     with pytest.raises(UserError, match="epochs is 0"):
         ClassifierTest(epochs=0)
+    with pytest.raises(UserError, match="learning_rate is 0, must be above 0"):
+        ClassifierTest(learning_rate=0)
+    with pytest.raises(UserError, match="protocol is 'old', must be one of final, legacy2022"):
+        ClassifierTest(protocol="old")
