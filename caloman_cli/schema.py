@@ -140,14 +140,20 @@ class Sample:
 
 @dataclass
 class Suite:
-    """The group ``evaluation``: a metric or null in each place."""
+    """The group ``evaluation``: a suite has the metrics that it names and that are not null."""
 
     name: Annotated[str, Form(r"[\w.-]+", "a name of letters, digits, _ . -")]
-    separation: Target | None
-    classifier: Target | None
-    timing: Target | None
-    intrinsic_dimension: Target | None
     extra: list[dict[str, Any]]
+    separation: Target | None = None
+    correlation: Target | None = None
+    classifier: Target | None = None
+    multiclass: Target | None = None
+    distances: Target | None = None
+    neighbours: Target | None = None
+    quality: Target | None = None
+    memorisation: Target | None = None
+    intrinsic_dimension: Target | None = None
+    timing: Target | None = None
 
 
 @dataclass
@@ -158,14 +164,26 @@ class Evaluate:
     generated: Path | None
     reference: Path | None
     truth: Path | None
+    train: Path | None
     dataset: SomeDataset
     evaluation: Suite
+    protocol: Literal["final", "legacy2022"]
     output: Path | None
     seed: Seed
     batch_size: Count
     device: Device
     data_dir: Path | None
     cache_dir: Path | None
+
+
+@dataclass
+class Report:
+    """``caloman report``."""
+
+    runs: str | list[str]
+    suite: str | None
+    sort: str | None
+    output: Path
 
 
 @dataclass
@@ -222,6 +240,7 @@ VERBS: dict[str, type] = {
     "train": Train,
     "sample": Sample,
     "evaluate": Evaluate,
+    "report": Report,
     "data_download": DataDownload,
     "data_check": DataCheck,
     "data_generate": DataGenerate,

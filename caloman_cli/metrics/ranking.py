@@ -17,6 +17,7 @@ from typing import Any
 from caloman_cli.errors import UserError
 from caloman_cli.metrics import ranking_tables
 from caloman_cli.metrics.comparability import Comparability
+from caloman_cli.metrics.tables import Grid
 from caloman_cli.published import CITATION, DATASETS, TRUTH, Submission, Value, load
 from caloman_cli.published.quantities import BATCH_SIZES, QUANTITIES, Quantity, time_key
 
@@ -160,9 +161,18 @@ class Ranking:
             )
         return [*notes, f"Published results: {CITATION}."]
 
-    def places_markdown(self) -> str:
+    def places(self) -> Grid | None:
         """One line per measured quantity: the model, its place, the best, the median, Geant4."""
         return ranking_tables.places(self)
+
+    def places_markdown(self) -> str:
+        """:meth:`places` as text; empty where nothing that was published was measured."""
+        grid = self.places()
+        return "" if grid is None else grid.markdown()
+
+    def grids(self) -> dict[str, Grid]:
+        """The model's row among all submissions: quality, separation powers, cost."""
+        return ranking_tables.grids(self)
 
     def table_markdown(self) -> str:
         """Notes, places, and the model's row among all submissions."""

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
-from caloman_cli.metrics.tables import aligned, number
+from caloman_cli.metrics.tables import Grid, number
 from caloman_cli.published.quantities import QUANTITIES, Quantity, Table
 
 if TYPE_CHECKING:  # a ranking draws its own tables
@@ -19,14 +19,23 @@ _TEX |= {"[10⁶]": r"[$10^6$]"}
 def markdown(ranking: "Ranking") -> str:
     """Notes, places, then a table each for quality, separation powers and cost."""
     parts = ["\n".join(f"> {note}\n>" for note in ranking.notes()).removesuffix("\n>")]
-    parts.append(places(ranking))
-    for table in get_args(Table):
-        if shown := columns(ranking.rows, table):
-            parts += [f"### {table.capitalize()}", _grid(ranking.rows, shown)]
+    if (standing := places(ranking)) is not None:
+        parts.append(standing.markdown())
+    for title, grid in grids(ranking).items():
+        parts += [f"### {title}", grid.markdown()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def places(ranking: "Ranking") -> str:
+def grids(ranking: "Ranking") -> dict[str, Grid]:
+    """The model's row among all submissions: a table each for quality, separation powers, cost."""
+    found = {}
+    for table in get_args(Table):
+        if shown := columns(ranking.rows, table):
+            found[table.capitalize()] = _grid(ranking.rows, shown)
+    return found
+
+
+def places(ranking: "Ranking") -> Grid | None:
     """One line per measured quantity that was published."""
     lines = []
     for key, quantity in QUANTITIES.items():
@@ -46,7 +55,7 @@ def places(ranking: "Ranking") -> str:
             ]
         )
     heads = ["quantity", ranking.ours.name, "place", "best", "median", "Geant4"]
-    return aligned(heads, lines, range(1, 2)) if lines else ""
+    return Grid(heads, lines, range(1, 2)) if lines else None
 
 
 def columns(rows: Sequence["Row"], table: Table) -> list[Quantity]:
@@ -86,13 +95,14 @@ def to_tex(rows: Sequence["Row"]) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _grid(rows: Sequence["Row"], shown: Sequence[Quantity]) -> str:
-    lines = []
-    for row in rows:
-        cells = [row.name, *(_shown(quantity, row.value(quantity.key)) for quantity in shown)]
-        lines.append([f"**{cell}**" if row.ours else cell for cell in cells])
+def _grid(rows: Sequence["Row"], shown: Sequence[Quantity]) -> Grid:
     heads = ["model", *(quantity.label for quantity in shown)]
-    return aligned(heads, lines, range(1, len(heads)))
+    lines = [
+        [row.name, *(_shown(quantity, row.value(quantity.key)) for quantity in shown)]
+        for row in rows
+    ]
+    ours = frozenset(index for index, row in enumerate(rows) if row.ours)
+    return Grid(heads, lines, range(1, len(heads)), ours)
 
 
 def _shown(quantity: Quantity, value: float | None) -> str:

@@ -35,6 +35,8 @@ class GroupMean:
         floor: Mean statistical floor of the same histograms, or None.
         n: Number of histograms that entered the means.
         n_empty: Number of histograms without an entry in range on one side or both.
+        error: Mean statistical error of the same histograms: the mean's error where all of them
+            go up and down together, which the layers of one shower nearly do, else more than it.
     """
 
     group: str
@@ -42,6 +44,7 @@ class GroupMean:
     floor: float | None
     n: int
     n_empty: int
+    error: float | None = None
 
 
 class SeparationPower:
@@ -117,6 +120,7 @@ def group_means(histograms: Sequence[Histogram]) -> list[GroupMean]:
         members = [histogram for histogram in histograms if histogram.group == group]
         powers = [h.separation for h in members if h.separation is not None]
         floors = [h.floor for h in members if h.floor is not None]
+        errors = [separation_error(h) for h in members if h.separation is not None]
         if members:
             means.append(
                 GroupMean(
@@ -125,9 +129,32 @@ def group_means(histograms: Sequence[Histogram]) -> list[GroupMean]:
                     float(np.mean(floors)) if floors else None,
                     len(powers),
                     len(members) - len(powers),
+                    float(np.mean(errors)) if errors else None,
                 )
             )
     return means
+
+
+def separation_error(histogram: Histogram) -> float:
+    r"""Standard error of a separation power from the numbers of entries.
+
+    To first order :math:`\sum_i p_i g_i^2 - (\sum_i p_i g_i)^2` over N for either side, with the
+    derivatives g; where both sides are alike these vanish, and what is left is the spread of the
+    floor, a chi-squared of K - 1 degrees of freedom over K occupied bins. The entries of the
+    pooled voxel histogram are not independent: its error is larger than this.
+    """
+    width = np.diff(histogram.edges)
+    p, q = histogram.reference * width, histogram.generated * width
+    share = (p - q) / np.where(p + q > 0, p + q, 1)
+    variance, inverse = 0.0, 0.0
+    sides = ((p, histogram.reference_counts, 1), (q, histogram.generated_counts, -1))
+    for fractions, counts, sign in sides:
+        gradient = sign * share - share**2 / 2
+        n = max(int(counts[1:-1].sum()), 1)
+        variance += (fractions @ gradient**2 - (fractions @ gradient) ** 2) / n
+        inverse += 1 / n
+    variance += 2 * max(histogram.occupied - 1, 0) * (inverse / 4) ** 2
+    return float(np.sqrt(max(variance, 0.0)))
 
 
 def _check(reference: ShowerSource, generated: ShowerSource) -> None:

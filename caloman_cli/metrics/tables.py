@@ -11,6 +11,38 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Grid:
+    """A table as text, whatever it will be written as.
+
+    Args:
+        heads: Headings.
+        rows: Cells, row by row.
+        numeric: Columns of numbers, which stand to the right.
+        strong: Rows that stand out.
+    """
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: range
+    strong: frozenset[int] = frozenset()
+
+    def markdown(self) -> str:
+        """A Markdown table that reads well as plain text too."""
+        rows = [
+            [f"**{cell}**" for cell in row] if index in self.strong else row
+            for index, row in enumerate(self.rows)
+        ]
+        widths = [max(len(row[i]) for row in [self.heads, *rows]) for i in range(len(self.heads))]
+        rules = [
+            "-" * (width - 1) + ":" if i in self.numeric else "-" * width
+            for i, width in enumerate(widths)
+        ]
+        rule = "| " + " | ".join(rules) + " |"
+        lines = [_line(cells, widths, self.numeric) for cells in (self.heads, *rows)]
+        return "\n".join([lines[0], rule, *lines[1:]])
+
+
+@dataclass(frozen=True)
 class Score:
     """One number about the generated showers, with the number real showers get.
 
@@ -62,7 +94,7 @@ _COLUMNS = {
 def summary(scores: Sequence[Score]) -> str:
     """The scores marked for the summary as one Markdown table, section by section."""
     chosen = [score for score in scores if score.summary]
-    return _table(chosen, first=("metric", "quantity")) if chosen else ""
+    return score_grid(chosen, with_section=True).markdown() if chosen else ""
 
 
 def to_markdown(
@@ -84,7 +116,7 @@ def to_markdown(
         parts += ["## Summary", top]
     for section in dict.fromkeys(score.section for score in scores):
         members = [score for score in scores if score.section == section]
-        parts += [f"## {section.capitalize()}", _table(members, first=("quantity",))]
+        parts += [f"## {section.capitalize()}", score_grid(members).markdown()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -146,7 +178,14 @@ def write_tables(
     return [directory / name for name in texts]
 
 
-def _table(scores: Sequence[Score], first: tuple[str, ...]) -> str:
+def score_grid(scores: Sequence[Score], with_section: bool = False) -> Grid:
+    """Scores as a table of the columns that any of them has.
+
+    Args:
+        scores: At least one.
+        with_section: Begin each row with its section.
+    """
+    first = ("metric", "quantity") if with_section else ("quantity",)
     columns = {
         name: get
         for name, get in _COLUMNS.items()
@@ -156,22 +195,10 @@ def _table(scores: Sequence[Score], first: tuple[str, ...]) -> str:
     heads = [*first, *columns, *(["note"] if with_notes else [])]
     rows = []
     for score in scores:
-        names = [score.section, score.quantity] if len(first) == 2 else [score.quantity]
+        names = [score.section, score.quantity] if with_section else [score.quantity]
         cells = [number(get(score)) for get in columns.values()]
         rows.append([*names, *cells, *([score.note] if with_notes else [])])
-    return aligned(heads, rows, range(len(first), len(first) + len(columns)))
-
-
-def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: range) -> str:
-    """A Markdown table that reads well as plain text too; ``numeric`` columns to the right."""
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    lines = [_line(heads, widths, numeric)]
-    rules = [
-        "-" * (widths[i] - 1) + ":" if i in numeric else "-" * widths[i] for i in range(len(heads))
-    ]
-    lines.append("| " + " | ".join(rules) + " |")
-    lines += [_line(row, widths, numeric) for row in rows]
-    return "\n".join(lines)
+    return Grid(heads, rows, range(len(first), len(first) + len(columns)))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], numeric: range) -> str:

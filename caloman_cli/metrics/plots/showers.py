@@ -93,9 +93,9 @@ def _triplet(
     """Reference, generated, ratio of one layer; ``pair`` are mean voxel energies [MeV]."""
     reference, generated = pair
     axes = block.subplots(1, 3, subplot_kw={"projection": "polar"})
-    scale = _energy_scale(np.concatenate(pair))
+    scale = energy_scale(np.concatenate(pair))
     for ax, values, title in zip(axes[:2], pair, labels, strict=True):
-        mesh = _rings(ax, layer, values, scale, MAPPING)
+        mesh = draw_rings(ax, layer, values, scale, MAPPING)
         ax.set_title(title if titled else "", pad=6)
     note = "\nrings not to scale" if _is_uneven(layer) else ""
     axes[0].text(
@@ -108,7 +108,7 @@ def _triplet(
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(reference > 0, generated / reference, np.nan)
-    mesh = _rings(axes[2], layer, ratio, LogNorm(0.5, 2.0), DIVERGING)
+    mesh = draw_rings(axes[2], layer, ratio, LogNorm(0.5, 2.0), DIVERGING)
     axes[2].set_title("ratio" if titled else "", pad=6)
     bar = block.colorbar(
         mesh, ax=axes[2], fraction=0.09, pad=0.05, shrink=0.8, aspect=16, extend="both"
@@ -118,7 +118,7 @@ def _triplet(
     bar.minorticks_off()
 
 
-def _energy_scale(values: np.ndarray) -> Normalize:
+def energy_scale(values: np.ndarray) -> Normalize:
     """Logarithmic over what occurs: one decade at least, _DECADES at most."""
     positive = values[values > 0]
     if not len(positive):
@@ -132,7 +132,9 @@ def _is_uneven(layer: Layer) -> bool:
     return bool(widths.max() / widths.min() > _WIDE)
 
 
-def _rings(ax: Axes, layer: Layer, values: np.ndarray, scale: Normalize, colours: str) -> QuadMesh:
+def draw_rings(
+    ax: Axes, layer: Layer, values: np.ndarray, scale: Normalize, colours: str
+) -> QuadMesh:
     """Draw one layer's voxels (n_alpha * n_r,) in polar coordinates."""
     radii = np.arange(layer.n_r + 1.0) if _is_uneven(layer) else np.asarray(layer.r_edges)
     fine = max(1, -(-_FINE // layer.n_alpha))

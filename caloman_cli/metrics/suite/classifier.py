@@ -1,27 +1,32 @@
-"""Classifier scores beside the truth's."""
+"""Classifier scores beside the truth's, with their ROC curves."""
 
-from functools import partial
 from typing import Any, ClassVar, Literal
 
+from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.classifier import ClassifierTest
 from caloman_cli.metrics.classifier_inputs import Mode
-from caloman_cli.metrics.report import Comparison, Need, Section
+from caloman_cli.metrics.comparison import Comparison, Need, Section
+from caloman_cli.metrics.plots.roc import roc_curves
+from caloman_cli.metrics.protocol import ProtocolName
 from caloman_cli.metrics.tables import Score
+
+SECTION = "classifier"
 
 
 class Classifier:
     """How well a neural network tells generated showers from real ones.
 
     Args:
-        modes: Inputs: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high``.
+        modes: Inputs: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high``,
+            ``resnet`` (voxels as an image; left out where layers differ in shape).
         preset: ``official``, ``small``, or ``auto`` for small below 20,000 showers per class.
         units: Width of the hidden layers, in place of the preset's.
         epochs: Number of epochs, in place of the preset's.
         learning_rate: Of Adam.
         batch_size: Rows of a step.
         repeats: Number of trainings; the published tables use 10.
-        threshold: Readout cut [MeV]. None: the geometry's.
+        threshold: Readout cut [MeV]. None: the protocol's.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("reference", "generated")
@@ -37,55 +42,102 @@ class Classifier:
         repeats: int = 1,
         threshold: float | None = None,
     ) -> None:
-        chosen: list[Mode] = ["low", "high"] if modes is None else modes
-        self.tests = {
-            mode: ClassifierTest(
-                mode,
-                preset,
-                units=units,
-                epochs=epochs,
-                learning_rate=learning_rate,
-                batch_size=batch_size,
-                repeats=repeats,
-                threshold=threshold,
-            )
-            for mode in chosen
-        }
-        if not self.tests:
-            raise UserError("classifier modes=[] is empty: give low, low_normed or high")
+        self.modes: list[Mode] = ["low", "high"] if modes is None else modes
+        self.preset, self.units, self.epochs = preset, units, epochs
+        self.learning_rate, self.batch_size = learning_rate, batch_size
+        self.repeats, self.threshold = repeats, threshold
+        if not self.modes:
+            raise UserError("classifier modes=[] is empty: give low, low_normed, high or resnet")
+        for mode in self.modes:  # refuses wrong settings before any work
+            self._test(mode, 0, "final")
 
     def __call__(self, comparison: Comparison) -> Section:
         scores: list[Score] = []
         details: dict[str, Any] = {}
-        for mode, test in self.tests.items():
-            test.seed = comparison.seed
-            train = partial(test, device=comparison.device, cache_dir=comparison.cache_dir)
-            result = train(comparison.reference, comparison.generated)
+        caveats: dict[str, str] = {}
+        modes, notes = self._possible(comparison)
+        for mode in modes:
+            ours = self._trained(comparison, mode, comparison.reference, comparison.generated)
             truth, pair = None, comparison.truth
             if pair is not None:
-                truth = train(pair.reference, pair.sample)
-            for name, error in (("auc", result["auc_error"]), ("jsd", None)):
-                spread = result[f"{name}_std"] if result[f"{name}_std"] is not None else error
-                truth_spread = None
-                if truth is not None:
-                    single = truth["auc_error"] if name == "auc" else None
-                    std = truth[f"{name}_std"]
-                    truth_spread = single if std is None else std
-                scores.append(
-                    Score(
-                        "classifier",
-                        f"{name.upper()} {mode}",
-                        result[name],
-                        None if truth is None else truth[name],
-                        spread=spread,
-                        truth_spread=truth_spread,
-                        summary=True,
-                    )
-                )
-            details[mode] = {"generated": result, "truth": truth}
-        return Section(scores, details, self._notes(details))
+                truth = self._trained(comparison, mode, pair.reference, pair.sample)
+            scores += [_score(name, mode, ours, truth) for name in ("auc", "jsd")]
+            details[mode] = {"generated": ours, "truth": truth}
+            if (why := self._unofficial(comparison, ours)) is not None:
+                caveats[f"AUC {mode}"] = why
+        if not details:
+            raise UserError(notes[0])
+        curves = {
+            mode: (found["generated"]["roc"], found["truth"] and found["truth"]["roc"])
+            for mode, found in details.items()
+        }
+        aucs = {mode: found["generated"]["auc"] for mode, found in details.items()}
+        comparison.save_figures([("roc", roc_curves(curves, aucs, comparison.reference_label))])
+        for found in details.values():  # the mean curve says enough
+            for side in (found["generated"], found["truth"]):
+                if side is not None:
+                    side["roc"] = {k: v for k, v in side["roc"].items() if k != "curves"}
+        return Section(scores, details, [self._note(details), *notes], caveats)
 
-    def _notes(self, details: dict) -> list[str]:
+    def _test(self, mode: Mode, seed: int, protocol: ProtocolName) -> ClassifierTest:
+        return ClassifierTest(
+            mode,
+            self.preset,
+            units=self.units,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            repeats=self.repeats,
+            seed=seed,
+            threshold=self.threshold,
+            protocol=protocol,
+        )
+
+    def _possible(self, comparison: Comparison) -> tuple[list[Mode], list[str]]:
+        """The modes that this geometry and protocol have, and why others have none."""
+        if "resnet" not in self.modes:
+            return self.modes, []
+        why = None
+        if comparison.geometry.image_shape is None:
+            why = f"the layers of {comparison.geometry.name} differ in shape"
+        elif not comparison.protocol.resnet:
+            why = f"protocol {comparison.protocol.name} has none"
+        if why is None:
+            return self.modes, []
+        return [mode for mode in self.modes if mode != "resnet"], [f"No ResNet classifier: {why}."]
+
+    def _trained(
+        self, comparison: Comparison, mode: Mode, reference: Showers, generated: Showers
+    ) -> dict[str, Any]:
+        test = self._test(mode, comparison.seed, comparison.protocol.name)
+        features = None
+        if mode == "high":
+            features = (
+                comparison.classifier_features(reference, self.threshold),
+                comparison.classifier_features(generated, self.threshold),
+            )
+        return test(
+            reference,
+            generated,
+            device=comparison.device,
+            cache_dir=comparison.cache_dir,
+            features=features,
+        )
+
+    def _unofficial(self, comparison: Comparison, found: dict[str, Any]) -> str | None:
+        """Why an AUC is not the challenge's, or None where it is."""
+        if comparison.protocol.name != "final":
+            return f"protocol {comparison.protocol.name}, not final"
+        given = (self.units, self.epochs, self.threshold) != (None, None, None)
+        if found["preset"] != "official" or given or self.learning_rate != 2e-4:
+            size = "" if found["units"] is None else f"{found['units']} units, "
+            return (
+                f"preset {found['preset']} ({size}{found['epochs']} epochs), not the official "
+                "classifier"
+            )
+        return None
+
+    def _note(self, details: dict) -> str:
         first = next(iter(details.values()))["generated"]
         repeats = len(first["repeats"])
         spread = (
@@ -93,8 +145,28 @@ class Classifier:
             if repeats > 1
             else "statistical error of one training's AUC"
         )
-        return [
-            f"Classifier: preset {first['preset']} ({first['units']} units, {first['epochs']} "
+        size = "" if first["units"] is None else f"{first['units']} units, "
+        return (
+            f"Classifier: preset {first['preset']} ({size}{first['epochs']} "
             f"epochs), {first['n_train']:,} / {first['n_test']:,} / {first['n_val']:,} showers of "
             f"both classes to train, select and score; spread: {spread}; 0.5 is not told apart."
-        ]
+        )
+
+
+def _score(name: str, mode: Mode, ours: dict[str, Any], truth: dict[str, Any] | None) -> Score:
+    return Score(
+        SECTION,
+        f"{name.upper()} {mode}",
+        ours[name],
+        None if truth is None else truth[name],
+        spread=_spread(ours, name),
+        truth_spread=None if truth is None else _spread(truth, name),
+        summary=True,
+    )
+
+
+def _spread(found: dict[str, Any], name: str) -> float | None:
+    """Standard deviation over repeats; of a single training the statistical error."""
+    if found[f"{name}_std"] is not None:
+        return found[f"{name}_std"]
+    return found["auc_error"] if name == "auc" else None

@@ -6,9 +6,9 @@ import numpy as np
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics import intrinsic_dimension
+from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.features import chunk_rows
 from caloman_cli.metrics.intrinsic_dimension import Row
-from caloman_cli.metrics.report import Comparison, Need, Section
 from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.truth import spread
 

@@ -1,20 +1,24 @@
 """Separation powers with their figures."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from matplotlib.figure import Figure
 
+from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.features import Features, high_level_features
-from caloman_cli.metrics.histograms import Histogram, voxel_edges
+from caloman_cli.metrics.comparison import Comparison, Need, Section
+from caloman_cli.metrics.features import Features
+from caloman_cli.metrics.histograms import GROUPS, Histogram
 from caloman_cli.metrics.plots.histograms import histogram_pages
 from caloman_cli.metrics.plots.response import ratios_in_energy_bins, response_curve
 from caloman_cli.metrics.plots.showers import average_showers, mean_shower
-from caloman_cli.metrics.report import Comparison, Need, Section
-from caloman_cli.metrics.separation import SeparationPower, group_means
+from caloman_cli.metrics.plots.single_showers import single_showers
+from caloman_cli.metrics.separation import SeparationPower, group_means, separation_error
 from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.truth import shared_showers, truth_note
+from caloman_cli.published.quantities import QUANTITIES
 
 Plots = Literal["all", "main", "none"]
 
@@ -23,7 +27,7 @@ class Separation:
     """Separation power of every histogram, with the figures of all that they show.
 
     Args:
-        threshold: Readout cut [MeV] on both sides. None: the geometry's.
+        threshold: Readout cut [MeV] on both sides. None: the protocol's.
         plots: ``all`` layers, ``main``: at most nine layers of each quantity, or ``none``.
     """
 
@@ -37,17 +41,16 @@ class Separation:
 
     def __call__(self, comparison: Comparison) -> Section:
         reference, generated, pair = comparison.reference, comparison.generated, comparison.truth
-        ours = high_level_features(reference, self.threshold)
-        theirs = high_level_features(generated, self.threshold, voxel_edges(ours))
+        ours, theirs = (self._features(comparison, side) for side in (reference, generated))
         histograms = self.power.histograms(
             reference, generated, reference_features=ours, generated_features=theirs
         )
         truth, sides = [], None
         if pair is not None:
-            base = ours
-            if pair.reference is not reference:
-                base = high_level_features(pair.reference, self.threshold)
-            sides = base, high_level_features(pair.sample, self.threshold, voxel_edges(base))
+            sides = (
+                self._features(comparison, pair.reference),
+                self._features(comparison, pair.sample),
+            )
             truth = self.power.histograms(
                 pair.reference,
                 pair.sample,
@@ -58,17 +61,32 @@ class Separation:
             comparison.save_figures(
                 self._figures(comparison, histograms, truth, (ours, theirs), sides)
             )
+        caveats = {}
+        if comparison.protocol.name != "final" or self.threshold is not None:
+            caveats = {f"S {group}": "another readout cut or protocol" for group in GROUPS}
         return Section(
             _separations(histograms, truth),
             {"out_of_range": {item.name: item.out_of_range() for item in histograms}},
             self._notes(comparison, ours, theirs),
+            {key: why for key, why in caveats.items() if key in QUANTITIES},
         )
+
+    def _features(self, comparison: Comparison, showers: Showers) -> Features:
+        """Features whose threshold is where logarithmic bins begin."""
+        protocol, geometry = comparison.protocol, comparison.geometry
+        found = comparison.classifier_features(showers, self.threshold)
+        if self.threshold is not None:
+            return found
+        # In the rules of 2022 features are of uncut voxels while bins begin at a threshold.
+        start = protocol.histogram_threshold(geometry)
+        return found if found.threshold == start else replace(found, threshold=start)
 
     def _notes(self, comparison: Comparison, ours: Features, theirs: Features) -> list[str]:
         notes = [
             "Separation power: 0 for equal, 1 for disjoint histograms; the floor is what two "
             "samples of one distribution get on average, so a value over floor of about 1 says "
-            "that these numbers of showers show no difference."
+            "that these numbers of showers show no difference. Spread: the statistical error from "
+            "the numbers of showers; of a mean, as if its layers went up and down together."
         ]
         copies = shared_showers(ours, theirs)
         if copies:
@@ -98,8 +116,10 @@ class Separation:
         if truth_features is not None:
             curves[f"independent {real}"] = truth_features[1]
         yield "response", response_curve(curves)
-        means = mean_shower(comparison.reference), mean_shower(comparison.generated)
+        reference = comparison.reference
+        means = mean_shower(reference), mean_shower(comparison.generated)
         yield from average_showers(comparison.geometry, *means, (real, label), everything)
+        yield "single_showers", single_showers(reference, comparison.generated, (real, label))
 
 
 def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) -> list[Score]:
@@ -119,6 +139,8 @@ def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) ->
                 None if other is None else other.separation,
                 mean.floor,
                 None if other is None else other.floor,
+                spread=mean.error,
+                truth_spread=None if other is None else other.error,
                 note=f"{mean.n_empty} without entries" if mean.n_empty else "",
                 summary=True,
             )
@@ -136,6 +158,8 @@ def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) ->
                 None if same is None else same.separation,
                 item.floor,
                 None if same is None else same.floor,
+                spread=None if item.separation is None else separation_error(item),
+                truth_spread=None if same is None else separation_error(same),
                 note=item.note or "",
             )
         )

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from caloman_cli.data.generator import draw_energies
+from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.plots.timing import timing_curve
-from caloman_cli.metrics.report import Comparison, Need, Section
 from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.timing import TimingPoint, TimingSettings, environment, sweep, to_dict
 

@@ -14,14 +14,18 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.caveats import is_toy
+from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.plots.style import save
+from caloman_cli.metrics.protocol import FINAL
+from caloman_cli.metrics.protocol import Protocol as Rules
+from caloman_cli.metrics.statistics import FeatureSource, StatisticsStore
 from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.timing import Sampler
 from caloman_cli.metrics.truth import TruthPair
 
 log = logging.getLogger(__name__)
 
-Need = Literal["reference", "generated", "model"]
+Need = Literal["reference", "generated", "train", "model"]
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,14 @@ class Section:
         scores: Numbers for the tables.
         details: Whatever else ``metrics.json`` shall carry, plain types.
         notes: What a reader must know before quoting a number.
+        caveats: Why a quantity may not stand among published ones, by its key in
+            :data:`caloman_cli.published.quantities.QUANTITIES`.
     """
 
     scores: list[Score]
     details: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    caveats: dict[str, str] = field(default_factory=dict)
 
 
 class Comparison:
@@ -46,12 +53,14 @@ class Comparison:
         geometry: The showers' geometry.
         device: Where classifiers and models run.
         seed: Of everything random.
-        cache_dir: For voxels that do not fit in memory.
+        cache_dir: For voxels that do not fit in memory and for features of real showers.
         output: The evaluation's directory; figures go to ``plots/`` in it.
         label: Name of the generated showers.
+        protocol: The rules: readout cuts and architectures.
         open_reference: Opens the real showers that judge.
         open_generated: Opens the showers to judge, or makes them; None where there are none.
         open_truth: Chooses the truth pair for a reference and a number of showers, or None.
+        open_train: Opens the showers that the model learned from.
         open_model: Loads the model to time.
     """
 
@@ -63,17 +72,22 @@ class Comparison:
         cache_dir: Path,
         output: Path,
         label: str,
+        protocol: Rules = FINAL,
         *,
         open_reference: Callable[[], Showers],
         open_generated: Callable[[], Showers] | None,
         open_truth: Callable[[Showers, int], TruthPair | None],
+        open_train: Callable[[], Showers],
         open_model: Callable[[], Sampler],
     ) -> None:
         self.geometry, self.device, self.seed = geometry, device, seed
         self.cache_dir, self.output, self.label = cache_dir, output, label
+        self.protocol = protocol
         self.figures: list[Path] = []
         self._open_reference, self._open_generated = open_reference, open_generated
-        self._open_truth, self._open_model = open_truth, open_model
+        self._open_truth, self._open_train = open_truth, open_train
+        self._open_model = open_model
+        self._features = FeatureSource(cache_dir)
 
     @cached_property
     def reference(self) -> Showers:
@@ -97,6 +111,15 @@ class Comparison:
         return self._open_truth(self.reference, n)
 
     @cached_property
+    def train(self) -> Showers:
+        """What the model learned from.
+
+        Raises:
+            UserError: It is not known or not there.
+        """
+        return self._open_train()
+
+    @cached_property
     def model(self) -> Sampler:
         return self._open_model()
 
@@ -104,7 +127,39 @@ class Comparison:
     def reference_label(self) -> str:
         return "built-in toy" if is_toy(self.reference) else "Geant4"
 
-    def has(self, what: Literal["reference", "generated", "truth", "model"]) -> bool:
+    def features(
+        self, showers: Showers, threshold: float | None = None, edges_of: Features | None = None
+    ) -> Features:
+        """High-level features, computed once for an evaluation; those of real showers are kept.
+
+        Args:
+            showers: Any of this comparison's.
+            threshold: Readout cut [MeV]. None: the geometry's.
+            edges_of: Features whose maximum ends the voxel histogram. None: these showers' own.
+        """
+        keep = showers is not self.__dict__.get("generated")
+        return self._features.of(showers, threshold, edges_of, keep=keep)
+
+    def classifier_features(self, showers: Showers, threshold: float | None = None) -> Features:
+        """High-level features after the cut that classifiers and distances apply.
+
+        Args:
+            showers: Any of this comparison's.
+            threshold: Readout cut [MeV]. None: the protocol's.
+        """
+        cut = self.protocol.classifier_threshold(self.geometry) if threshold is None else threshold
+        pair = self.__dict__.get("truth")
+        bases = {} if pair is None else {id(pair.sample): pair.reference}
+        bases[id(self.__dict__.get("generated"))] = self.reference
+        base = bases.get(id(showers))  # the set that separation powers were computed with
+        return self.features(showers, cut, None if base is None else self.features(base, cut))
+
+    @property
+    def store(self) -> StatisticsStore:
+        """Where statistics of real showers are kept."""
+        return self._features.store
+
+    def has(self, what: Literal["reference", "generated", "truth", "train", "model"]) -> bool:
         """Whether a metric has already asked for it, or it is open for another reason."""
         return what in self.__dict__
 

@@ -1,0 +1,1 @@
+"""What ``caloman evaluate`` works on and leaves behind: inputs, record, standing."""

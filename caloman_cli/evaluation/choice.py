@@ -1,0 +1,55 @@
+"""Which metrics a suite has and which of them the given inputs allow."""
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from caloman_cli.errors import UserError
+from caloman_cli.metrics.comparison import Metric
+
+
+def suite_metrics(cfg: DictConfig) -> dict[str, Metric]:
+    """The suite's metrics, settings checked, in the order of the file."""
+    parts = {str(name): part for name, part in cfg.evaluation.items() if OmegaConf.is_dict(part)}
+    parts |= {f"extra {number}": part for number, part in enumerate(cfg.evaluation.extra, 1)}
+    try:
+        return {name: instantiate(part, _convert_="all") for name, part in parts.items()}
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from error
+        raise
+
+
+def available_metrics(cfg: DictConfig, metrics: dict[str, Metric]) -> dict[str, Metric]:
+    """Metrics whose inputs were given.
+
+    Raises:
+        UserError: Inputs contradict each other or none of the metrics can be computed.
+    """
+    if cfg.run is not None and cfg.generated is not None:
+        raise UserError(
+            "run= and generated= were both given: run=DIR scores what the run's model makes, "
+            "generated=FILE scores a file"
+        )
+    if not metrics:
+        raise UserError(f"evaluation={cfg.evaluation.name} has no metric: all are null")
+    needed = {need for metric in metrics.values() for need in metric.needs}
+    if cfg.run is None and cfg.generated is None and "generated" in needed:
+        raise UserError(
+            "nothing to evaluate: give run=DIR (a run of 'caloman train') or generated=FILE"
+        )
+    if cfg.run is None and "name" not in cfg.dataset:
+        raise UserError(
+            "say whose showers these are: dataset=NAME (ds1_photons, ds1_pions, ds2, ds3, ...)"
+        )
+    chosen = {
+        name: metric
+        for name, metric in metrics.items()
+        if cfg.run is not None or "model" not in metric.needs
+    }
+    if not chosen:
+        raise UserError(
+            f"evaluation={cfg.evaluation.name} needs a model: give run=DIR (a run of 'caloman "
+            "train'), not files"
+        )
+    return chosen

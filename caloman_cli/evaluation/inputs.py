@@ -1,0 +1,161 @@
+"""The showers of an evaluation: opened, or made, only when a metric asks."""
+
+import logging
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from caloman_cli.data.cache import default_cache_dir
+from caloman_cli.data.showers import Showers, read_energies
+from caloman_cli.data.sources import Dataset, open_dataset
+from caloman_cli.device import resolve_device
+from caloman_cli.errors import UserError
+from caloman_cli.metrics.caveats import is_toy
+from caloman_cli.metrics.comparison import Comparison
+from caloman_cli.metrics.protocol import find_protocol
+from caloman_cli.metrics.truth import TruthPair, truth_pair
+from caloman_cli.model import TwoStep, load_model
+from caloman_cli.run import RunDirectory
+from caloman_cli.verbs import sample
+
+log = logging.getLogger(__name__)
+
+
+def evaluated_dataset(cfg: DictConfig) -> Dataset:
+    """The dataset named on the command line, else the run's, with the reference that was given."""
+    facts = cfg.dataset
+    data_dir, cache_dir = cfg.data_dir, cfg.cache_dir
+    if "name" not in facts:
+        trained = RunDirectory(sample.find_model(Path(cfg.run)).parent).config
+        facts = trained.dataset.copy()
+        data_dir = trained.data_dir if data_dir is None else data_dir
+        cache_dir = trained.cache_dir if cache_dir is None else cache_dir
+        for role in ("train", "reference"):
+            if cfg.dataset[role] is not None:
+                facts[role] = cfg.dataset[role]
+    facts = facts.copy()
+    for role in ("train", "reference"):
+        if cfg[role] is None:
+            continue
+        if cfg.dataset[role] is not None:
+            raise UserError(f"{role}= and dataset.{role}= were both given: give one of them")
+        facts[role] = [str(cfg[role])]
+    return open_dataset(facts, data_dir, cache_dir)
+
+
+def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
+    """The comparison that the config describes; nothing is read yet."""
+    device = resolve_device(cfg.device)
+    if cfg.run is None:
+        label = Path(cfg.generated).stem if cfg.generated is not None else dataset.name
+        folder = Path("outputs/evaluate") / label
+    else:
+        model_path = sample.find_model(Path(cfg.run))
+        home = model_path.resolve().parent
+        # A run's own name is often a time; its parent says which model it is.
+        label = home.parent.name if home.name[:1].isdigit() else home.name
+        folder = RunDirectory(model_path.parent).evaluation
+    output = folder / cfg.evaluation.name if cfg.output is None else Path(cfg.output)
+
+    def open_model() -> TwoStep:
+        return load_model(model_path, device)[0]
+
+    def open_generated() -> Showers:
+        if cfg.run is None:
+            return Showers.from_files([Path(cfg.generated)], dataset.geometry)
+        return _sampled(cfg, comparison, model_path)
+
+    comparison = Comparison(
+        dataset.geometry,
+        device,
+        cfg.seed,
+        dataset.cache_dir or default_cache_dir(),
+        output,
+        label,
+        find_protocol(cfg.protocol),
+        open_reference=dataset.reference,
+        open_generated=open_generated if cfg.run or cfg.generated else None,
+        open_truth=partial(_truth, cfg, dataset),
+        open_train=partial(_train, dataset),
+        open_model=open_model,
+    )
+    return comparison
+
+
+def _sampled(cfg: DictConfig, comparison: Comparison, model_path: Path) -> Showers:
+    """The model's showers for the reference's incident energies, made where there are none."""
+    reference = comparison.reference
+    model, trained = load_model(model_path, comparison.device)
+    if model.geometry.n_voxels != reference.geometry.n_voxels:
+        raise UserError(
+            f"the model makes {model.geometry.n_voxels} voxels ({model.geometry.name}), the "
+            f"reference has {reference.geometry.n_voxels} ({reference.geometry.name}): give the "
+            "dataset of the run"
+        )
+    wanted = sample.provenance(
+        OmegaConf.create({"seed": cfg.seed, "energies": None}),
+        model_path,
+        trained,
+        comparison.device,
+    )
+    folder = RunDirectory(model_path.parent).samples
+    for path in sorted(folder.glob("*.hdf5")) if folder.is_dir() else []:
+        if _matches(path, wanted, reference.energies):
+            log.info("using the sample %s", path)
+            return Showers.from_files([path], reference.geometry)
+    out = folder / f"evaluate_{len(reference)}_seed{cfg.seed}.hdf5"
+    log.info("sampling %d showers with the reference's incident energies", len(reference))
+    sample.warn_outside(reference.energies, model.geometry)
+    sample.write_sample(
+        model,
+        reference.energies,
+        out,
+        seed=cfg.seed,
+        batch_size=cfg.batch_size,
+        attributes=wanted,
+    )
+    return Showers.from_files([out], reference.geometry)
+
+
+def _matches(path: Path, wanted: dict[str, Any], energies: np.ndarray) -> bool:
+    """Whether a file is this model's sample for these incident energies and this seed."""
+    try:
+        with h5py.File(path, "r") as file:
+            same = all(
+                key in file.attrs and file.attrs[key] == wanted[key]
+                for key in ("model_sha256", "seed")
+            )
+        return same and np.array_equal(read_energies(path), energies)
+    except (OSError, UserError) as error:
+        log.warning("%s is passed over: %s", path, error)
+        return False
+
+
+def _train(dataset: Dataset) -> Showers:
+    try:
+        return dataset.train()
+    except UserError as error:
+        raise UserError(f"no training file: {error}; give train=FILE") from error
+
+
+def _truth(cfg: DictConfig, dataset: Dataset, reference: Showers, n: int) -> TruthPair | None:
+    if cfg.truth is not None:
+        given = Showers.from_files([Path(cfg.truth)], dataset.geometry)
+        return truth_pair(reference, n, given)
+    train = None
+    try:
+        train = dataset.train()
+    except UserError as error:
+        log.info("truth row from the reference alone: %s", error)
+    if train is not None and is_toy(train) != is_toy(reference):
+        log.warning("truth row from the reference alone: %s is of another kind", train.name)
+        train = None
+    pair = truth_pair(reference, n, train)
+    if is_toy(reference):  # nothing here is real
+        pair = replace(pair, label=pair.label.replace("(real", "(built-in toy"))
+    return pair

@@ -1,0 +1,67 @@
+"""What an evaluation was made of: facts for readers, provenance for programs."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from caloman_cli.data.showers import Showers
+from caloman_cli.data.sources import Dataset
+from caloman_cli.metrics.caveats import energy_note, reference_notes
+from caloman_cli.metrics.comparison import Comparison, Metric
+from caloman_cli.provenance import collect
+
+
+def input_notes(dataset: Dataset, comparison: Comparison, metrics: dict[str, Metric]) -> list[str]:
+    """Open the showers that the metrics need; what they are limits what the scores say."""
+    needed = {need for metric in metrics.values() for need in metric.needs}
+    notes = []
+    if "reference" in needed:
+        notes += reference_notes(dataset, comparison.reference)
+    if "generated" in needed:
+        mismatch = energy_note(comparison.reference, comparison.generated)
+        notes += [mismatch] if mismatch else []
+    return notes
+
+
+def input_facts(comparison: Comparison) -> list[str]:
+    """One line each about the showers that were looked at."""
+    facts = []
+    if comparison.has("reference"):
+        names = ", ".join(str(path) for path in comparison.reference.paths)
+        facts.append(f"reference: {len(comparison.reference):,} showers, {names}")
+    if comparison.has("generated"):
+        names = ", ".join(str(path) for path in comparison.generated.paths)
+        facts.append(f"generated: {len(comparison.generated):,} showers, {names}")
+    if comparison.has("truth") and comparison.truth is not None:
+        facts.append(comparison.truth.label)
+    return facts
+
+
+def provenance(cfg: DictConfig, comparison: Comparison) -> dict[str, Any]:
+    """What ``metrics.json`` says of inputs, settings, software and hardware."""
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(settings, dict)
+    plain = {str(key): value for key, value in settings.items()}
+    inputs: dict[str, Any] = {}
+    if comparison.has("reference"):
+        inputs["reference"] = _identity(comparison.reference)
+    if comparison.has("generated"):
+        inputs["generated"] = _identity(comparison.generated)
+    if comparison.has("truth") and comparison.truth is not None:
+        pair = comparison.truth
+        inputs["truth"] = {"label": pair.label, **_identity(pair.sample)}
+    return {
+        "label": comparison.label,
+        "inputs": inputs,
+        "settings": plain,
+        "provenance": collect(plain, comparison.device),
+        "figures": [str(path.relative_to(comparison.output)) for path in comparison.figures],
+    }
+
+
+def _identity(showers: Showers) -> dict[str, Any]:
+    return {
+        "files": [str(path) for path in showers.paths],
+        "showers": len(showers),
+        "fingerprint": showers.fingerprint,
+    }

@@ -1,0 +1,89 @@
+"""Where the scores of an evaluation stand among the published ones, and the files that say so."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from caloman_cli.data.sources import Dataset
+from caloman_cli.metrics.comparability import Comparability, measured
+from caloman_cli.metrics.comparison import Comparison
+from caloman_cli.metrics.plots.pareto import auc_over_time
+from caloman_cli.metrics.ranking import Ranking, rank
+from caloman_cli.metrics.tables import Score
+from caloman_cli.published import DATASETS
+from caloman_cli.published.quantities import QUANTITIES
+from caloman_cli.storage import replacing
+
+log = logging.getLogger(__name__)
+
+
+def standing(
+    dataset: Dataset,
+    comparison: Comparison,
+    scores: Sequence[Score],
+    caveats: Mapping[str, str],
+    parameters: int | None,
+) -> Ranking | None:
+    """The scores among the published ones.
+
+    Args:
+        dataset: Says which reference is the official one.
+        comparison: What was compared.
+        scores: All of the evaluation's.
+        caveats: Why single quantities may not be compared.
+        parameters: The model's number of parameters, where it is known.
+
+    Returns:
+        The ranking; None where nothing is published for this detector or nothing that was
+        published was measured.
+    """
+    if comparison.geometry.name not in DATASETS:
+        return None
+    row, spreads = measured(scores, comparison.device.type, parameters)
+    if all(value is None for value in row.values()):
+        return None
+    if any(QUANTITIES[key].needs_reference for key in row):
+        generated = comparison.generated if comparison.is_judging else None
+        comparable = Comparability.of(dataset, comparison.reference, generated, caveats)
+    else:
+        comparable = Comparability(caveats=dict(caveats))
+    return rank(comparison.geometry.name, row, comparable, label=comparison.label, spreads=spreads)
+
+
+def write_standing(ranking: Ranking, comparison: Comparison) -> tuple[list[Path], list[Path]]:
+    """Write ``ranking.md``, ``ranking.csv``, ``ranking.tex`` and the figure.
+
+    Returns:
+        The tables' paths and the figures' paths; no figure where the model has no AUC and time.
+    """
+    texts = {
+        "ranking.md": f"# {ranking.ours.name} among the published submissions of "
+        f"{ranking.dataset}\n\n{ranking.table_markdown()}",
+        "ranking.csv": ranking.table_csv(),
+        "ranking.tex": ranking.table_tex(),
+    }
+    for name, text in texts.items():
+        with replacing(comparison.output / name) as part:
+            part.write_text(text, encoding="utf-8")
+    before = len(comparison.figures)
+    device = "CPU" if comparison.device.type == "cpu" else "GPU"
+    auc = next((key for key in ("AUC low", "AUC high") if key in ranking.ours.values), None)
+    if auc is not None and ranking.ours.fastest(device) is not None:
+        image = auc_over_time(ranking, device, auc)
+        if image is not None:
+            comparison.save_figures([("pareto", image)])
+    return [comparison.output / name for name in texts], comparison.figures[before:]
+
+
+def console(ranking: Ranking) -> str:
+    """What the terminal shows: places, or one line that says why there are none."""
+    comparable = [key for key in ranking.ours.values if ranking.position(key) is not None]
+    if comparable:
+        return f"Among the submissions of {ranking.dataset}:\n\n{ranking.places_markdown()}"
+    why = "; ".join(ranking.comparable.reasons) or "; ".join(
+        f"{QUANTITIES[key].label}: {reason}" for key, reason in ranking.comparable.caveats.items()
+    )
+    return (
+        f"Not comparable with the submissions of {ranking.dataset}: {why} (see ranking.md for "
+        "the published scores)"
+    )

@@ -1,0 +1,162 @@
+"""What is computed once of a set of showers: kept under the hash of all that it depends on."""
+
+import hashlib
+import logging
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from caloman_cli.data import geometry as geometry_module
+from caloman_cli.data.showers import Showers
+from caloman_cli.metrics import features as features_module
+from caloman_cli.metrics import histograms as histograms_module
+from caloman_cli.metrics.features import Features, high_level_features
+from caloman_cli.metrics.histograms import voxel_counts, voxel_edges
+
+log = logging.getLogger(__name__)
+
+Arrays = dict[str, np.ndarray]
+
+
+class StatisticsStore:
+    """Arrays that are functions of showers, in files named by content.
+
+    A name holds the showers' content, their geometry, the settings and the source code that
+    computes: a file that was moved is found again, one that was changed or another version of
+    the code never is.
+
+    Args:
+        folder: Where the files lie; made when the first is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.expanduser()
+
+    def get(
+        self,
+        kind: str,
+        showers: Showers,
+        settings: Mapping[str, object],
+        code: Sequence[ModuleType],
+        compute: Callable[[], Arrays],
+    ) -> Arrays:
+        """Read the arrays, or compute and keep them.
+
+        Args:
+            kind: What they are.
+            showers: What they are of.
+            settings: All else that they depend on; compared by ``repr``.
+            code: The modules that compute them.
+            compute: Called where there is no such file.
+        """
+        path = self.folder / f"{kind}-{_name(kind, showers, settings, code)}.npz"
+        if path.is_file():
+            try:
+                with np.load(path, allow_pickle=False) as stored:
+                    return {name: stored[name] for name in stored.files}
+            except (OSError, ValueError, zipfile.BadZipFile) as error:
+                log.warning("%s is damaged and made anew: %s", path, error)
+        arrays = compute()
+        self._write(path, arrays)
+        return arrays
+
+    def _write(self, path: Path, arrays: Arrays) -> None:
+        """Keep arrays; a folder that cannot be written costs time later and nothing now."""
+        part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as stream:
+                np.savez(stream, **arrays)  # type: ignore[arg-type]
+            part.replace(path)
+        except OSError as error:
+            log.warning("cannot keep %s: %s", path, error.strerror or error)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+class FeatureSource:
+    """High-level features of showers, each set computed once.
+
+    Args:
+        cache_dir: Folder of the cache; features of real showers are kept below it.
+    """
+
+    def __init__(self, cache_dir: Path) -> None:
+        self.store = StatisticsStore(cache_dir / "statistics")
+        self._known: dict[tuple[int, float, bytes], tuple[Showers, Features]] = {}
+
+    def of(
+        self,
+        showers: Showers,
+        threshold: float | None = None,
+        edges_of: Features | None = None,
+        *,
+        keep: bool,
+    ) -> Features:
+        """Features with a histogram of all voxels.
+
+        Args:
+            showers: N showers.
+            threshold: Readout cut [MeV]. None: the geometry's.
+            edges_of: Features whose maximum ends the voxel histogram. None: these showers' own.
+            keep: Whether they are worth a file: real showers are judged with again.
+        """
+        cut = showers.geometry.threshold if threshold is None else threshold
+        edges = None if edges_of is None else voxel_edges(edges_of)
+        key = (id(showers), cut, b"" if edges is None else edges.tobytes())
+        if key not in self._known:  # the showers are held, so that their id stays theirs
+            found = self._stored(showers, cut, edges) if keep else _computed(showers, cut, edges)
+            self._known[key] = (showers, found)
+        return self._known[key][1]
+
+    def _stored(self, showers: Showers, cut: float, edges: np.ndarray | None) -> Features:
+        def compute() -> Arrays:
+            made = _computed(showers, cut, edges)
+            assert made.voxel_edges is not None
+            assert made.voxel_counts is not None
+            return {
+                "values": np.stack(list(made.values.values())),
+                "names": np.array(list(made.values)),
+                "max_voxel": np.array(made.max_voxel),
+                "voxel_edges": made.voxel_edges,
+                "voxel_counts": made.voxel_counts,
+            }
+
+        settings = {"threshold": cut, "edges": None if edges is None else edges.tolist()}
+        code = (features_module, histograms_module, geometry_module)
+        arrays = self.store.get("features", showers, settings, code, compute)
+        values = dict(zip(arrays["names"].tolist(), arrays["values"], strict=True))
+        return Features(
+            showers.geometry,
+            cut,
+            showers.energies[:, 0],
+            values,
+            float(arrays["max_voxel"]),
+            arrays["voxel_edges"],
+            arrays["voxel_counts"],
+        )
+
+
+def _computed(showers: Showers, cut: float, edges: np.ndarray | None) -> Features:
+    made = high_level_features(showers, cut, edges)
+    if edges is not None:
+        return made
+    edges = voxel_edges(made)  # known only after the first pass
+    return replace(made, voxel_edges=edges, voxel_counts=voxel_counts(showers, made, edges))
+
+
+def _name(
+    kind: str, showers: Showers, settings: Mapping[str, object], code: Sequence[ModuleType]
+) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    facts = (kind, showers.fingerprint, showers.geometry.to_dict(), sorted(settings.items()))
+    digest.update(repr(facts).encode())
+    for module in code:
+        assert module.__file__ is not None
+        digest.update(Path(module.__file__).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,84 @@
+"""Does the model replay its training file? Beside what held-out showers seem to do."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from caloman_cli.metrics import memorisation
+from caloman_cli.metrics.comparison import Comparison, Need, Section
+from caloman_cli.metrics.samples import standardised
+from caloman_cli.metrics.suite.space import Space, SpaceName
+from caloman_cli.metrics.tables import Score
+
+SECTION = "memorisation"
+
+
+class Memorisation:
+    """Copies, near copies, authenticity and C_T against the training file.
+
+    Args:
+        space: ``high`` (features) or ``voxels`` (logarithms).
+        k: Neighbours that the nearest training shower is compared with.
+        max_showers: Of each set, spread over it. None: all.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("reference", "generated", "train")
+
+    def __init__(
+        self, space: SpaceName = "high", k: int = 50, max_showers: int | None = None
+    ) -> None:
+        self.space = Space(space, max_showers)
+        self.test = memorisation.Memorisation(k)
+
+    def __call__(self, comparison: Comparison) -> Section:
+        self.test.seed, self.test.device = comparison.seed, comparison.device
+        held, ours, known = (
+            self.space(comparison, showers)
+            for showers in (comparison.reference, comparison.generated, comparison.train)
+        )
+        found = self.test(held, ours, known)
+        # Held-out showers in the place of the generated ones: what no copying looks like.
+        scaled, rest = standardised(known, held)
+        real_ct, real_error = self.test.data_copying(rest[::2], rest[1::2], scaled)
+        return Section(
+            scores(found, real_ct, real_error, len(held), len(ours)),
+            {"generated": found, "reference_ct": real_ct},
+            [
+                f"Memorisation: {len(ours):,} generated showers against {len(known):,} training "
+                f"showers in {self.space.words}; truth: the reference in their place."
+            ],
+        )
+
+
+def scores(
+    found: dict[str, float], real_ct: float, real_error: float, n_held: int, n_ours: int
+) -> list[Score]:
+    """Rows of what :class:`caloman_cli.metrics.memorisation.Memorisation` found."""
+    copied, real_copied = found["copies"], found["copies_reference"]
+    real_near = found["near_copies_reference"]
+    return [
+        Score(
+            SECTION, "exact copies", copied, real_copied, spread=_binomial(copied, n_ours),
+            truth_spread=_binomial(real_copied, n_held), summary=True,
+        ),
+        Score(
+            SECTION, "near copies", found["near_copies"], real_near,
+            spread=found["near_copies_error"], truth_spread=_binomial(real_near, n_held),
+            summary=True,
+        ),
+        Score(
+            SECTION, "authentic [%]", found["authentic"], found["authentic_reference"],
+            spread=found["authentic_error"], summary=True,
+            truth_spread=100 * _binomial(found["authentic_reference"] / 100, n_held),
+        ),
+        Score(
+            SECTION, "C_T", found["ct"], real_ct, spread=found["ct_error"],
+            truth_spread=real_error, summary=True,
+            note="below -3: copies of training showers" if found["ct"] < -3 else "",
+        ),
+    ]  # fmt: skip
+
+
+def _binomial(share: float, n: int) -> float:
+    """Error of a share; of none or all, what one shower more would make."""
+    return float(max(np.sqrt(share * (1 - share) / n), 1 / n))

@@ -1,0 +1,127 @@
+"""Precision, recall, density and coverage, official and corrected, beside the truth's."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from caloman_cli.data.showers import Showers
+from caloman_cli.errors import UserError
+from caloman_cli.metrics import neighbours as neighbours_module
+from caloman_cli.metrics import points as points_module
+from caloman_cli.metrics import precision_recall
+from caloman_cli.metrics.comparison import Comparison, Need, Section
+from caloman_cli.metrics.points import LogVoxels
+from caloman_cli.metrics.suite.rows import compared
+from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.truth import spread
+
+SECTION = "neighbours of voxels"
+NAMES = ("precision", "recall", "density", "coverage")
+OFFICIAL_K = 5
+
+
+class PrecisionRecall:
+    """Precision, recall, density and coverage on logarithms of voxels.
+
+    Args:
+        k: Neighbours that a ball reaches to; the challenge takes 5.
+        official: Put empty voxels at 0.1 MeV, as the challenge does.
+        corrected: Put empty voxels at half of the readout cut, below every voxel.
+        batches: Disjoint parts that give the errors.
+        max_showers: Of either side, spread over the files. None: all.
+        threshold: Readout cut [MeV]. None: the geometry's.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("reference", "generated")
+
+    def __init__(
+        self,
+        k: int = OFFICIAL_K,
+        official: bool = True,
+        corrected: bool = True,
+        batches: int = 10,
+        max_showers: int | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        if not official and not corrected:
+            raise UserError("precision_recall: official and corrected are both false")
+        if max_showers is not None and max_showers < 1:
+            raise UserError(f"precision_recall max_showers={max_showers}, must be 1 or more")
+        self.test = precision_recall.PrecisionRecall(k, batches)
+        self.official, self.corrected = official, corrected
+        self.max_showers, self.threshold = max_showers, threshold
+
+    def __call__(self, comparison: Comparison) -> Section:
+        self.test.device, self.test.seed = comparison.device, comparison.seed
+        cut = comparison.geometry.threshold if self.threshold is None else self.threshold
+        kinds = {}
+        if self.official:
+            kinds["official"] = precision_recall.OFFICIAL_EMPTY
+        if self.corrected:
+            kinds["corrected"] = precision_recall.corrected_empty(cut)
+        scores: list[Score] = []
+        details: dict[str, Any] = {}
+        pair = comparison.truth
+        for kind, empty in kinds.items():
+            sides = comparison.reference, comparison.generated
+            ours = self._found(comparison, *sides, cut, empty)
+            real = None
+            if pair is not None:
+                real = self._found(comparison, pair.reference, pair.sample, cut, empty)
+            tail = "" if kind == "official" else ", corrected"
+            scores += [
+                compared(
+                    SECTION, name + tail, ours, real, name, errors=(f"{name}_error",),
+                    summary=kind == "official" or not self.official,
+                )
+                for name in NAMES
+            ]  # fmt: skip
+            details[kind] = {"empty_voxel": empty, "generated": ours, "truth": real}
+        return Section(scores, details, self._notes(comparison), self._caveats(comparison))
+
+    def _found(
+        self,
+        comparison: Comparison,
+        reference: Showers,
+        generated: Showers,
+        cut: float,
+        empty: float,
+    ) -> dict[str, float | None]:
+        sides = [self._chosen(showers) for showers in (reference, generated)]
+        clouds = [LogVoxels.of(side, comparison.cache_dir, cut, empty) for side in sides]
+        radii = None
+        if len(sides[0]) > self.test.k + 1:  # else the metric says so itself
+
+            def compute() -> dict[str, np.ndarray]:
+                return {"radii": self.test.radii(clouds[0])}
+
+            settings = {"k": self.test.k, "threshold": cut, "empty": empty}
+            code = (precision_recall, neighbours_module, points_module)
+            radii = comparison.store.get("radii", sides[0], settings, code, compute)["radii"]
+        return self.test(*clouds, reference_radii=radii)
+
+    def _chosen(self, showers: Showers) -> Showers:
+        return showers if self.max_showers is None else spread(showers, self.max_showers)
+
+    def _notes(self, comparison: Comparison) -> list[str]:
+        k = self.test.k
+        sizes = [len(self._chosen(s)) for s in (comparison.reference, comparison.generated)]
+        note = (
+            f"Precision, recall, density, coverage: balls to the {k}th neighbour around "
+            f"{sizes[0]:,} real and {sizes[1]:,} generated showers, in logarithms of voxels; "
+            "spread: from disjoint parts."
+        )
+        if self.official and self.corrected:
+            note += (
+                f" The official rows put empty voxels at {precision_recall.OFFICIAL_EMPTY} MeV, "
+                "the corrected ones at half of the readout cut, below every voxel that was hit."
+            )
+        return [note]
+
+    def _caveats(self, comparison: Comparison) -> dict[str, str]:
+        if self.test.k != OFFICIAL_K:
+            return dict.fromkeys(NAMES, f"{self.test.k} neighbours, not {OFFICIAL_K}")
+        sides = comparison.reference, comparison.generated
+        if any(len(self._chosen(side)) < len(side) for side in sides):
+            return dict.fromkeys(NAMES, f"at most {self.max_showers:,} showers, not all")
+        return {}

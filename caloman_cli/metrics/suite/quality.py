@@ -1,0 +1,86 @@
+"""Metrics of deep generative models on features of choice, beside the truth's."""
+
+from typing import ClassVar
+
+from caloman_cli.errors import UserError
+from caloman_cli.metrics import sample_quality
+from caloman_cli.metrics.comparison import Comparison, Need, Section
+from caloman_cli.metrics.sample_quality import FeatureLikelihood
+from caloman_cli.metrics.suite.rows import compared
+from caloman_cli.metrics.suite.space import Space, SpaceName
+from caloman_cli.metrics.tables import Score
+
+SECTION = "sample quality"
+_ROWS = {
+    "fd": ("Fréchet distance", ("fd_inf_error",)),
+    "fd_inf": ("Fréchet distance, extrapolated", ("fd_inf_error",)),
+    "kd": ("kernel distance", ("kd_error",)),
+    "sw": ("sliced Wasserstein", ("sw_error",)),
+    "precision": ("precision of features", ("precision_error",)),
+    "recall": ("recall of features", ("recall_error",)),
+    "density": ("density of features", ("density_error",)),
+    "coverage": ("coverage of features", ("coverage_error",)),
+    "vendi": ("Vendi score", ("vendi_error",)),
+    "fls": ("feature likelihood score", ("fls_error",)),
+    "overfit": ("overfit Gaussians [%]", ("overfit_error",)),
+}
+_NOT_SUMMARY = ("fd", "overfit")
+
+
+class SampleQuality:
+    """Fréchet, kernel and Wasserstein distances, neighbours, Vendi, feature likelihood score.
+
+    Args:
+        space: ``high`` (features) or ``voxels`` (logarithms).
+        k: Neighbours of precision, recall, density and coverage.
+        n_subsets: Subsets of the kernel distance.
+        max_showers: Of each set, spread over it. None: all.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("reference", "generated")
+
+    def __init__(
+        self,
+        space: SpaceName = "high",
+        k: int = 5,
+        n_subsets: int = 100,
+        max_showers: int | None = None,
+    ) -> None:
+        self.space, self.k, self.n_subsets = Space(space, max_showers), k, n_subsets
+        sample_quality.SampleQuality(k, n_subsets)  # refuses wrong settings before any work
+
+    def __call__(self, comparison: Comparison) -> Section:
+        seed, device = comparison.seed, comparison.device
+        test = sample_quality.SampleQuality(self.k, self.n_subsets, seed=seed, device=device)
+        held, generated = (
+            self.space(comparison, showers)
+            for showers in (comparison.reference, comparison.generated)
+        )
+        ours = test(held, generated)
+        real, pair = None, comparison.truth
+        if pair is not None:
+            real = test(
+                self.space(comparison, pair.reference), self.space(comparison, pair.sample)
+            )
+        notes = [
+            f"Sample quality: {len(held):,} real and {len(generated):,} generated showers in "
+            f"{self.space.words}; compare with the truth, not with other feature spaces."
+        ]
+        try:
+            known = self.space(comparison, comparison.train)
+        except UserError as error:
+            notes.append(f"The feature likelihood score was left out: {error}.")
+        else:
+            likelihood = FeatureLikelihood(seed=seed, device=device)
+            ours |= likelihood(held, generated, known)
+            if real is not None:  # held-out showers in the place of the generated ones
+                real |= likelihood(held[::2], held[1::2], known)
+        return Section(_scores(ours, real), {"generated": ours, "truth": real}, notes)
+
+
+def _scores(ours: dict[str, float | None], real: dict[str, float | None] | None) -> list[Score]:
+    return [
+        compared(SECTION, words, ours, real, key, errors=errors, summary=key not in _NOT_SUMMARY)
+        for key, (words, errors) in _ROWS.items()
+        if key in ours
+    ]

@@ -1,0 +1,51 @@
+"""Scores from what metrics return: a dictionary for the generated showers, one for real ones."""
+
+from collections.abc import Mapping
+
+from caloman_cli.metrics.tables import Score
+
+Found = Mapping[str, float | None]
+
+
+def compared(
+    section: str,
+    quantity: str,
+    ours: Found,
+    real: Found | None,
+    key: str,
+    *,
+    errors: tuple[str, ...] = (),
+    floor: str | None = None,
+    note: str = "",
+    summary: bool = False,
+) -> Score:
+    """One quantity of generated showers beside the same of real ones.
+
+    Args:
+        section: Of the score.
+        quantity: Of the score.
+        ours: What the metric says of the generated showers.
+        real: What it says of the truth sample, or None.
+        key: The quantity in both.
+        errors: Keys of its errors, the largest of which is the spread.
+        floor: Key of what two samples of one distribution give.
+        note: Of the score.
+        summary: Whether the score belongs into the summary.
+    """
+    return Score(
+        section,
+        quantity,
+        ours[key],
+        None if real is None else real[key],
+        None if floor is None else ours[floor],
+        None if floor is None or real is None else real[floor],
+        _largest(ours, errors),
+        None if real is None else _largest(real, errors),
+        note,
+        summary,
+    )
+
+
+def _largest(found: Found, keys: tuple[str, ...]) -> float | None:
+    known = [value for value in (found[key] for key in keys) if value is not None]
+    return max(known, default=None)

@@ -1,0 +1,172 @@
+"""The report of one evaluation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from caloman_cli.metrics.comparison import Section
+from caloman_cli.metrics.histograms import GROUPS
+from caloman_cli.metrics.ranking import Ranking
+from caloman_cli.metrics.tables import Grid, Score, number, score_grid
+from caloman_cli.report.document import (
+    Block,
+    Document,
+    Fold,
+    Items,
+    Listing,
+    Part,
+    Picture,
+    Table,
+    Text,
+)
+
+LONG = 16  # rows above which a table is folded
+_CAPTIONS = {
+    **{group: words[0].upper() + words[1:] for group, words in GROUPS.items()},
+    "response": "Visible over incident energy",
+    "average_shower": "Average shower of every layer, and the ratio",
+    "single_showers": "Single showers, a generated one below each real one",
+    "correlation": "Pearson coefficients of layer energies",
+    "roc": "ROC curves of the classifiers",
+    "timing": "Time per shower over batch size",
+    "pareto": "Quality against speed, among the published submissions",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One metric of a suite: what it found, its figures, what it cost.
+
+    Args:
+        name: Its place in the suite.
+        section: What it found.
+        figures: PNG files.
+        seconds: Wall time [s].
+    """
+
+    name: str
+    section: Section
+    figures: Sequence[Path]
+    seconds: float
+
+
+def evaluation_document(
+    title: str,
+    facts: Sequence[str],
+    notes: Sequence[str],
+    measured: Sequence[Measured],
+    ranking: Ranking | None,
+    pareto: Sequence[Path],
+    record: Mapping[str, Any],
+) -> Document:
+    """Put an evaluation in order for readers.
+
+    Args:
+        title: Heading.
+        facts: Lines about the inputs.
+        notes: About the inputs: what a reader must know before quoting a number.
+        measured: The metrics of the suite.
+        ranking: The scores among the published ones, or None where there are none.
+        pareto: Figures of quality against speed.
+        record: What :func:`caloman_cli.evaluation.record.provenance` collected.
+    """
+    scores = [score for item in measured for score in item.section.scores]
+    parts = [Part("Summary", _summary(facts, notes, scores))]
+    if ranking is not None:
+        parts.append(Part("Among published models", _standing(ranking, pareto)))
+    parts += [Part(_title(item), _metric(item)) for item in measured]
+    parts.append(Part("Provenance", _provenance(measured, record)))
+    version = record["provenance"]["versions"]["caloman"]
+    return Document(title, f"Evaluated with caloman {version}", parts)
+
+
+def caption(stem: str) -> str:
+    """What a figure shows, from the name of its file."""
+    group, _, page = stem.rpartition("_")
+    if page.isdigit() and group in _CAPTIONS:
+        return f"{_CAPTIONS[group]}, page {page}"
+    return _CAPTIONS[stem] if stem in _CAPTIONS else stem.replace("_", " ")
+
+
+def _summary(facts: Sequence[str], notes: Sequence[str], scores: Sequence[Score]) -> list[Block]:
+    blocks: list[Block] = [Items(facts)] if facts else []
+    if notes:
+        blocks.append(Items(notes, warning=True))
+    chosen = [score for score in scores if score.summary]
+    if chosen:
+        blocks.append(Table(score_grid(chosen, with_section=True)))
+        blocks.append(
+            Text(
+                "truth: the same number for independent real showers, which no model can beat but "
+                "by chance. floor: what two samples of one distribution give."
+            )
+        )
+    return blocks
+
+
+def _standing(ranking: Ranking, pareto: Sequence[Path]) -> list[Block]:
+    blocks: list[Block] = [Items(ranking.notes(), warning=bool(ranking.comparable.reasons))]
+    places = ranking.places()
+    if places is None:
+        blocks.append(Text("Nothing that was published was measured here."))
+    else:
+        blocks.append(Table(places))
+    blocks += _pictures(pareto)
+    tables = [Table(grid, title) for title, grid in ranking.grids().items()]
+    if tables:
+        blocks.append(Fold(f"All submissions of {ranking.dataset}", tables))
+    return blocks
+
+
+def _title(item: Measured) -> str:
+    scores = item.section.scores
+    title = scores[0].section if scores else item.name
+    return title[:1].upper() + title[1:]
+
+
+def _metric(item: Measured) -> list[Block]:
+    scores = item.section.scores
+    blocks: list[Block] = [Items(item.section.notes)] if item.section.notes else []
+    top = [score for score in scores if score.summary]
+    if 0 < len(scores) <= LONG:
+        blocks.append(Table(score_grid(scores)))
+    elif scores:
+        if top:
+            blocks.append(Table(score_grid(top)))
+        blocks.append(Fold(f"All {len(scores)} rows", [Table(score_grid(scores))]))
+    return [*blocks, *_pictures(item.figures)]
+
+
+def _pictures(paths: Sequence[Path]) -> list[Block]:
+    return [Picture(path, caption(path.stem)) for path in paths]
+
+
+def _provenance(measured: Sequence[Measured], record: Mapping[str, Any]) -> list[Block]:
+    found = record["provenance"]
+    git = found["git"]
+    commit = "no checkout" if git is None else str(git["commit"])
+    rows = [
+        ["command", str(found["command"])],
+        ["commit", commit + (" with changes" if git is not None and git["dirty"] else "")],
+        ["device", f"{found['device']['name']} ({found['device']['type']})"],
+        ["processors, threads", f"{found['cpus']}, {found['threads']}"],
+        ["system", str(found["platform"])],
+        *([f"version of {name}", str(version)] for name, version in found["versions"].items()),
+        ["SHA-256 of the settings", str(found["config_sha256"])],
+    ]
+    inputs = [
+        [role, f"{facts['showers']:,}", facts["fingerprint"][:16], ", ".join(facts["files"])]
+        for role, facts in record["inputs"].items()
+    ]
+    costs = [[item.name, number(item.seconds)] for item in measured]
+    blocks: list[Block] = [Table(Grid(["", ""], rows, range(0)))]
+    if inputs:
+        heads = ["input", "showers", "content (BLAKE2b)", "files"]
+        blocks.append(Table(Grid(heads, inputs, range(1, 2)), "Inputs"))
+    if costs:
+        blocks.append(Table(Grid(["metric", "seconds"], costs, range(1, 2)), "Cost"))
+    settings = OmegaConf.to_yaml(OmegaConf.create(record["settings"]))
+    return [*blocks, Fold("Settings", [Listing(settings)])]
