@@ -31,8 +31,11 @@ demo: $(READY)  ## train, sample and score a small model on built-in showers: a 
 	$(BIN)/caloman train experiment=demo output=outputs/demo
 	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=2 \
 	  out=outputs/demo/reference.hdf5 overwrite=true
+	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=3 \
+	  out=outputs/demo/truth.hdf5 overwrite=true
 	$(BIN)/caloman sample run=outputs/demo energies=outputs/demo/reference.hdf5 overwrite=true
-	$(BIN)/caloman evaluate run=outputs/demo reference=outputs/demo/reference.hdf5
+	$(BIN)/caloman evaluate run=outputs/demo reference=outputs/demo/reference.hdf5 \
+	  truth=outputs/demo/truth.hdf5
 
 test: $(READY)  ## the tests that take minutes together
 	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest -n $(WORKERS) \
