@@ -40,7 +40,8 @@ VERBS = {
     for verb in (
         Verb("train", "fit energy model, encoder and density; resume what was cut"),
         Verb("sample", "draw showers from a run, write them as HDF5"),
-        Verb("evaluate", "score showers against a reference: tables, plots, timing"),
+        Verb("evaluate", "score showers against a reference: report, tables, plots, timing"),
+        Verb("report", "compare evaluations of many runs in one table"),
         Verb("data download", "fetch official files, checksums verified"),
         Verb("data check", "look through a file of showers for problems", argument="file"),
         Verb("data generate", "make showers with the built-in generator"),

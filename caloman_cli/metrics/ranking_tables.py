@@ -12,7 +12,15 @@ from caloman_cli.published.quantities import QUANTITIES, Quantity, Table
 if TYPE_CHECKING:  # a ranking draws its own tables
     from caloman_cli.metrics.ranking import Ranking, Row
 
-_TEX = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "×10³": r"$\times 10^3$", "–": "--"}
+_TEX = {
+    "_": r"\_",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "×10³": r"$\times 10^3$",
+    "–": "--",
+    "±": r"$\pm$",
+}
 _TEX |= {"[10⁶]": r"[$10^6$]"}
 
 
@@ -87,11 +95,11 @@ def to_tex(rows: Sequence["Row"]) -> str:
     """Quality of every row; the measured one is bold."""
     shown = columns(rows, "quality")
     heads = ["model", *(quantity.label for quantity in shown)]
-    lines = [f"\\begin{{tabular}}{{l{'r' * len(shown)}}}", r"\toprule", _tex_line(heads)]
+    lines = [f"\\begin{{tabular}}{{l{'r' * len(shown)}}}", r"\toprule", tex_line(heads)]
     lines.append(r"\midrule")
     for row in rows:
         cells = [row.name, *(_shown(quantity, row.value(quantity.key)) for quantity in shown)]
-        lines.append(_tex_line(cells, bold=row.ours))
+        lines.append(tex_line(cells, [row.ours] * len(cells)))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -112,10 +120,11 @@ def _shown(quantity: Quantity, value: float | None) -> str:
     return f"{scaled:.3f}" if quantity.goal == "half" else number(float(f"{scaled:.3g}"))
 
 
-def _tex_line(cells: Sequence[str], bold: bool = False) -> str:
+def tex_line(cells: Sequence[str], bold: Sequence[bool] | None = None) -> str:
+    """A line of a LaTeX table; ``bold`` says so of each cell."""
     texts = []
-    for cell in cells:
+    for index, cell in enumerate(cells):
         for plain, command in _TEX.items():
             cell = cell.replace(plain, command)
-        texts.append(rf"\textbf{{{cell}}}" if bold else cell)
+        texts.append(rf"\textbf{{{cell}}}" if bold is not None and bold[index] else cell)
     return " & ".join(texts) + r" \\"

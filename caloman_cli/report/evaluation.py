@@ -97,7 +97,7 @@ def _summary(facts: Sequence[str], notes: Sequence[str], scores: Sequence[Score]
         blocks.append(Items(notes, warning=True))
     chosen = [score for score in scores if score.summary]
     if chosen:
-        blocks.append(Table(score_grid(chosen, with_section=True)))
+        blocks.append(Table(_once(score_grid(chosen, with_section=True))))
         blocks.append(
             Text(
                 "truth: the same number for independent real showers, which no model can beat but "
@@ -105,6 +105,16 @@ def _summary(facts: Sequence[str], notes: Sequence[str], scores: Sequence[Score]
             )
         )
     return blocks
+
+
+def _once(grid: Grid) -> Grid:
+    """The same table with a first cell only where it is another than above."""
+    above = ["", *(row[0] for row in grid.rows)]
+    rows = [
+        ["" if row[0] == before else row[0], *row[1:]]
+        for before, row in zip(above, grid.rows, strict=False)
+    ]
+    return Grid(grid.heads, rows, grid.numeric, grid.strong)
 
 
 def _standing(ranking: Ranking, pareto: Sequence[Path]) -> list[Block]:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from caloman_cli.metrics.tables import Grid
 from caloman_cli.report.document import Block, Document, Fold, Items, Listing, Picture, Table, Text
 
+WIDE = 48  # characters: longer cells are wrapped
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -79,11 +80,12 @@ def _block(block: Block) -> str:
 
 def _table(grid: Grid, caption: str) -> str:
     def cells(texts: Sequence[str], tag: str) -> str:
-        return "".join(
-            f'<{tag} class="n">{escape(text)}</{tag}>'
-            if index in grid.numeric
-            else f"<{tag}>{escape(text)}</{tag}>"
+        kinds = [
+            ' class="n"' if index in grid.numeric else ' class="w"' if len(text) > WIDE else ""
             for index, text in enumerate(texts)
+        ]
+        return "".join(
+            f"<{tag}{kind}>{escape(text)}</{tag}>" for kind, text in zip(kinds, texts, strict=True)
         )
 
     rows = []

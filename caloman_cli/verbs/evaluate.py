@@ -73,7 +73,7 @@ def run(cfg: DictConfig) -> Path:
         scores,
         [*notes, *(note for item in measured for note in item.section.notes)],
         facts,
-        {**record, **standings, "metrics": details},
+        {"dataset": dataset.name, **record, **standings, "metrics": details},
     )
     document = evaluation_document(title, facts, notes, measured, ranking, pareto, record)
     paths += write_report(comparison.output, document)

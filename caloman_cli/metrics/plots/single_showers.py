@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.plots.histograms import energy_label
@@ -10,7 +11,7 @@ from caloman_cli.metrics.plots.style import MAPPING, figure, house_style
 
 QUANTILES = (0.15, 0.5, 0.85)  # of the reference's incident energies
 MOST_LAYERS = 8
-_CELL, _LEFT, _RIGHT, _TOP, _GAP = 1.35, 1.15, 0.75, 0.75, 0.3  # inches
+_CELL, _LEFT, _RIGHT, _TOP, _GAP = 1.35, 1.15, 0.9, 0.75, 0.3  # inches
 
 
 def single_showers(
@@ -71,13 +72,14 @@ def single_showers(
                 )  # fmt: skip
             bar = image.add_axes(
                 (
-                    1 - 0.65 * _RIGHT / width, (bottom + 0.15 * _CELL) / height, 0.1 / width,
+                    1 - 0.8 * _RIGHT / width, (bottom + 0.15 * _CELL) / height, 0.1 / width,
                     1.6 * _CELL / height,
                 )
             )  # fmt: skip
             image.colorbar(mesh, cax=bar)
             bar.set_title("MeV", fontsize=7.5, pad=3)
             bar.tick_params(labelsize=7.5)
+            bar.yaxis.set_minor_formatter(NullFormatter())
         return image
 
 

@@ -48,11 +48,11 @@ class LayerCorrelation:
             )
         scores = [
             compared(
-                SECTION, f"{words} difference", ours, real, f"correlation_{kind}",
+                SECTION, f"correlation, {words} difference", ours, real, f"correlation_{kind}",
                 errors=(f"correlation_{kind}_error",), floor=f"correlation_{kind}_floor",
                 summary=kind == "rms",
             )
-            for kind, words in (("rms", "root mean square"), ("max", "largest"))
+            for kind, words in (("rms", "rms"), ("max", "largest"))
         ]  # fmt: skip
         details = {
             "generated": ours,

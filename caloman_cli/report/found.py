@@ -1,0 +1,111 @@
+"""Evaluations on the disk, found and read for a comparison."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from caloman_cli.errors import UserError
+from caloman_cli.metrics.tables import Score
+
+log = logging.getLogger(__name__)
+
+FILE = "metrics.json"
+_FIELDS = (
+    "section", "quantity", "generated", "truth", "floor", "truth_floor", "spread", "truth_spread",
+    "note", "summary",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one ``metrics.json`` says.
+
+    Args:
+        folder: Where it lies.
+        label: Name of the generated showers.
+        dataset: Name of the dataset.
+        suite: Name of the suite.
+        reference: Hash of the reference's content; None where there was no reference.
+        reference_name: What the reference is called.
+        scores: Its summary.
+    """
+
+    folder: Path
+    label: str
+    dataset: str
+    suite: str
+    reference: str | None
+    reference_name: str
+    scores: tuple[Score, ...]
+
+
+def find_evaluations(patterns: Sequence[str], suite: str | None = None) -> list[Evaluation]:
+    """Every evaluation at or below the paths, in the order of their names.
+
+    Args:
+        patterns: Run directories, evaluations or ``metrics.json`` files; ``*``, ``?``, ``[...]``
+            and ``**`` as in a shell.
+        suite: Only of this suite. None: of all.
+
+    Raises:
+        UserError: A pattern matches nothing, or nothing that it matches was evaluated.
+    """
+    paths: dict[Path, None] = {}
+    for pattern in patterns:
+        matches = _expanded(pattern)
+        if not matches:
+            raise UserError(f"runs={pattern} matches nothing: give run directories or a pattern")
+        for match in matches:
+            found = [match] if match.is_file() else sorted(match.rglob(FILE))
+            paths |= dict.fromkeys(path.resolve() for path in found)
+    read = [evaluation for path in paths if (evaluation := _read(path)) is not None]
+    if not read:
+        raise UserError(
+            f"nothing in runs={','.join(patterns)} was evaluated: run 'caloman evaluate run=DIR' "
+            "first"
+        )
+    chosen = [evaluation for evaluation in read if suite in (None, evaluation.suite)]
+    if not chosen:
+        names = ", ".join(sorted({evaluation.suite for evaluation in read}))
+        raise UserError(f"suite={suite}: there are only evaluations of {names}")
+    return chosen
+
+
+def _expanded(pattern: str) -> list[Path]:
+    path = Path(pattern).expanduser()
+    if not set("*?[") & set(str(path)):
+        return [path] if path.exists() else []
+    start = Path(path.anchor) if path.is_absolute() else Path()
+    return sorted(start.glob(str(path.relative_to(start) if path.is_absolute() else path)))
+
+
+def _read(path: Path) -> Evaluation | None:
+    """None, and a warning, for a file that no evaluation wrote."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return _evaluation(path, content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning(
+            "%s is passed over: not an evaluation (%s: %s)", path, type(error).__name__, error
+        )
+        return None
+
+
+def _evaluation(path: Path, content: Mapping[str, Any]) -> Evaluation:
+    inputs, reference, name = content["inputs"], None, "no reference"
+    if "reference" in inputs:
+        reference = inputs["reference"]["fingerprint"]
+        name = ", ".join(Path(file).name for file in inputs["reference"]["files"])
+    scores = [Score(**{field: record[field] for field in _FIELDS}) for record in content["scores"]]
+    return Evaluation(
+        path.parent,
+        content["label"],
+        content["dataset"],
+        content["settings"]["evaluation"]["name"],
+        reference,
+        name,
+        tuple(score for score in scores if score.summary),
+    )

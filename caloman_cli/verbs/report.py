@@ -1,0 +1,121 @@
+"""``caloman report``: many evaluations in one table and one picture."""
+
+import logging
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+
+from caloman_cli import __version__
+from caloman_cli.errors import UserError
+from caloman_cli.metrics.plots.runs import Panel, run_scores
+from caloman_cli.metrics.plots.style import save
+from caloman_cli.metrics.tables import Grid
+from caloman_cli.report.comparison import RunComparison, compare_runs, to_csv
+from caloman_cli.report.document import Block, Document, Part, Picture, Table, Text
+from caloman_cli.report.found import find_evaluations
+from caloman_cli.report.write import write_report
+from caloman_cli.storage import replacing
+
+log = logging.getLogger(__name__)
+
+PANELS = 16
+
+
+def run(cfg: DictConfig) -> Path:
+    """Compare what was evaluated.
+
+    Args:
+        cfg: The checked config of ``conf/report.yaml``.
+
+    Returns:
+        The directory with ``report.html``, ``report.md``, ``runs.csv``, ``runs.tex`` and
+        ``plots/``.
+
+    Raises:
+        UserError: Nothing was evaluated there, or a choice is not among what was measured.
+    """
+    patterns = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
+    comparisons = compare_runs(find_evaluations(patterns, cfg.suite), cfg.sort)
+    output = Path(cfg.output)
+    try:
+        (output / "plots").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make output={output}: {error.strerror}") from error
+    parts = []
+    for number, item in enumerate(comparisons, 1):
+        stem = "runs" if len(comparisons) == 1 else f"runs_{number}"
+        picture = save(_figure(item), output / "plots" / f"{stem}.png")
+        parts.append(_part(item, picture, shared=len(comparisons) > 1))
+    texts = {"runs.csv": to_csv(comparisons), "runs.tex": "\n".join(map(_tex, comparisons))}
+    for name, text in texts.items():
+        with replacing(output / name) as part:
+            part.write_text(text, encoding="utf-8")
+    n = sum(len(item.rows) for item in comparisons)
+    title = f"{n} evaluation{'s' if n > 1 else ''} compared"
+    document = Document(title, f"Compared with caloman {__version__}", parts)
+    paths = [*(output / name for name in texts), *write_report(output, document)]
+    tables = [
+        f"{item.dataset}, {item.reference}, by {item.by}:\n\n{_short(item).markdown()}"
+        for item in comparisons
+    ]
+    log.info("%s", "\n\n".join(["", *tables]))
+    for path in paths:
+        log.info("%s", path)
+    return output
+
+
+def _part(item: RunComparison, picture: Path, shared: bool) -> Part:
+    blocks: list[Block] = [
+        Text(
+            f"Judged by {item.reference}; best {item.by} first. Scores against other showers "
+            "stand in tables of their own: they cannot be compared."
+            if shared
+            else f"Judged by {item.reference}; best {item.by} first."
+        ),
+        Table(item.grid()),
+        Picture(picture, f"Scores on {item.dataset}; dashed: independent real showers"),
+        Table(
+            Grid(
+                ["run", "suite", "folder"],
+                [[name, row.suite, str(row.folder)] for name, row in item.rows.items()],
+                range(0),
+            ),
+            "Where they lie",
+        ),
+    ]
+    title = f"{item.dataset}: {item.reference}" if shared else item.dataset
+    return Part(title, blocks)
+
+
+def _figure(item: RunComparison) -> Figure:
+    panels = []
+    for quantity in _first_by(item)[:PANELS]:
+        scores = [item.score(row, quantity) for row in item.rows]
+        truth = item.truth[quantity].truth if quantity in item.truth else None
+        panels.append(
+            Panel(
+                quantity,
+                [None if score is None else score.generated for score in scores],
+                [None if score is None else score.spread for score in scores],
+                truth,
+            )
+        )
+    return run_scores(list(item.rows), panels)
+
+
+def _short(item: RunComparison) -> Grid:
+    """For a terminal: the quantity that orders, and the first of the others."""
+    grid = item.grid()
+    chosen = [grid.heads.index(quantity) for quantity in _first_by(item)[:5]]
+    keep = [0, 1, *chosen]
+    rows = [[row[i] for i in keep] for row in grid.rows]
+    return Grid([grid.heads[i] for i in keep], rows, range(2, len(keep)))
+
+
+def _first_by(item: RunComparison) -> list[str]:
+    return [item.by, *(name for name in item.quantities if name != item.by)]
+
+
+def _tex(item: RunComparison) -> str:
+    return f"% {item.dataset}, {item.reference}\n{item.to_tex()}"
