@@ -8,6 +8,7 @@ import pytest
 
 from caloman_cli.application import Application
 from caloman_cli.cli import find_verb
+from caloman_cli.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -18,6 +19,13 @@ def commands(page: Path) -> list[str]:
     blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [line.lstrip("$ ") for line in lines if line.lstrip("$ ").startswith("caloman ")]
+
+
+def shown_answer(page: str, command: str) -> str | None:
+    """The line below a command that shows a mistake on purpose, up to where it is cut short."""
+    page_text = next(path for path in PAGES if path.name == page).read_text()
+    below = page_text.partition(command + "\n")[2].partition("\n")[0]
+    return below.partition("...")[0] if below.startswith("caloman: ") else None
 
 
 DOCUMENTED = [
@@ -48,4 +56,10 @@ def test_documented_commands_compose(page, command, tmp_path, monkeypatch):
             skip = not skip
             continue
         kept.append(argument)
-    Application(verb).check(kept)
+    answer = shown_answer(page, command)
+    if answer is None:
+        Application(verb).check(kept)
+        return
+    with pytest.raises(UserError) as raised:
+        Application(verb).check(kept)
+    assert f"caloman: {raised.value}".startswith(answer)
