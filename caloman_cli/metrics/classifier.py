@@ -116,8 +116,9 @@ class ClassifierTest:
         Returns:
             Means over repeats ``auc``, ``auc_raw`` (before calibration), ``jsd`` [bits],
             ``accuracy``; ``auc_std`` and ``jsd_std`` over repeats (None for one);
-            ``auc_error``, the statistical error of one repeat's AUC; ``n_train``, ``n_test``,
-            ``n_val`` (both classes together), ``preset``, ``units`` (None for the ResNet),
+            ``auc_error`` and ``jsd_error``, the statistical errors of one repeat's; ``n_train``,
+            ``n_test``, ``n_val`` (both classes together), ``preset``, ``units`` (None for the
+            ResNet),
             ``epochs``, ``protocol``, ``threshold`` [MeV], ``parameters``; ``repeats``, a list of
             each one's scores; ``roc`` with ``fpr``, the repeats' mean ``tpr``, its standard
             deviation ``tpr_std`` (None for one) and each repeat's ``curves``; ``warning``, a
@@ -207,11 +208,12 @@ def _evaluate(
     """Calibrate on "test" scores, report on "val" scores, with the true-positive rates."""
     calibration = IsotonicRegression(out_of_bounds="clip", y_min=1e-6, y_max=1 - 1e-6)
     calibrated = calibration.fit(test, test_real).predict(val)
-    cross_entropy = -np.mean(np.log(np.where(val_real, calibrated, 1 - calibrated)))
+    losses = -np.log(np.where(val_real, calibrated, 1 - calibrated))
     scores = {
         "auc": float(roc_auc_score(val_real, calibrated)),
         "auc_raw": float(roc_auc_score(val_real, val)),
-        "jsd": float(1 - cross_entropy / math.log(2)),
+        "jsd": float(1 - losses.mean() / math.log(2)),
+        "jsd_error": float(losses.std(ddof=1) / math.log(2) / math.sqrt(len(losses))),
         "accuracy": float(np.mean((calibrated > 0.5) == val_real)),
     }
     fpr, tpr, _ = roc_curve(val_real, val)

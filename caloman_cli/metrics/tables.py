@@ -81,6 +81,7 @@ class Score:
         return _ratio(self.truth, self.truth_floor)
 
 
+_MISSING = "–"
 _COLUMNS = {
     "generated": lambda score: score.generated,
     "spread": lambda score: score.spread,
@@ -178,6 +179,35 @@ def write_tables(
     return [directory / name for name in texts]
 
 
+def compact_grid(scores: Sequence[Score], with_section: bool = False) -> Grid:
+    """Scores for readers: spreads stand behind the values, a section only where it begins.
+
+    Args:
+        scores: At least one.
+        with_section: Begin the first row of each section with its name.
+    """
+    first = ["metric", "quantity"] if with_section else ["quantity"]
+    columns = {
+        "generated": lambda score: with_spread(score.generated, score.spread),
+        "generated/floor": lambda score: number(score.over_floor),
+        "truth": lambda score: with_spread(score.truth, score.truth_spread),
+        "truth/floor": lambda score: number(score.truth_over_floor),
+        "note": lambda score: score.note,
+    }
+    shown = {
+        name: get
+        for name, get in columns.items()
+        if name == "generated" or any(get(score) not in ("", _MISSING) for score in scores)
+    }
+    rows, section = [], None
+    for score in scores:
+        names = [score.section if score.section != section else "", score.quantity]
+        section = score.section
+        rows.append([*names[-len(first) :], *(get(score) for get in shown.values())])
+    n = len(first) + len(shown) - ("note" in shown)
+    return Grid([*first, *shown], rows, range(len(first), n))
+
+
 def score_grid(scores: Sequence[Score], with_section: bool = False) -> Grid:
     """Scores as a table of the columns that any of them has.
 
@@ -209,11 +239,19 @@ def _line(cells: Sequence[str], widths: Sequence[int], numeric: range) -> str:
     return "| " + " | ".join(padded) + " |"
 
 
+def with_spread(value: float | None, spread: float | None) -> str:
+    """A value as tables show it, with two digits of its spread where there is one."""
+    value, spread = _finite(value), _finite(spread)
+    if value is None or spread is None:
+        return number(value)
+    return f"{number(value)} ± {number(float(f'{spread:.2g}'))}"
+
+
 def number(value: float | None) -> str:
     """A value as tables show it: four digits, a dash where it is not defined."""
     value = _finite(value)
     if value is None:
-        return "–"
+        return _MISSING
     if value == 0 or 1e-3 <= abs(value) < 1e4:
         return f"{value:.4g}"
     return f"{value:.2e}"

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.ranking_tables import tex_line
-from caloman_cli.metrics.tables import Grid, Score, number
+from caloman_cli.metrics.tables import Grid, Score, with_spread
 from caloman_cli.mistakes import suggestion
 from caloman_cli.published.quantities import QUANTITIES
 from caloman_cli.report.found import Evaluation
@@ -40,9 +40,9 @@ class RunComparison:
 
     @cached_property
     def quantities(self) -> list[str]:
-        """All quantities of all rows, in the order in which they first occur."""
+        """The one that orders the rows, then all others in the order in which they occur."""
         names = (score.quantity for item in self.rows.values() for score in item.scores)
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys([self.by, *names]))
 
     def score(self, row: str, quantity: str) -> Score | None:
         """A row's score, or None where it was not measured."""
@@ -84,7 +84,7 @@ class RunComparison:
         score = self.truth.get(quantity)
         if score is None or score.truth is None:
             return "–"
-        return _with_spread(score.truth, score.truth_spread)
+        return with_spread(score.truth, score.truth_spread)
 
 
 def compare_runs(evaluations: Sequence[Evaluation], by: str | None = None) -> list[RunComparison]:
@@ -183,8 +183,4 @@ def _distance(quantity: str, value: float) -> float | None:
 def _cell(score: Score | None) -> str:
     if score is None or score.generated is None:
         return "–"
-    return _with_spread(score.generated, score.spread)
-
-
-def _with_spread(value: float, spread: float | None) -> str:
-    return number(value) if spread is None else f"{number(value)} ± {float(f'{spread:.2g}'):g}"
+    return with_spread(score.generated, score.spread)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from caloman_cli.metrics.comparison import Section
 from caloman_cli.metrics.histograms import GROUPS
 from caloman_cli.metrics.ranking import Ranking
-from caloman_cli.metrics.tables import Grid, Score, number, score_grid
+from caloman_cli.metrics.tables import Grid, Score, compact_grid, number
 from caloman_cli.report.document import (
     Block,
     Document,
@@ -97,7 +97,7 @@ def _summary(facts: Sequence[str], notes: Sequence[str], scores: Sequence[Score]
         blocks.append(Items(notes, warning=True))
     chosen = [score for score in scores if score.summary]
     if chosen:
-        blocks.append(Table(_once(score_grid(chosen, with_section=True))))
+        blocks.append(Table(compact_grid(chosen, with_section=True)))
         blocks.append(
             Text(
                 "truth: the same number for independent real showers, which no model can beat but "
@@ -105,16 +105,6 @@ def _summary(facts: Sequence[str], notes: Sequence[str], scores: Sequence[Score]
             )
         )
     return blocks
-
-
-def _once(grid: Grid) -> Grid:
-    """The same table with a first cell only where it is another than above."""
-    above = ["", *(row[0] for row in grid.rows)]
-    rows = [
-        ["" if row[0] == before else row[0], *row[1:]]
-        for before, row in zip(above, grid.rows, strict=False)
-    ]
-    return Grid(grid.heads, rows, grid.numeric, grid.strong)
 
 
 def _standing(ranking: Ranking, pareto: Sequence[Path]) -> list[Block]:
@@ -142,11 +132,11 @@ def _metric(item: Measured) -> list[Block]:
     blocks: list[Block] = [Items(item.section.notes)] if item.section.notes else []
     top = [score for score in scores if score.summary]
     if 0 < len(scores) <= LONG:
-        blocks.append(Table(score_grid(scores)))
+        blocks.append(Table(compact_grid(scores)))
     elif scores:
         if top:
-            blocks.append(Table(score_grid(top)))
-        blocks.append(Fold(f"All {len(scores)} rows", [Table(score_grid(scores))]))
+            blocks.append(Table(compact_grid(top)))
+        blocks.append(Fold(f"All {len(scores)} rows", [Table(compact_grid(scores))]))
     return [*blocks, *_pictures(item.figures)]
 
 

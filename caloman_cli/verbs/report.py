@@ -90,7 +90,7 @@ def _part(item: RunComparison, picture: Path, shared: bool) -> Part:
 
 def _figure(item: RunComparison) -> Figure:
     panels = []
-    for quantity in _first_by(item)[:PANELS]:
+    for quantity in item.quantities[:PANELS]:
         scores = [item.score(row, quantity) for row in item.rows]
         truth = item.truth[quantity].truth if quantity in item.truth else None
         panels.append(
@@ -107,14 +107,7 @@ def _figure(item: RunComparison) -> Figure:
 def _short(item: RunComparison) -> Grid:
     """For a terminal: the quantity that orders, and the first of the others."""
     grid = item.grid()
-    chosen = [grid.heads.index(quantity) for quantity in _first_by(item)[:5]]
-    keep = [0, 1, *chosen]
-    rows = [[row[i] for i in keep] for row in grid.rows]
-    return Grid([grid.heads[i] for i in keep], rows, range(2, len(keep)))
-
-
-def _first_by(item: RunComparison) -> list[str]:
-    return [item.by, *(name for name in item.quantities if name != item.by)]
+    return Grid(grid.heads[:7], [row[:7] for row in grid.rows], range(2, 7))
 
 
 def _tex(item: RunComparison) -> str:

@@ -143,7 +143,7 @@ class Classifier:
         spread = (
             f"standard deviation of {repeats} trainings"
             if repeats > 1
-            else "statistical error of one training's AUC"
+            else "statistical error of one training's scores"
         )
         size = "" if first["units"] is None else f"{first['units']} units, "
         return (
@@ -165,8 +165,7 @@ def _score(name: str, mode: Mode, ours: dict[str, Any], truth: dict[str, Any] | 
     )
 
 
-def _spread(found: dict[str, Any], name: str) -> float | None:
+def _spread(found: dict[str, Any], name: str) -> float:
     """Standard deviation over repeats; of a single training the statistical error."""
-    if found[f"{name}_std"] is not None:
-        return found[f"{name}_std"]
-    return found["auc_error"] if name == "auc" else None
+    std = found[f"{name}_std"]
+    return found[f"{name}_error"] if std is None else std

@@ -1,5 +1,6 @@
 """Intrinsic dimension of real and of generated showers, side by side."""
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -53,6 +54,8 @@ class IntrinsicDimension:
                     f"{energy}, k = {row.k}",
                     None if other is None else other.mackay,
                     row.mackay,
+                    spread=None if other is None else _error(other),
+                    truth_spread=_error(row),
                     note=f"{row.n} showers, TwoNN {row.two_nn:.3g}",
                     summary=row.energy == "all",
                 )
@@ -64,13 +67,23 @@ class IntrinsicDimension:
         note = (
             "Intrinsic dimension: Levina and Bickel's estimate in MacKay and Ghahramani's form, "
             "of voxel shares; 'truth' is the reference. It is a lower bound and depends on the "
-            "number of showers and on the scaling: compare only like with like."
+            "number of showers and on the scaling: compare only like with like. Spread: "
+            "statistical."
         )
         return Section(scores, details, [note])
 
     def _rows(self, showers: Showers) -> list[Row]:
         chosen = spread(showers, max(1, _BYTES // (4 * showers.geometry.n_voxels)))
         return self.table(voxel_shares(chosen), chosen.energies)
+
+
+def _error(row: Row) -> float:
+    """Standard error of an estimate.
+
+    Each of n points knows the dimension to d / sqrt(k - 1), and about k of them share their
+    neighbours: as many independent estimates are left as n / k.
+    """
+    return row.mackay * math.sqrt(row.k / (row.k - 1) / row.n)
 
 
 def voxel_shares(showers: Showers) -> np.ndarray:

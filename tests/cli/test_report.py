@@ -1,0 +1,178 @@
+"""Reports: self-contained pages, and the comparison of many evaluations."""
+
+import base64
+import csv
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from caloman_cli.metrics.plots.style import figure, save
+from caloman_cli.metrics.tables import Grid
+from caloman_cli.report.document import (
+    Document,
+    Fold,
+    Items,
+    Listing,
+    Part,
+    Picture,
+    Table,
+    Text,
+)
+from caloman_cli.report.write import write_report
+
+
+class Page(HTMLParser):
+    """What a page refers to, its pictures, its anchors, and whether its tags are balanced."""
+
+    VOID = ("meta", "link", "img", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.references, self.images, self.anchors, self.open, self.words = [], [], [], [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.references += [found[name] for name in ("src", "href", "srcset") if name in found]
+        if tag == "img":
+            self.images.append(found)
+        if "id" in found:
+            self.anchors.append(found["id"])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def check_page(text, n_images):
+    """A page needs nothing outside of itself."""
+    page = Page(text)
+    assert page.open == []
+    for reference in page.references:
+        assert reference.startswith(("data:", "#")), reference
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "<script" not in text
+    links = [reference[1:] for reference in page.references if reference.startswith("#")]
+    assert links
+    assert sorted(links) == sorted(set(page.anchors))
+    assert len(page.images) == n_images
+    for image in page.images:
+        data = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"), validate=True)
+        assert data.startswith(b"\x89PNG")
+        assert image["alt"]
+    return page
+
+
+def test_every_block_in_both_forms(tmp_path):
+    (tmp_path / "plots").mkdir()
+    picture = Picture(save(figure(2, 1, None), tmp_path / "plots" / "a b.png"), "A & B")
+    grid = Grid(["name", "value <x>"], [["a_1", "1"], ["b", "2"]], range(1, 2), frozenset([1]))
+    blocks = [Text("5 < 6"), Items(["one"]), Items(["careful"], warning=True), Table(grid, "T")]
+    document = Document(
+        "Title <b>", "sub", [Part("First", blocks), Part("First", [picture, Fold("more", [Listing("a: 1")])])]
+    )  # fmt: skip
+    html, markdown = (path.read_text() for path in write_report(tmp_path, document))
+    page = check_page(html, 1)
+    assert "Title <b>" in page.words
+    assert "5 < 6" in page.words
+    assert '<tr class="strong"><td>b</td>' in html
+    assert "| **b** |" in markdown
+    assert "![A & B](plots/a%20b.png)" in markdown
+    assert "> careful" in markdown
+    assert "```\na: 1\n```" in markdown
+    assert list(document.pictures()) == [picture]
+    assert not list(tmp_path.rglob("*.part*"))
+
+
+def evaluation(folder, label, auc, reference="aa", suite="quick", **more):
+    """A ``metrics.json`` as an evaluation leaves it."""
+    nothing = {"floor": None, "truth_floor": None, "truth_spread": None, "note": ""}
+    scores = [
+        {"section": "classifier", "quantity": "AUC high", "generated": auc, "truth": 0.5,
+         "spread": 0.01, "summary": True, **nothing},
+        {"section": "separation power", "quantity": "E_ratio", "generated": 1 - auc, "truth": 0.1,
+         "spread": None, "summary": True, **nothing},
+        {"section": "classifier", "quantity": "hidden", "generated": 1.0, "truth": None,
+         "spread": None, "summary": False, **nothing},
+    ]  # fmt: skip
+    folder.mkdir(parents=True)
+    content = {
+        "label": label,
+        "dataset": "ds1_photons",
+        "inputs": {"reference": {"fingerprint": reference, "files": [f"/x/{reference}.hdf5"]}},
+        "settings": {"evaluation": {"name": suite}},
+        "scores": scores,
+        **more,
+    }
+    (folder / "metrics.json").write_text(json.dumps(content))
+
+
+def test_runs_are_compared_best_first(caloman, tmp_path):
+    evaluation(tmp_path / "runs/a/evaluation/quick", "a", 0.9)
+    evaluation(tmp_path / "runs/b/evaluation/quick", "b", 0.6)
+    evaluation(tmp_path / "runs/c/evaluation/quick", "c", 0.45)
+    result = caloman("report", "runs=runs/*", "output=out")
+    assert result.status == 0, result.err
+    with (tmp_path / "out/runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == ["c", "b", "a"]
+    assert [float(row["AUC high"]) for row in rows] == [0.45, 0.6, 0.9]
+    assert rows[0]["E_ratio ±"] == ""
+    assert "hidden" not in rows[0]
+    page = check_page((tmp_path / "out/report.html").read_text(), 1)
+    assert "independent real showers" in page.words
+    tex = (tmp_path / "out/runs.tex").read_text()
+    assert r"\textbf{0.45 $\pm$ 0.01}" in tex
+    assert r"\textbf{0.1}" in tex  # the smallest E_ratio is a's
+    assert "| c " in (tmp_path / "out/report.md").read_text()
+
+
+def test_sorting_by_another_quantity_and_one_suite(caloman, tmp_path):
+    evaluation(tmp_path / "a", "a", 0.9)
+    evaluation(tmp_path / "b", "b", 0.6)
+    evaluation(tmp_path / "b2", "b", 0.7, suite="full")
+    assert caloman("report", "runs=[a,b,b2]", "sort=E_ratio", "suite=quick").status == 0
+    with (tmp_path / "outputs/report/runs.csv").open() as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["a", "b"]
+
+
+def test_other_references_stand_in_other_tables_and_names_differ(caloman, tmp_path):
+    evaluation(tmp_path / "x/1", "same", 0.9)
+    evaluation(tmp_path / "x/2", "same", 0.6)
+    evaluation(tmp_path / "x/3", "other", 0.6, reference="bb")
+    (tmp_path / "x/4").mkdir()
+    (tmp_path / "x/4/metrics.json").write_text("{}")
+    result = caloman("report", f"runs={tmp_path}/x", "output=out")
+    assert result.status == 0, result.err
+    markdown = (tmp_path / "out/report.md").read_text()
+    assert "## ds1_photons: aa.hdf5" in markdown
+    assert "## ds1_photons: bb.hdf5" in markdown
+    with (tmp_path / "out/runs.csv").open() as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["2", "1", "other"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "runs= is needed"),
+        (["runs=nowhere/*"], "matches nothing"),
+        (["runs=empty"], "caloman evaluate run=DIR"),
+        (["runs=a", "suite=fast"], "only evaluations of quick"),
+        (["runs=a", "sort='AUC hi'"], "did you mean 'AUC high'"),
+    ],
+)
+def test_mistakes(caloman, tmp_path, arguments, said):
+    evaluation(tmp_path / "a", "a", 0.9)
+    (tmp_path / "empty").mkdir()
+    result = caloman("report", *arguments)
+    assert result.status == 2
+    assert said in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()
