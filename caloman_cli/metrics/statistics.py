@@ -57,7 +57,8 @@ class StatisticsStore:
         path = self.folder / f"{kind}-{_name(kind, showers, settings, code)}.npz"
         if path.is_file():
             try:
-                with np.load(path, allow_pickle=False) as stored:
+                # A file that numpy opens itself stays open where it is damaged.
+                with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                     return {name: stored[name] for name in stored.files}
             except (OSError, ValueError, zipfile.BadZipFile) as error:
                 log.warning("%s is damaged and made anew: %s", path, error)

@@ -19,11 +19,12 @@ class Result:
 
 
 @pytest.fixture
-def caloman(capsys, tmp_path, monkeypatch):
+def caloman(capsys, tmp_path, tmp_path_factory, monkeypatch):
     """Run ``caloman`` with arguments in an empty folder; logging and threads are put back."""
     monkeypatch.chdir(tmp_path)
     for variable in ("CALOMAN_DEBUG", "CALOMAN_DATA"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("CALOMAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     root, threads = logging.getLogger(), torch.get_num_threads()
     handlers, level = list(root.handlers), root.level
 

@@ -75,9 +75,9 @@ def test_every_block_in_both_forms(tmp_path):
     picture = Picture(save(figure(2, 1, None), tmp_path / "plots" / "a b.png"), "A & B")
     grid = Grid(["name", "value <x>"], [["a_1", "1"], ["b", "2"]], range(1, 2), frozenset([1]))
     blocks = [Text("5 < 6"), Items(["one"]), Items(["careful"], warning=True), Table(grid, "T")]
-    document = Document(
-        "Title <b>", "sub", [Part("First", blocks), Part("First", [picture, Fold("more", [Listing("a: 1")])])]
-    )  # fmt: skip
+    folded = Fold("more", [Listing("a: 1")])
+    parts = [Part("First", blocks), Part("First", [picture, folded])]
+    document = Document("Title <b>", "sub", parts)
     html, markdown = (path.read_text() for path in write_report(tmp_path, document))
     page = check_page(html, 1)
     assert "Title <b>" in page.words
