@@ -1,12 +1,21 @@
-"""The command line in this process, in a folder of its own."""
+"""The command line in this process, in a folder of its own; showers and a run to evaluate."""
 
 import logging
 from dataclasses import dataclass
 
+import h5py
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from caloman_cli.cli import main
+from caloman_cli.config import compose
+from caloman_cli.data.generator import generate
+from caloman_cli.model import build, save_model
+from caloman_cli.run import RunDirectory
+from caloman_cli.trainable import TensorRows
+from tests.cli.evaluations import N, write
+from tests.conftest import load_geometry
 
 
 @dataclass
@@ -38,3 +47,48 @@ def caloman(capsys, tmp_path, tmp_path_factory, monkeypatch):
     root.handlers[:] = handlers
     root.setLevel(level)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """Reference, generated (same energies, a tenth more energy) and independent real showers."""
+    folder = tmp_path_factory.mktemp("showers")
+    energies, voxels = generate(load_geometry("ds1_photons"), N, seed=1)
+    _, others = generate(load_geometry("ds1_photons"), N, seed=2, energies=energies)
+    _, more = generate(load_geometry("ds1_photons"), N, seed=3, energies=energies)
+    return {
+        "reference": write(folder / "reference.hdf5", energies, voxels),
+        "generated": write(folder / "generated.hdf5", energies, 1.1 * others),
+        "truth": write(folder / "truth.hdf5", energies, more),
+    }
+
+
+@pytest.fixture
+def on_files(files):
+    return [f"{role}={path}" for role, path in files.items()] + ["dataset=ds1_photons"]
+
+
+@pytest.fixture(scope="session")
+def run_dir(files, tmp_path_factory):
+    """A run whose networks are as they were born; its reference is a file."""
+    torch.manual_seed(0)
+    overrides = ["dataset=ds1_photons", "encoder=ae", "encoder.hidden=[8]", "energy.hidden=8"]
+    overrides += ["encoder.latent_dim=3", "density=standard_normal", "output=x"]
+    cfg = compose("train", [*overrides, f"dataset.reference=[{files['reference']}]"])
+    geometry = load_geometry("ds1_photons")
+    model = build(cfg, geometry)
+    with h5py.File(files["truth"]) as file:
+        e_inc = torch.tensor(file["incident_energies"][:]).float()
+        voxels = torch.tensor(file["showers"][:])
+    model.preprocess.fit(TensorRows(voxels, e_inc))
+    x, c = model.preprocess(voxels, e_inc)
+    layers = model.preprocess.context(voxels, e_inc).layers
+    model.energy.prepare(TensorRows(layers, e_inc))
+    model.encoder.prepare(TensorRows(x, c))
+    model.density.prepare(TensorRows(model.encoder.encode(x, c).detach(), c))
+    path = tmp_path_factory.mktemp("run") / "tiny"
+    path.mkdir()
+    save_model(path / "model.pt", model, cfg)
+    del cfg.output
+    RunDirectory(path).write_config(OmegaConf.to_container(cfg, resolve=True))
+    return path

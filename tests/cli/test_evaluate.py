@@ -1,82 +1,17 @@
 """``caloman evaluate`` on files and on a run: tables, truth row, figures, mistakes."""
 
-import csv
 import json
 import re
 
 import h5py
 import numpy as np
 import pytest
-import torch
-from omegaconf import OmegaConf
 
-from caloman_cli.config import CONF, compose
+from caloman_cli.config import CONF
 from caloman_cli.data.generator import generate
-from caloman_cli.data.writer import ShowerWriter
-from caloman_cli.model import build, save_model
-from caloman_cli.run import RunDirectory
-from caloman_cli.trainable import TensorRows
+from tests.cli.evaluations import FAST, N, scores_of, write
 from tests.cli.test_report import check_page
 from tests.conftest import load_geometry
-
-N = 300
-FAST = ("evaluation.classifier.units=8", "evaluation.classifier.epochs=2")
-
-
-def write(path, energies, voxels, **attributes):
-    with ShowerWriter(path, len(energies), load_geometry("ds1_photons"), attributes) as writer:
-        writer.write(energies, voxels)
-    return path
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """Reference, generated (same energies, a tenth more energy) and independent real showers."""
-    folder = tmp_path_factory.mktemp("showers")
-    energies, voxels = generate(load_geometry("ds1_photons"), N, seed=1)
-    _, others = generate(load_geometry("ds1_photons"), N, seed=2, energies=energies)
-    _, more = generate(load_geometry("ds1_photons"), N, seed=3, energies=energies)
-    return {
-        "reference": write(folder / "reference.hdf5", energies, voxels),
-        "generated": write(folder / "generated.hdf5", energies, 1.1 * others),
-        "truth": write(folder / "truth.hdf5", energies, more),
-    }
-
-
-@pytest.fixture
-def on_files(files):
-    return [f"{role}={path}" for role, path in files.items()] + ["dataset=ds1_photons"]
-
-
-@pytest.fixture(scope="module")
-def run_dir(files, tmp_path_factory):
-    """A run whose networks are as they were born; its reference is a file."""
-    torch.manual_seed(0)
-    overrides = ["dataset=ds1_photons", "encoder=ae", "encoder.hidden=[8]", "energy.hidden=8"]
-    overrides += ["encoder.latent_dim=3", "density=standard_normal", "output=x"]
-    cfg = compose("train", [*overrides, f"dataset.reference=[{files['reference']}]"])
-    geometry = load_geometry("ds1_photons")
-    model = build(cfg, geometry)
-    with h5py.File(files["truth"]) as file:
-        e_inc = torch.tensor(file["incident_energies"][:]).float()
-        voxels = torch.tensor(file["showers"][:])
-    model.preprocess.fit(TensorRows(voxels, e_inc))
-    x, c = model.preprocess(voxels, e_inc)
-    layers = model.preprocess.context(voxels, e_inc).layers
-    model.energy.prepare(TensorRows(layers, e_inc))
-    model.encoder.prepare(TensorRows(x, c))
-    model.density.prepare(TensorRows(model.encoder.encode(x, c).detach(), c))
-    path = tmp_path_factory.mktemp("run") / "tiny"
-    path.mkdir()
-    save_model(path / "model.pt", model, cfg)
-    del cfg.output
-    RunDirectory(path).write_config(OmegaConf.to_container(cfg, resolve=True))
-    return path
-
-
-def scores_of(folder):
-    with (folder / "table.csv").open() as file:
-        return {(row["section"], row["quantity"]): row for row in csv.DictReader(file)}
 
 
 def test_two_files(caloman, tmp_path, on_files):
@@ -101,120 +36,6 @@ def test_two_files(caloman, tmp_path, on_files):
     for row in scores.values():
         for value, spread in (("generated", "spread"), ("truth", "truth spread")):
             assert (row[value] == "") == (row[spread] == ""), row
-
-
-def test_the_report_shows_the_whole_and_needs_nothing_else(caloman, tmp_path, on_files):
-    result = caloman(
-        "evaluate", *on_files, *FAST, "evaluation.separation.plots=none", "output=out",
-        "evaluation.distances=null", "evaluation.correlation.resamplings=5",
-    )  # fmt: skip
-    assert result.status == 0, result.err
-    out = tmp_path / "out"
-    figures = sorted(path.name for path in (out / "plots").iterdir())
-    assert figures == ["correlation.png", "roc.png"]
-    page = check_page((out / "report.html").read_text(), len(figures))
-    markdown = (out / "report.md").read_text()
-    linked = re.findall(r"\]\((plots/[^)]+)\)", markdown)
-    assert sorted(linked) == [f"plots/{name}" for name in figures]
-    for text in (page.words, markdown):
-        assert "not comparable" in text
-        assert "reference is reference.hdf5" in text
-        assert "CaloDiffusion" in text
-        assert "SHA-256 of the settings" in text
-    assert "AUC high" in (out / "ranking.csv").read_text()
-    assert r"\begin{tabular}" in (out / "ranking.tex").read_text()
-    places = json.loads((out / "metrics.json").read_text())["ranking"]["places"]
-    assert places["AUC high"]["place"] is None
-    assert "preset small" in (out / "ranking.md").read_text()
-    assert "Not comparable with the submissions of ds1_photons" in result.out + result.err
-
-
-def test_places_among_the_submissions_with_the_official_reference(
-    caloman, tmp_path, files, monkeypatch
-):
-    """The files here stand for the official one; what is tested is that places come out."""
-    monkeypatch.setattr("caloman_cli.metrics.comparability.is_official", lambda *_: True)
-    result = caloman(
-        "evaluate", f"generated={files['generated']}", f"reference={files['reference']}",
-        "dataset=ds1_photons", "evaluation=histograms", "evaluation.separation.plots=none",
-        "output=out",
-    )  # fmt: skip
-    assert result.status == 0, result.err
-    assert re.search(r"\| E_ratio ×10³ .*\d of \d+", result.out + result.err)
-    places = json.loads((tmp_path / "out/metrics.json").read_text())["ranking"]["places"]
-    assert places["S E_ratio"]["place"] > 1
-
-
-def test_every_metric_on_files(caloman, tmp_path, files):
-    """The suite `full`, as small as it goes; nothing may be missing, and all have a truth."""
-    result = caloman(
-        "evaluate", f"generated={files['generated']}", f"reference={files['reference']}",
-        f"train={files['truth']}", "dataset=ds1_photons", "evaluation=full", "output=out",
-        "evaluation.separation.plots=none", *FAST, "evaluation.classifier.modes=[low,resnet]",
-        "evaluation.intrinsic_dimension.by_energy=false", "evaluation.intrinsic_dimension.k=[5]",
-        "evaluation.quality.n_subsets=5", "evaluation.correlation.resamplings=5",
-    )  # fmt: skip
-    assert result.status == 0, result.err
-    scores = scores_of(tmp_path / "out")
-    assert "not computed" not in {quantity for _, quantity in scores}
-    wanted = {
-        ("distance of high-level features", "FPD"),
-        ("distance of high-level features", "KPD"),
-        ("neighbours of voxels", "precision"),
-        ("neighbours of voxels", "coverage, corrected"),
-        ("correlation of layer energies", "correlation, rms difference"),
-        ("sample quality", "feature likelihood score"),
-        ("memorisation", "C_T"),
-        ("classifier", "AUC low"),
-        ("intrinsic dimension", "all, k = 5"),
-    }
-    assert wanted <= set(scores)
-    for where in wanted:
-        for column in ("generated", "spread", "truth", "truth spread"):
-            assert scores[where][column], (where, column)
-    table = (tmp_path / "out/table.md").read_text()
-    assert "No ResNet classifier: the layers of ds1_photons differ in shape" in table
-    assert "FPD ×10³ is not comparable" in (tmp_path / "out/ranking.md").read_text()
-
-
-def test_a_copy_of_the_training_file_is_told(caloman, tmp_path, files):
-    result = caloman(
-        "evaluate", f"generated={files['truth']}", f"reference={files['reference']}",
-        f"train={files['truth']}", "dataset=ds1_photons", "evaluation=memorisation", "output=out",
-    )  # fmt: skip
-    assert result.status == 0, result.err
-    scores = scores_of(tmp_path / "out")
-    assert float(scores["memorisation", "exact copies"]["generated"]) > 0.99
-    assert float(scores["memorisation", "exact copies"]["truth"]) == 0
-    assert float(scores["memorisation", "C_T"]["generated"]) < -3
-    assert float(scores["memorisation", "authentic [%]"]["generated"]) < 1
-
-
-def test_log_posterior_prefers_the_better_generator(caloman, tmp_path, files):
-    energies, voxels = generate(load_geometry("ds1_photons"), N, seed=5)
-    write(tmp_path / "good.hdf5", energies, voxels)
-    result = caloman(
-        "evaluate", "generated=good.hdf5", f"reference={files['reference']}",
-        f"truth={files['truth']}", "dataset=ds1_photons", "evaluation=multiclass", "output=out",
-        f"evaluation.multiclass.others=[{files['generated']}]", "evaluation.multiclass.mode=high",
-        "evaluation.multiclass.units=32", "evaluation.multiclass.epochs=8",
-    )  # fmt: skip
-    assert result.status == 0, result.err
-    scores = scores_of(tmp_path / "out")
-    ours = scores["log-posterior", "log-posterior"]
-    theirs = scores["log-posterior", "log-posterior of generated"]
-    assert float(ours["generated"]) > float(theirs["generated"])
-    assert float(ours["truth"]) < 0
-
-
-def test_the_rules_of_2022_cut_elsewhere(caloman, tmp_path, on_files):
-    arguments = [*on_files, "evaluation=histograms", "evaluation.separation.plots=none"]
-    assert caloman("evaluate", *arguments, "output=new").status == 0
-    assert caloman("evaluate", *arguments, "output=old", "protocol=legacy2022").status == 0
-    new, old = scores_of(tmp_path / "new"), scores_of(tmp_path / "old")
-    name = ("separation power", "voxel")
-    assert new[name]["generated"] != old[name]["generated"]
-    assert "protocol" in (tmp_path / "old/ranking.md").read_text()
 
 
 BINNING = """<Bins><Bin pid="11" name="electron"><Layer id="0" r_edges="0,5,10" n_bin_alpha="1"/>

@@ -25,6 +25,9 @@ def timing_curve(points: Sequence[TimingPoint], environment: Mapping[str, str | 
         image = figure(6.4, 4.6, "constrained")
         ax = image.subplots()
         ax.set_xscale("log")
+        if points:  # matplotlib has no limits for a single size on a logarithmic axis
+            every = [p.batch_size for p in points]
+            ax.set_xlim(min(every) / 1.6, max(every) * 1.6)
         ax.set_yscale("log")
         for measure, look in _LOOKS.items():
             members = [p for p in points if p.measure == measure and p.median is not None]

@@ -1,0 +1,139 @@
+"""What ``caloman evaluate`` measures, ranks and reports, suite by suite."""
+
+import json
+import re
+
+from caloman_cli.data.generator import generate
+from tests.cli.evaluations import FAST, N, scores_of, write
+from tests.cli.test_report import check_page
+from tests.conftest import load_geometry
+
+
+def test_the_report_shows_the_whole_and_needs_nothing_else(caloman, tmp_path, on_files):
+    result = caloman(
+        "evaluate", *on_files, *FAST, "evaluation.separation.plots=none", "output=out",
+        "evaluation.distances=null", "evaluation.correlation.resamplings=5",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    out = tmp_path / "out"
+    figures = sorted(path.name for path in (out / "plots").iterdir())
+    assert figures == ["correlation.png", "roc.png"]
+    page = check_page((out / "report.html").read_text(), len(figures))
+    markdown = (out / "report.md").read_text()
+    linked = re.findall(r"\]\((plots/[^)]+)\)", markdown)
+    assert sorted(linked) == [f"plots/{name}" for name in figures]
+    for text in (page.words, markdown):
+        assert "not comparable" in text
+        assert "reference is reference.hdf5" in text
+        assert "CaloDiffusion" in text
+        assert "SHA-256 of the settings" in text
+    assert "AUC high" in (out / "ranking.csv").read_text()
+    assert r"\begin{tabular}" in (out / "ranking.tex").read_text()
+    places = json.loads((out / "metrics.json").read_text())["ranking"]["places"]
+    assert places["AUC high"]["place"] is None
+    assert "preset small" in (out / "ranking.md").read_text()
+    assert "Not comparable with the submissions of ds1_photons" in result.out + result.err
+
+
+def test_places_among_the_submissions_with_the_official_reference(
+    caloman, tmp_path, files, monkeypatch
+):
+    """The files here stand for the official one; what is tested is that places come out."""
+    monkeypatch.setattr("caloman_cli.metrics.comparability.is_official", lambda *_: True)
+    result = caloman(
+        "evaluate", f"generated={files['generated']}", f"reference={files['reference']}",
+        "dataset=ds1_photons", "evaluation=histograms", "evaluation.separation.plots=none",
+        "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    assert re.search(r"\| E_ratio ×10³ .*\d of \d+", result.out + result.err)
+    places = json.loads((tmp_path / "out/metrics.json").read_text())["ranking"]["places"]
+    assert places["S E_ratio"]["place"] > 1
+
+
+def test_every_metric_on_files(caloman, tmp_path, files):
+    """The suite `full`, as small as it goes; nothing may be missing, and all have a truth."""
+    result = caloman(
+        "evaluate", f"generated={files['generated']}", f"reference={files['reference']}",
+        f"train={files['truth']}", "dataset=ds1_photons", "evaluation=full", "output=out",
+        "evaluation.separation.plots=none", *FAST, "evaluation.classifier.modes=[low,resnet]",
+        "evaluation.intrinsic_dimension.by_energy=false", "evaluation.intrinsic_dimension.k=[5]",
+        "evaluation.quality.n_subsets=5", "evaluation.correlation.resamplings=5",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    scores = scores_of(tmp_path / "out")
+    assert "not computed" not in {quantity for _, quantity in scores}
+    wanted = {
+        ("distance of high-level features", "FPD"),
+        ("distance of high-level features", "KPD"),
+        ("neighbours of voxels", "precision"),
+        ("neighbours of voxels", "coverage, corrected"),
+        ("correlation of layer energies", "correlation, rms difference"),
+        ("sample quality", "feature likelihood score"),
+        ("memorisation", "C_T"),
+        ("classifier", "AUC low"),
+        ("intrinsic dimension", "all, k = 5"),
+    }
+    assert wanted <= set(scores)
+    for where in wanted:
+        for column in ("generated", "spread", "truth", "truth spread"):
+            assert scores[where][column], (where, column)
+    table = (tmp_path / "out/table.md").read_text()
+    assert "No ResNet classifier: the layers of ds1_photons differ in shape" in table
+    assert "FPD ×10³ is not comparable" in (tmp_path / "out/ranking.md").read_text()
+
+
+def test_a_copy_of_the_training_file_is_told(caloman, tmp_path, files):
+    result = caloman(
+        "evaluate", f"generated={files['truth']}", f"reference={files['reference']}",
+        f"train={files['truth']}", "dataset=ds1_photons", "evaluation=memorisation", "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    scores = scores_of(tmp_path / "out")
+    assert float(scores["memorisation", "exact copies"]["generated"]) > 0.99
+    assert float(scores["memorisation", "exact copies"]["truth"]) == 0
+    assert float(scores["memorisation", "C_T"]["generated"]) < -3
+    assert float(scores["memorisation", "authentic [%]"]["generated"]) < 1
+
+
+def test_log_posterior_prefers_the_better_generator(caloman, tmp_path, files):
+    energies, voxels = generate(load_geometry("ds1_photons"), N, seed=5)
+    write(tmp_path / "good.hdf5", energies, voxels)
+    result = caloman(
+        "evaluate", "generated=good.hdf5", f"reference={files['reference']}",
+        f"truth={files['truth']}", "dataset=ds1_photons", "evaluation=multiclass", "output=out",
+        f"evaluation.multiclass.others=[{files['generated']}]", "evaluation.multiclass.mode=high",
+        "evaluation.multiclass.units=32", "evaluation.multiclass.epochs=8",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    scores = scores_of(tmp_path / "out")
+    ours = scores["log-posterior", "log-posterior"]
+    theirs = scores["log-posterior", "log-posterior of generated"]
+    assert float(ours["generated"]) > float(theirs["generated"])
+    assert float(ours["truth"]) < 0
+
+
+def test_the_rules_of_2022_cut_elsewhere(caloman, tmp_path, on_files):
+    arguments = [*on_files, "evaluation=histograms", "evaluation.separation.plots=none"]
+    assert caloman("evaluate", *arguments, "output=new").status == 0
+    assert caloman("evaluate", *arguments, "output=old", "protocol=legacy2022").status == 0
+    new, old = scores_of(tmp_path / "new"), scores_of(tmp_path / "old")
+    name = ("separation power", "voxel")
+    assert new[name]["generated"] != old[name]["generated"]
+    assert "protocol" in (tmp_path / "old/ranking.md").read_text()
+
+
+def test_a_run_stands_in_the_picture_of_quality_and_speed(caloman, tmp_path, files, run_dir):
+    result = caloman(
+        "evaluate", f"run={run_dir}", f"truth={files['truth']}", *FAST, "output=out",
+        "evaluation.separation=null", "evaluation.correlation=null", "evaluation.distances=null",
+        "evaluation.timing.batch_sizes=[100]", "evaluation.timing.repeats=1",
+        "evaluation.timing.warmup=0", "evaluation.timing.min_showers=100",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    assert (tmp_path / "out/plots/pareto.png").stat().st_size > 1000
+    places = json.loads((tmp_path / "out/metrics.json").read_text())["ranking"]["places"]
+    assert places["time CPU 100"]["value"] > 0
+    assert places["parameters"]["place"] >= 1  # says nothing about the reference
+    page = check_page((tmp_path / "out/report.html").read_text(), 3)
+    assert "Quality against speed" in page.words
