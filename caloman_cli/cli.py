@@ -59,9 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 1 for a failure, 2 for a mistake of the user, 130 for an interrupt.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Read when torch is first imported. Threads that wait by spinning take the time of those that
-    # work wherever cores are shared: ten times slower training on two busy cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read when torch is first imported. A thread that waits spins by default for milliseconds, the
+    # time of those that work wherever cores are shared; one that sleeps at once wakes too late.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     debug = "--debug" in arguments or os.environ.get("CALOMAN_DEBUG", "") not in ("", "0")
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
