@@ -30,6 +30,7 @@ from caloman_cli.metrics.classifier_inputs import MODES, Mode
 from caloman_cli.metrics.correlation import LayerCorrelation
 from caloman_cli.metrics.features import feature_matrix, high_level_features
 from caloman_cli.metrics.frechet import FrechetDistance, FrechetPhysicsDistance
+from caloman_cli.metrics.histograms import separation_power
 from caloman_cli.metrics.kernel import KernelDistance, KernelPhysicsDistance
 from caloman_cli.metrics.memorisation import Memorisation
 from caloman_cli.metrics.points import LogVoxels
@@ -39,6 +40,7 @@ from caloman_cli.metrics.separation import SeparationPower, group_means
 from caloman_cli.metrics.tables import Grid
 
 SEEN = 3.0  # pull from which a metric counts as having seen a mistake
+RESAMPLINGS = 50  # of the bootstrap
 TABLES = {  # the columns that the Markdown shows; the CSV has all
     "Histograms: separation power over its floor (about 1: no difference)": {
         "S E_ratio": "E_tot / E_inc",
@@ -119,8 +121,10 @@ class Judge:
         )
         for mean in group_means(histograms):
             if mean.separation is not None and mean.floor and mean.error:
-                ratio = Value(mean.separation / mean.floor, mean.error / mean.floor)
-                yield f"S {mean.group}", ratio
+                error = mean.error
+                if mean.group == "voxel":
+                    error = self._voxel_error(showers, histograms[-1].edges)
+                yield f"S {mean.group}", Value(mean.separation / mean.floor, error / mean.floor)
         # The means leave them out, so that a dead layer would not show.
         yield "empty histograms", Value(sum(item.note is not None for item in histograms), 0)
         for test in self.classifiers:
@@ -135,6 +139,17 @@ class Judge:
         likelihood = FeatureLikelihood(1000, seed=self.seed)(self.held, matrix, self.known)
         yield "FLS", _value(likelihood, "fls", "fls_error")
         yield from self._memory(matrix)
+
+    def _voxel_error(self, showers: Showers, edges: np.ndarray) -> float:
+        """Bootstrap of whole showers: the voxels of one are not independent entries."""
+        rng = np.random.default_rng(self.seed)
+        counts = [voxels_of_each(side, edges) for side in (self.reference, showers)]
+        found = []
+        for _ in range(RESAMPLINGS):
+            drawn = [np.bincount(rng.integers(len(n), size=len(n)), minlength=len(n)) @ n
+                     for n in counts]  # fmt: skip
+            found.append(separation_power(*(sums / sums.sum() for sums in drawn)))
+        return float(np.std(found, ddof=1))
 
     def _distances(self, matrix: np.ndarray) -> Iterator[tuple[str, Value]]:
         for name, test in (
@@ -160,6 +175,15 @@ class Judge:
     def _cloud(self, showers: Showers) -> LogVoxels:
         cut = showers.geometry.threshold
         return LogVoxels(showers.read(0, len(showers))[1], cut, corrected_empty(cut))
+
+
+def voxels_of_each(showers: Showers, edges: np.ndarray) -> np.ndarray:
+    """How many voxels of each shower are in each bin; float64, shape (N, bins)."""
+    voxels, bins = showers.read(0, len(showers))[1], len(edges) - 1
+    where = np.searchsorted(edges, voxels, side="right") - 1
+    rows, columns = np.nonzero((voxels >= edges[0]) & (voxels < edges[-1]))
+    flat = np.bincount(rows * bins + where[rows, columns], minlength=len(voxels) * bins)
+    return flat.reshape(len(voxels), bins).astype(np.float64)
 
 
 def _value(found: Mapping[str, float | None], name: str, error: str | None = None) -> Value:
