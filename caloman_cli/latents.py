@@ -13,6 +13,7 @@ from caloman_cli.storage import replacing
 from caloman_cli.trainable import RowSource, iterate
 
 _ACTIVE_VARIANCE = 1e-2
+_CHUNK_VALUES = 1 << 24  # 64 MiB of float32 for each of a transform's temporaries
 
 
 @torch.no_grad()
@@ -28,14 +29,14 @@ def write_latents(path: Path, encoder: Encoder, source: RowSource, train: np.nda
         source: Rows (x, c) of all N showers in file order.
         train: Row numbers of the training split.
     """
-    n = len(source)
+    n, rows = len(source), max(1, min(4096, _CHUNK_VALUES // encoder.head.x_dim))
     chosen = np.zeros(n, bool)
     chosen[train] = True
     with replacing(path) as part, h5py.File(part, "w") as file:
         file["row"] = np.arange(n)
         file["train"] = chosen
         done = 0
-        for x, c in iterate(source, 4096):
+        for x, c in iterate(source, rows):
             mean, sigma = encoder.posterior(x, c)
             for name, values in (("mean", mean), ("sigma", sigma), ("condition", c)):
                 if name not in file:
