@@ -26,6 +26,8 @@ from caloman_cli.run import RunDirectory
 
 log = logging.getLogger(__name__)
 
+_STEP_VALUES = 1 << 26  # 256 MiB of float32 for each temporary of a step
+
 _ENERGIES_STREAM = 0x656E6572  # keeps the incident energies apart from the model's noise
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -94,18 +96,19 @@ def write_sample(
         energies: Incident energies [MeV], float64, shape (N, 1).
         out: The file; it appears when it is complete.
         seed: The sample's seed.
-        batch_size: Showers per step; row i has the same noise in any batch.
+        batch_size: Showers per step, fewer where voxels are many; row i has the same noise in any.
         attributes: Provenance that the file carries.
     """
     n = len(energies)
+    step = max(1, min(batch_size, _STEP_VALUES // model.geometry.n_voxels))
     device = next(model.buffers()).device
     with (
         ShowerWriter(out, n, model.geometry, attributes) as writer,
         _Progress(n) as progress,
         torch.inference_mode(),
     ):
-        for start in range(0, n, batch_size):
-            rows = energies[start : start + batch_size]
+        for start in range(0, n, step):
+            rows = energies[start : start + step]
             e_inc = torch.as_tensor(rows, dtype=torch.float32, device=device)
             voxels = model.sample(e_inc, Noise(seed, start, len(rows), device))
             writer.write(rows, voxels.cpu().numpy())
