@@ -27,6 +27,8 @@ from caloman_cli.data.geometry import Geometry, Layer
 EMPTY = 1e-16  # keeps the centre of an empty layer at zero
 LOG_OFFSET = 1e-8  # [MeV]: an empty layer's log10 energy is -8
 CHUNK_BYTES = 64 * 1024**2
+# Prime, so that incident energies that repeat in a cycle come to all groups alike.
+VOXEL_GROUPS = 53
 
 
 class ShowerSource(Protocol):
@@ -53,7 +55,7 @@ class Features:
             ``width_phi`` (layers with slices only), ``EC_r``, ``width_r`` [mm], ``sparsity``.
         max_voxel: The largest voxel energy [MeV].
         voxel_edges: Edges of the pooled voxel histogram [MeV], or None where none was asked for.
-        voxel_counts: Entries of that histogram: below, bins..., above; shape (bins + 2,).
+        voxel_groups: Entries of that histogram in groups of whole showers, :func:`add_voxels`.
     """
 
     geometry: Geometry
@@ -62,7 +64,12 @@ class Features:
     values: dict[str, np.ndarray]
     max_voxel: float
     voxel_edges: np.ndarray | None = None
-    voxel_counts: np.ndarray | None = None
+    voxel_groups: np.ndarray | None = None
+
+    @property
+    def voxel_counts(self) -> np.ndarray | None:
+        """Entries of that histogram: below, bins..., above; int64, shape (bins + 2,)."""
+        return None if self.voxel_groups is None else self.voxel_groups.sum(0)
 
     def __len__(self) -> int:
         return len(self.e_inc)
@@ -93,7 +100,7 @@ def high_level_features(
     moments = [_moment_weights(layer) for layer in geometry.layers]
     energies = np.empty(n)
     values = {name: np.empty(n) for name in feature_names(geometry)}
-    counts = None if voxel_edges is None else np.zeros(len(voxel_edges) + 1, np.int64)
+    groups = None if voxel_edges is None else empty_groups(n, voxel_edges)
     max_voxel, start = 0.0, 0
     for e_inc, voxels in showers.iterate(chunk_rows(geometry)):
         rows = slice(start, start + len(voxels))
@@ -101,15 +108,14 @@ def high_level_features(
         above = voxels >= cut
         kept = np.where(above, voxels, 0.0).astype(np.float64, copy=False)
         max_voxel = max(max_voxel, float(kept.max(initial=0.0)))
-        if voxel_edges is not None and counts is not None:
-            counts += voxel_histogram(voxels[above], voxel_edges)
-            counts[0] += voxels.size - np.count_nonzero(above)
+        if voxel_edges is not None and groups is not None:
+            add_voxels(groups, voxels, rows.start, cut, voxel_edges)
         energies[rows] = e_inc[:, 0]
         values["E_tot"][rows] = kept.sum(1)
         for layer, part, weights in zip(geometry.layers, geometry.slices, moments, strict=True):
             for name, column in _layer_features(layer, kept[:, part], weights).items():
                 values[f"{name}/{layer.id}"][rows] = column
-    return Features(geometry, cut, energies, values, max_voxel, voxel_edges, counts)
+    return Features(geometry, cut, energies, values, max_voxel, voxel_edges, groups)
 
 
 def feature_names(geometry: Geometry) -> list[str]:
@@ -152,6 +158,31 @@ def voxel_histogram(energies: np.ndarray, edges: np.ndarray) -> np.ndarray:
     starts = np.searchsorted(rising, edges[:-1], side="left")
     end = np.searchsorted(rising, edges[-1], side="right")
     return np.diff(np.concatenate([[0], starts, [end, len(rising)]]))
+
+
+def empty_groups(n: int, edges: np.ndarray) -> np.ndarray:
+    """Counts for :func:`add_voxels` to fill; no more groups than the n showers."""
+    return np.zeros((min(VOXEL_GROUPS, n), len(edges) + 1), np.int64)
+
+
+def add_voxels(
+    groups: np.ndarray, voxels: np.ndarray, start: int, cut: float, edges: np.ndarray
+) -> None:
+    """Count the voxels of consecutive showers; shower i belongs to group i modulo G.
+
+    Args:
+        groups: Entries below, in each bin and above, int64, shape (G, bins + 2): added to.
+        voxels: Of showers ``start``, ``start`` + 1, ... [MeV], shape (B, V).
+        start: Number of the first of them.
+        cut: Readout cut [MeV]; what is smaller counts as below.
+        edges: Rising [MeV], shape (bins + 1,).
+    """
+    for offset in range(min(len(groups), len(voxels))):
+        part = voxels[offset :: len(groups)]
+        above = part[part >= cut]
+        counts = groups[(start + offset) % len(groups)]
+        counts += voxel_histogram(above, edges)
+        counts[0] += part.size - above.size
 
 
 def feature_matrix(features: Features, mode: str = "high") -> np.ndarray:

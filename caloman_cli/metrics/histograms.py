@@ -15,7 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from caloman_cli.data.geometry import Layer
-from caloman_cli.metrics.features import Features, ShowerSource, chunk_rows, voxel_histogram
+from caloman_cli.metrics.features import (
+    Features,
+    ShowerSource,
+    add_voxels,
+    chunk_rows,
+    empty_groups,
+    voxel_histogram,
+)
 
 GROUPS = {
     "E_ratio": "E_tot / E_inc",
@@ -61,12 +68,17 @@ class Histogram:
         edges: Rising, shape (bins + 1,).
         reference_counts: Below, bins..., above; int64, shape (bins + 2,).
         generated_counts: The same of the generated showers.
+        reference_groups: The same counts in G groups of whole showers, shape (G, bins + 2), where
+            one shower has many entries: they tell the error, which these entries do not.
+        generated_groups: The same of the generated showers.
     """
 
     name: str
     edges: np.ndarray
     reference_counts: np.ndarray
     generated_counts: np.ndarray
+    reference_groups: np.ndarray | None = None
+    generated_groups: np.ndarray | None = None
 
     @property
     def group(self) -> str:
@@ -200,20 +212,22 @@ def feature_histograms(reference: Features, generated: Features) -> Iterator[His
                 yield _compare(name, reference[name], generated[name], edges)
 
 
-def voxel_counts(showers: ShowerSource, features: Features, edges: np.ndarray) -> np.ndarray:
+def voxel_groups(showers: ShowerSource, features: Features, edges: np.ndarray) -> np.ndarray:
     """Entries of the pooled voxel histogram after the readout cut that the features had.
 
     Taken from the features where they carry this histogram, else from one more pass.
+
+    Returns:
+        Counts of G groups of whole showers: below, bins..., above; int64, shape (G, bins + 2).
     """
-    known, known_edges = features.voxel_counts, features.voxel_edges
+    known, known_edges = features.voxel_groups, features.voxel_edges
     if known is not None and known_edges is not None and np.array_equal(known_edges, edges):
         return known
-    counts = np.zeros(len(edges) + 1, np.int64)
+    groups, start = empty_groups(len(showers), edges), 0
     for _, voxels in showers.iterate(chunk_rows(showers.geometry)):
-        above = voxels[voxels >= features.threshold]
-        counts += voxel_histogram(above, edges)
-        counts[0] += voxels.size - above.size
-    return counts
+        add_voxels(groups, voxels, start, features.threshold, edges)
+        start += len(voxels)
+    return groups
 
 
 def _lowest(reference: Features) -> float:

@@ -18,8 +18,9 @@ from caloman_cli.metrics.histograms import (
     GROUPS,
     Histogram,
     feature_histograms,
-    voxel_counts,
+    separation_power,
     voxel_edges,
+    voxel_groups,
 )
 
 log = logging.getLogger(__name__)
@@ -98,14 +99,11 @@ class SeparationPower:
         cuts = reference_features.threshold, generated_features.threshold
         if cuts[0] != cuts[1]:
             raise ValueError(f"features were computed with different readout cuts: {cuts} MeV")
+        real = voxel_groups(reference, reference_features, edges)
+        made = voxel_groups(generated, generated_features, edges)
         histograms = [
             *feature_histograms(reference_features, generated_features),
-            Histogram(
-                "voxel",
-                edges,
-                voxel_counts(reference, reference_features, edges),
-                voxel_counts(generated, generated_features, edges),
-            ),
+            Histogram("voxel", edges, real.sum(0), made.sum(0), real, made),
         ]
         empty = [histogram.name for histogram in histograms if histogram.note]
         if empty:
@@ -136,13 +134,21 @@ def group_means(histograms: Sequence[Histogram]) -> list[GroupMean]:
 
 
 def separation_error(histogram: Histogram) -> float:
-    r"""Standard error of a separation power from the numbers of entries.
+    r"""Standard error of a separation power from the numbers of showers.
 
-    To first order :math:`\sum_i p_i g_i^2 - (\sum_i p_i g_i)^2` over N for either side, with the
-    derivatives g; where both sides are alike these vanish, and what is left is the spread of the
-    floor, a chi-squared of K - 1 degrees of freedom over K occupied bins. The entries of the
-    pooled voxel histogram are not independent: its error is larger than this.
+    Where a shower has many entries, which are not independent, groups of whole showers are left
+    out in turn: :math:`\frac{G-1}{G} \sum_g (S_{-g} - \bar S)^2`, summed over both sides, is the
+    variance (delete-a-group jackknife). Where both sides are alike it is on average twice the
+    true one, as of every statistic whose derivatives vanish there.
+
+    Else entries are showers: to first order :math:`\sum_i p_i g_i^2 - (\sum_i p_i g_i)^2` over N
+    for either side, with the derivatives g; where both sides are alike these vanish, and what is
+    left is the spread of the floor, a chi-squared of K - 1 degrees of freedom over K occupied
+    bins.
     """
+    real, made = histogram.reference_groups, histogram.generated_groups
+    if real is not None and made is not None and min(len(real), len(made)) > 1:
+        return float(np.sqrt(_jackknife(real, made) + _jackknife(made, real)))
     width = np.diff(histogram.edges)
     p, q = histogram.reference * width, histogram.generated * width
     share = (p - q) / np.where(p + q > 0, p + q, 1)
@@ -157,6 +163,15 @@ def separation_error(histogram: Histogram) -> float:
     # Noise alone makes the derivatives of like samples differ from zero, in the mean by this.
     variance = max(variance - free * inverse**2 / 4, 0.0) + 2 * free * (inverse / 4) ** 2
     return float(np.sqrt(variance))
+
+
+def _jackknife(groups: np.ndarray, others: np.ndarray) -> float:
+    """Variance of a separation power from the groups of one side, shape (G, bins + 2)."""
+    inside, other = groups[:, 1:-1], others[:, 1:-1].sum(0)
+    rest = inside.sum(0) - inside
+    rest = rest / np.maximum(rest.sum(1, keepdims=True), 1)
+    other = other / max(int(other.sum()), 1)
+    return float((len(groups) - 1) * np.var([separation_power(left, other) for left in rest]))
 
 
 def _check(reference: ShowerSource, generated: ShowerSource) -> None:

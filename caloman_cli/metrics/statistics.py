@@ -16,7 +16,7 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.metrics import features as features_module
 from caloman_cli.metrics import histograms as histograms_module
 from caloman_cli.metrics.features import Features, high_level_features
-from caloman_cli.metrics.histograms import voxel_counts, voxel_edges
+from caloman_cli.metrics.histograms import voxel_edges, voxel_groups
 
 log = logging.getLogger(__name__)
 
@@ -119,13 +119,13 @@ class FeatureSource:
         def compute() -> Arrays:
             made = _computed(showers, cut, edges)
             assert made.voxel_edges is not None
-            assert made.voxel_counts is not None
+            assert made.voxel_groups is not None
             return {
                 "values": np.stack(list(made.values.values())),
                 "names": np.array(list(made.values)),
                 "max_voxel": np.array(made.max_voxel),
                 "voxel_edges": made.voxel_edges,
-                "voxel_counts": made.voxel_counts,
+                "voxel_groups": made.voxel_groups,
             }
 
         settings = {"threshold": cut, "edges": None if edges is None else edges.tolist()}
@@ -139,7 +139,7 @@ class FeatureSource:
             values,
             float(arrays["max_voxel"]),
             arrays["voxel_edges"],
-            arrays["voxel_counts"],
+            arrays["voxel_groups"],
         )
 
 
@@ -148,7 +148,7 @@ def _computed(showers: Showers, cut: float, edges: np.ndarray | None) -> Feature
     if edges is not None:
         return made
     edges = voxel_edges(made)  # known only after the first pass
-    return replace(made, voxel_edges=edges, voxel_counts=voxel_counts(showers, made, edges))
+    return replace(made, voxel_edges=edges, voxel_groups=voxel_groups(showers, made, edges))
 
 
 def _name(

@@ -7,12 +7,13 @@ import pytest
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.features import (
+    VOXEL_GROUPS,
     feature_matrix,
     feature_names,
     high_level_features,
     voxel_histogram,
 )
-from caloman_cli.metrics.histograms import voxel_counts
+from caloman_cli.metrics.histograms import voxel_groups
 
 
 def slow_features(voxels: np.ndarray, geometry, cut: float) -> dict[str, float]:
@@ -103,7 +104,7 @@ def test_chunks_do_not_show(tiny_geometry, monkeypatch):
     chunked = high_level_features(showers, voxel_edges=edges)
     for name in whole.values:
         np.testing.assert_array_equal(whole[name], chunked[name])
-    np.testing.assert_array_equal(whole.voxel_counts, chunked.voxel_counts)
+    np.testing.assert_array_equal(whole.voxel_groups, chunked.voxel_groups)
     assert whole.max_voxel == chunked.max_voxel
 
 
@@ -123,10 +124,18 @@ def test_histogram_counts_like_numpy_and_keeps_the_rest():
     )
 
 
-def test_voxel_counts_are_the_same_in_the_pass_and_after_it(tiny_geometry):
-    showers = random_showers(tiny_geometry, 50)
+def test_voxel_groups_are_the_same_in_the_pass_and_after_it(tiny_geometry):
+    showers = random_showers(tiny_geometry, 60)
     edges = np.logspace(-1, 1, 12)
     within = high_level_features(showers, voxel_edges=edges)
-    after = voxel_counts(showers, high_level_features(showers), edges)
-    np.testing.assert_array_equal(within.voxel_counts, after)
-    assert after.sum() == 50 * 12
+    after = voxel_groups(showers, high_level_features(showers), edges)
+    np.testing.assert_array_equal(within.voxel_groups, after)
+    assert len(after) == VOXEL_GROUPS
+    assert after.sum(1).tolist() == [24] * 7 + [12] * 46
+    np.testing.assert_array_equal(within.voxel_counts, after.sum(0))
+    voxels = showers.read(53, 54)[1]
+    alone = voxel_histogram(np.where(voxels >= 0.1, voxels, 0), edges)
+    first = showers.read(0, 1)[1]
+    np.testing.assert_array_equal(
+        after[0], alone + voxel_histogram(np.where(first >= 0.1, first, 0), edges)
+    )

@@ -5,17 +5,21 @@ import dataclasses
 import numpy as np
 import pytest
 
+from caloman_cli.data.generator import generate
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
+from caloman_cli.metrics import distortions
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.histograms import (
     Histogram,
     feature_histograms,
     layer_ranges,
     separation_power,
+    voxel_edges,
 )
-from caloman_cli.metrics.separation import SeparationPower, group_means
+from caloman_cli.metrics.separation import SeparationPower, group_means, separation_error
+from caloman_cli.metrics.suite.separation import _separations
 from tests.conftest import load_geometry
 
 
@@ -139,3 +143,81 @@ def test_different_voxels_and_no_showers_are_refused(tiny_geometry):
         SeparationPower()(real, blobs(load_geometry("ds1_photons"), 10, 0))
     with pytest.raises(UserError, match="generated showers are empty"):
         SeparationPower()(real, real.subset(np.arange(0)))
+
+
+def fluctuating(geometry: Geometry, n: int, rng: np.random.Generator, scale: float) -> Showers:
+    """All voxels of a shower up or down together, as in real ones."""
+    voxels = scale * rng.lognormal(2, 1, (n, 1)) * rng.lognormal(0, 0.5, (n, geometry.n_voxels))
+    return Showers.from_arrays(voxels.sum(1), voxels.astype(np.float32), geometry)
+
+
+@pytest.mark.parametrize(("scale", "lowest", "highest"), [(1.0, 1.1, 1.8), (1.5, 0.8, 1.25)])
+def test_error_of_the_voxel_histogram_is_its_spread(tiny_geometry, scale, lowest, highest):
+    """Against the spread over 100 pairs; of like samples it is too large, by about sqrt 2."""
+    rng = np.random.default_rng(0)
+    powers, errors, naive = [], [], []
+    for _ in range(100):
+        pair = (
+            fluctuating(tiny_geometry, 400, rng, 1.0),
+            fluctuating(tiny_geometry, 600, rng, scale),
+        )
+        voxel = SeparationPower().histograms(*pair)[-1]
+        powers.append(voxel.separation)
+        errors.append(separation_error(voxel))
+        naive.append(separation_error(dataclasses.replace(voxel, generated_groups=None)))
+    spread = np.std(powers)
+    assert lowest < np.mean(errors) / spread < highest
+    assert np.mean(naive) < 0.75 * spread  # entries taken for independent ones
+
+
+def bootstrapped(pair: tuple[Showers, Showers], edges: np.ndarray) -> float:
+    """The slow twin: separation powers of whole showers drawn anew, 100 times."""
+    rng, found = np.random.default_rng(0), []
+    counts = [
+        np.stack([np.histogram(row, edges)[0] for row in showers.read(0, len(showers))[1]])
+        for showers in pair
+    ]
+    for _ in range(100):
+        drawn = [n[rng.integers(len(n), size=len(n))].sum(0) for n in counts]
+        found.append(separation_power(*(sums / sums.sum() for sums in drawn)))
+    return float(np.std(found, ddof=1))
+
+
+def test_error_of_the_voxel_histogram_is_that_of_a_bootstrap_of_showers():
+    geometry = load_geometry("ds1_photons")
+    real, other = (
+        Showers.from_arrays(*generate(geometry, 1000, seed), geometry) for seed in (1, 2)
+    )
+    pair = real, distortions.blur_rings(other, 0.4)
+    voxel = SeparationPower().histograms(*pair)[-1]
+    edges = voxel_edges(high_level_features(real))
+    ratio = separation_error(voxel) / bootstrapped(pair, edges)
+    assert 1 / 1.5 < ratio < 1.5
+
+
+def test_one_shower_has_no_groups_to_leave_out(tiny_geometry):
+    voxel = SeparationPower().histograms(blobs(tiny_geometry, 1, 0), blobs(tiny_geometry, 80, 1))[
+        -1
+    ]
+    assert len(voxel.reference_groups) == 1
+    naive = dataclasses.replace(voxel, reference_groups=None, generated_groups=None)
+    assert separation_error(voxel) == separation_error(naive) > 0
+
+
+def test_a_mean_says_that_it_leaves_out_what_only_the_truth_fills(tiny_geometry, caplog):
+    real, other = blobs(tiny_geometry, 50, 0), blobs(tiny_geometry, 50, 1)
+    dead = SeparationPower().histograms(real, distortions.kill_layer(other, 12))
+    truth = SeparationPower().histograms(real, other)
+    caplog.clear()
+
+    def note(histograms: list[Histogram], truth: list[Histogram]) -> str:
+        scores = {score.quantity: score for score in _separations(histograms, truth)}
+        return scores["E_layer, mean of 3"].note
+
+    assert note(dead, truth) == "1 without entries, the truth 0: left out of this mean"
+    (warning,) = (line for line in caplog.messages if line.startswith("E_layer:"))
+    assert "1 with the generated showers, 0 with the truth" in warning
+    caplog.clear()
+    assert note(truth, truth) == ""
+    assert note(dead, dead) == note(dead, []) == "1 without entries"
+    assert not caplog.messages

@@ -1,5 +1,6 @@
 """Separation powers with their figures."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
@@ -15,10 +16,17 @@ from caloman_cli.metrics.plots.histograms import histogram_pages
 from caloman_cli.metrics.plots.response import ratios_in_energy_bins, response_curve
 from caloman_cli.metrics.plots.showers import average_showers, mean_shower
 from caloman_cli.metrics.plots.single_showers import single_showers
-from caloman_cli.metrics.separation import SeparationPower, group_means, separation_error
+from caloman_cli.metrics.separation import (
+    GroupMean,
+    SeparationPower,
+    group_means,
+    separation_error,
+)
 from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.truth import shared_showers, truth_note
 from caloman_cli.published.quantities import QUANTITIES
+
+log = logging.getLogger(__name__)
 
 Plots = Literal["all", "main", "none"]
 
@@ -141,7 +149,7 @@ def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) ->
                 None if other is None else other.floor,
                 spread=mean.error,
                 truth_spread=None if other is None else other.error,
-                note=f"{mean.n_empty} without entries" if mean.n_empty else "",
+                note=_left_out(mean, other),
                 summary=True,
             )
         )
@@ -164,3 +172,19 @@ def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) ->
             )
         )
     return scores
+
+
+def _left_out(mean: GroupMean, truth: GroupMean | None) -> str:
+    """Say which histograms the mean does not have, and warn of those that only the truth fills."""
+    if not mean.n_empty:
+        return ""
+    if truth is None or mean.n_empty <= truth.n_empty:
+        return f"{mean.n_empty} without entries"
+    log.warning(
+        "%s: histograms without entries: %d with the generated showers, %d with the truth; the "
+        "mean leaves them out and looks better than the showers are: see the single histograms",
+        mean.group,
+        mean.n_empty,
+        truth.n_empty,
+    )
+    return f"{mean.n_empty} without entries, the truth {truth.n_empty}: left out of this mean"
