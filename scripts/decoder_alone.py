@@ -1,0 +1,58 @@
+"""What the decoder alone costs: real showers, encoded and decoded with their true layer energies.
+
+    python scripts/decoder_alone.py RUN SHOWERS.hdf5 OUT.hdf5
+
+Writes the decoded showers, to be scored with ``caloman evaluate generated=OUT.hdf5 ...``, and
+prints mean and standard deviation of E_tot / E_inc of the real showers, of the energy model, of the
+whole model and of the decoder alone.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from caloman_cli.data.showers import Showers
+from caloman_cli.data.writer import ShowerWriter
+from caloman_cli.model import load_model
+from caloman_cli.noise import Noise
+
+CHUNK = 2000
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("showers", type=Path)
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    model, _ = load_model(arguments.run / "model.pt")
+    real = Showers.from_files([arguments.showers], model.geometry)
+    ratios: dict[str, list[Tensor]] = {}
+    start = 0
+    with ShowerWriter(arguments.out, len(real), model.geometry, {}) as writer:
+        for energies, block in real.iterate(CHUNK):
+            voxels, e_inc = torch.from_numpy(block), torch.from_numpy(energies).float()
+            context = model.preprocess.context(voxels, e_inc)
+            x, c = model.preprocess(voxels, e_inc)
+            parameters = model.encoder.decode(model.encoder.encode(x, c), c)
+            decoded = model.preprocess.inverse(model.encoder.head.mean(parameters), context)
+            writer.write(energies, decoded.numpy())
+            noise = [Noise(1, start, len(block)) for _ in range(2)]
+            for name, energy in (
+                ("real", context.layers),
+                ("energy model", model.energy.sample(e_inc, noise[0])),
+                ("whole model", model.sample(e_inc, noise[1])),
+                ("decoder alone", decoded),
+            ):
+                ratios.setdefault(name, []).append(energy.sum(1) / e_inc[:, 0])
+            start += len(block)
+    for name, parts in ratios.items():
+        values = torch.cat(parts)
+        print(f"{name:14s} E_tot/E_inc {values.mean():.3f} +- {values.std():.3f}")
+
+
+if __name__ == "__main__":
+    main()
