@@ -3,8 +3,8 @@
     python scripts/decoder_alone.py RUN SHOWERS.hdf5 OUT.hdf5
 
 Writes the decoded showers, to be scored with ``caloman evaluate generated=OUT.hdf5 ...``, and
-prints mean and standard deviation of E_tot / E_inc of the real showers, of the energy model, of the
-whole model and of the decoder alone.
+prints mean and standard deviation of E_tot / E_inc of the real showers, of the energy model, of
+the whole model and of the decoder alone.
 """
 
 import argparse
