@@ -2,12 +2,7 @@
 
 import logging
 import math
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,17 +14,16 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.data.sources import open_dataset, split_indices
 from caloman_cli.device import resolve_device
 from caloman_cli.latents import active_dimensions, read_latents, write_latents
-from caloman_cli.loggers import make_logger, watching
+from caloman_cli.loggers import make_logger
 from caloman_cli.metrics.intrinsic_dimension import estimate_latent_dim
 from caloman_cli.model import TwoStep, build, save_model
 from caloman_cli.noise import mix
-from caloman_cli.provenance import collect
 from caloman_cli.run import RunDirectory
 from caloman_cli.storage import load_state, replacing, save_state
 from caloman_cli.trainer import Trainer
-from caloman_cli.training.interruption import Interruption, Preempted
 from caloman_cli.training.rows import ShowerRows, VoxelRows, VoxelStore, layer_rows
-from caloman_cli.training.settings import TrainerSettings, trainer_settings
+from caloman_cli.training.session import fit_stage, session
+from caloman_cli.training.settings import trainer_settings
 
 log = logging.getLogger(__name__)
 
@@ -61,33 +55,10 @@ def run(cfg: DictConfig) -> Path:
     build(_with_latent_dim(cfg, 1), dataset.geometry)
     logger = make_logger(cfg.logger)
     showers = dataset.train()
-    directory = RunDirectory(cfg.output)
-    config = _plain(cfg)
-    with Interruption() as interruption, directory.claimed(config, overwrite=cfg.overwrite):
-        if directory.model_path.exists():
-            log.info("%s is complete already", directory.path)
-            return directory.path
-        _configure_cuda(device, settings)
-        directory.record(**collect(config, device))
-        with _log_file(directory.log_path), watching(logger, directory.path, config):
-            try:
-                trainer = Trainer(
-                    directory,
-                    settings,
-                    seed=cfg.seed,
-                    device=device,
-                    logger=logger,
-                    interruption=interruption,
-                )
-                _train(cfg, trainer, showers, dataset.geometry, cache_dir)
-            except Preempted as stop:
-                log.warning(
-                    "stopped by %s; the same command with output=%s goes on",
-                    stop.signal,
-                    directory.path,
-                )
-                raise
-    return directory.path
+    with session(cfg, _plain(cfg), settings, device, logger) as trainer:
+        if trainer is not None:
+            _train(cfg, trainer, showers, dataset.geometry, cache_dir)
+    return Path(cfg.output)
 
 
 def _train(
@@ -108,12 +79,12 @@ def _train(
     )
     preprocess = model.preprocess
     if directory.stage("energy").done:
-        _fit(trainer, "energy", model, train, validation)
+        fit_stage(trainer, "energy", model.energy, train, validation)
     else:
         layers = layer_rows(train, preprocess), layer_rows(validation, preprocess)
-        _fit(trainer, "energy", model, *layers)
+        fit_stage(trainer, "energy", model.energy, *layers)
     x_train, x_validation = VoxelRows(train, preprocess), VoxelRows(validation, preprocess)
-    _fit(trainer, "encoder", model, x_train, x_validation)
+    fit_stage(trainer, "encoder", model.encoder, x_train, x_validation)
     if not directory.latents_path.exists():
         everything = VoxelRows(ShowerRows(store, np.arange(len(store))), preprocess)
         write_latents(directory.latents_path, model.encoder, everything, train_index)
@@ -123,26 +94,9 @@ def _train(
             model.encoder.latent_dim,
         )
     latents = read_latents(directory.latents_path, trainer.settings.latents, device)
-    _fit(trainer, "density", model, *latents)
+    fit_stage(trainer, "density", model.density, *latents)
     save_model(directory.model_path, model, cfg)
     log.info("trained: %s", directory.model_path)
-
-
-def _fit(trainer: Trainer, stage: str, model: TwoStep, train: Any, validation: Any) -> None:
-    part = {"energy": model.energy, "encoder": model.encoder, "density": model.density}[stage]
-    complete = trainer.run.stage(stage).done
-    summary = trainer.fit(stage, part, train, validation)
-    trainer.run.record_stage(stage, summary)
-    if not complete:
-        log.info(
-            "%s: %s epochs in %.1f s, best %s %s at epoch %s",
-            stage,
-            summary["epochs"],
-            summary["seconds"],
-            summary["score"],
-            summary["best_score"],
-            summary["best_epoch"],
-        )
 
 
 def _prepared_model(
@@ -224,33 +178,6 @@ def _record_data(
         "fingerprint": showers.fingerprint,
     }
     directory.record_data(data)
-
-
-def _configure_cuda(device: torch.device, settings: TrainerSettings) -> None:
-    if device.type != "cuda":
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Kernels without a deterministic form are used all the same, and say so once.
-    torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
-    warnings.filterwarnings("once", message=".*deterministic.*", category=UserWarning)
-    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """What the package logs goes to a file too."""
-    package = logging.getLogger("caloman_cli")
-    level = package.level
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        package.removeHandler(handler)
-        package.setLevel(level)
-        handler.close()
 
 
 def _path(value: str | None) -> Path | None:

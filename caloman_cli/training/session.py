@@ -1,0 +1,119 @@
+"""What every verb that trains does around its stages: claim a directory, log, stop cleanly."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from caloman_cli.loggers import Logger, watching
+from caloman_cli.provenance import collect
+from caloman_cli.run import RunDirectory
+from caloman_cli.trainable import RowSource, Trainable
+from caloman_cli.trainer import Trainer
+from caloman_cli.training.interruption import Interruption, Preempted
+from caloman_cli.training.settings import TrainerSettings
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def session(
+    cfg: DictConfig,
+    config: dict,
+    settings: TrainerSettings,
+    device: torch.device,
+    logger: Logger,
+) -> Iterator[Trainer | None]:
+    """A trainer for ``output``, which belongs to this process inside the block.
+
+    Args:
+        cfg: The verb's config; its ``output``, ``overwrite`` and ``seed`` count here.
+        config: What the run directory keeps of it, plain types only.
+        settings: The group ``trainer``, checked.
+        device: Where models are trained.
+        logger: Who is told about every epoch.
+
+    Yields:
+        The trainer, or None where the run is complete already.
+
+    Raises:
+        UserError: The directory belongs to another run or another process.
+        Preempted: SIGTERM or Ctrl-C; the same command goes on.
+    """
+    directory = RunDirectory(cfg.output)
+    with Interruption() as interruption, directory.claimed(config, overwrite=cfg.overwrite):
+        if directory.model_path.exists():
+            log.info("%s is complete already", directory.path)
+            yield None
+            return
+        _configure_cuda(device, settings)
+        directory.record(**collect(config, device))
+        with _log_file(directory.log_path), watching(logger, directory.path, config):
+            try:
+                yield Trainer(
+                    directory,
+                    settings,
+                    seed=cfg.seed,
+                    device=device,
+                    logger=logger,
+                    interruption=interruption,
+                )
+            except Preempted as stop:
+                log.warning(
+                    "stopped by %s; the same command with output=%s goes on",
+                    stop.signal,
+                    directory.path,
+                )
+                raise
+
+
+def fit_stage(
+    trainer: Trainer, stage: str, part: Trainable, train: RowSource, validation: RowSource
+) -> dict[str, object]:
+    """Fit one stage, record its cost in the run's provenance and say how it went."""
+    complete = trainer.run.stage(stage).done
+    summary = trainer.fit(stage, part, train, validation)
+    trainer.run.record_stage(stage, summary)
+    if not complete:
+        log.info(
+            "%s: %s epochs in %.1f s, best %s %s at epoch %s",
+            stage,
+            summary["epochs"],
+            summary["seconds"],
+            summary["score"],
+            summary["best_score"],
+            summary["best_epoch"],
+        )
+    return summary
+
+
+def _configure_cuda(device: torch.device, settings: TrainerSettings) -> None:
+    if device.type != "cuda":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Kernels without a deterministic form are used all the same, and say so once.
+    torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
+    warnings.filterwarnings("once", message=".*deterministic.*", category=UserWarning)
+    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """What the package logs goes to a file too."""
+    package = logging.getLogger("caloman_cli")
+    level = package.level
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        handler.close()
