@@ -39,6 +39,7 @@ VERBS = {
     verb.words: verb
     for verb in (
         Verb("train", "fit energy model, encoder and density; resume what was cut"),
+        Verb("distill", "make a run that samples in one network call from a flow_matching run"),
         Verb("sample", "draw showers from a run, write them as HDF5"),
         Verb("evaluate", "score showers against a reference: report, tables, plots, timing"),
         Verb("report", "compare evaluations of many runs in one table"),

@@ -46,10 +46,12 @@ IRRELEVANT = (
     "dataset.train",
     "dataset.reference",
     "trainer.checkpoint_minutes",
+    "distill.run",
 )
 """Keys that do not make another run: where it runs, who watches it, where its files lie.
 
-That the files hold the same showers is checked by their content.
+That the files hold the same showers, and a teacher's folder the same teacher, is checked by their
+content.
 """
 
 _FILES = (

@@ -236,8 +236,35 @@ class Train:
     cache_dir: Path | None
 
 
+@dataclass
+class Student:
+    """The network of a distilled density; null is the teacher's size."""
+
+    hidden: Count | None
+    n_blocks: Count | None
+    n_frequencies: Count | None
+
+
+@dataclass
+class Distill:
+    """``caloman distill``."""
+
+    run: Path
+    output: Path
+    overwrite: bool
+    steps: Count
+    teacher_steps: Count | None
+    paths: Annotated[int, AtLeast(2)]
+    student: Student
+    trainer: TrainerSettings
+    logger: Target
+    seed: Seed
+    device: Device
+
+
 VERBS: dict[str, type] = {
     "train": Train,
+    "distill": Distill,
     "sample": Sample,
     "evaluate": Evaluate,
     "report": Report,

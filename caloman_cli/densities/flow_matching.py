@@ -141,14 +141,30 @@ class FlowMatching(Density):
         return (self.velocity(xt, t, c) - (x1 - x0)).square().sum(1).mean()
 
     def _sample(self, c: Tensor, noise: Noise) -> Tensor:
-        x = noise.normal(self.scaler.n_active).to(c)
+        return self.path(noise.normal(self.scaler.n_active).to(c), c, self.steps)[:, -1]
+
+    def path(self, x: Tensor, c: Tensor, steps: int, keep: int = 1) -> Tensor:
+        """The solution of the ODE in scaled space, at times 0, 1/keep, ..., 1.
+
+        Args:
+            x: Noise, shape (B, A).
+            c: Conditions, shape (B, C).
+            steps: Solver steps from 0 to 1, a multiple of ``keep``.
+            keep: Intervals whose ends are returned.
+
+        Returns:
+            States, shape (B, keep + 1, A).
+        """
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             return self.velocity(x, t.expand(len(x)), c)
 
-        for t, h in self._grid(x):
+        states = [x]
+        for i, (t, h) in enumerate(self._grid(x, steps), 1):
             x = x + SOLVERS[self.solver](velocity, x, t, h)
-        return x
+            if i * keep % steps == 0:
+                states.append(x)
+        return torch.stack(states, 1)
 
     def _log_prob(self, u: Tensor, c: Tensor) -> Tensor:
         directions = self._directions(u)
@@ -166,7 +182,7 @@ class FlowMatching(Density):
             return torch.cat((drift, divergence.unsqueeze(1)), 1)
 
         state = F.pad(u, (0, 1))
-        for t, h in self._grid(u):
+        for t, h in self._grid(u, self.steps):
             state = state + SOLVERS[self.solver](velocity, state, 1 - t, -h)
         x, change = state[:, :-1], state[:, -1]
         # Backwards in time the integral of the divergence comes with its sign turned.
@@ -182,10 +198,10 @@ class FlowMatching(Density):
         signs = torch.randint(0, 2, (self.probes, dim), generator=generator) * 2 - 1
         return signs.to(u) / math.sqrt(self.probes)
 
-    def _grid(self, like: Tensor) -> list[tuple[Tensor, float]]:
+    @staticmethod
+    def _grid(like: Tensor, steps: int) -> list[tuple[Tensor, float]]:
         """The beginnings and the length of the solver's steps in [0, 1]."""
-        step = 1 / self.steps
-        return [(like.new_tensor(i * step), step) for i in range(self.steps)]
+        return [(like.new_tensor(i / steps), 1 / steps) for i in range(steps)]
 
 
 def _euler(v: Velocity, x: Tensor, t: Tensor, h: float) -> Tensor:

@@ -1,0 +1,203 @@
+"""``caloman distill``: a run whose density is an ODE in, one whose density is one jump out."""
+
+import logging
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from caloman_cli.data.fingerprint import content_fingerprint
+from caloman_cli.densities.flow_map import FlowMap
+from caloman_cli.densities.flow_matching import FlowMatching
+from caloman_cli.device import resolve_device
+from caloman_cli.errors import UserError
+from caloman_cli.loggers import make_logger
+from caloman_cli.model import TwoStep, load_model, save_model
+from caloman_cli.noise import Noise, mix
+from caloman_cli.run import RunDirectory
+from caloman_cli.storage import read_json, replacing
+from caloman_cli.trainable import TensorRows, iterate
+from caloman_cli.trainer import Trainer
+from caloman_cli.training.session import fit_stage, session
+from caloman_cli.training.settings import trainer_settings
+from caloman_cli.verbs.sample import find_model
+
+log = logging.getLogger(__name__)
+
+_WEIGHTS, _TRAINING, _VALIDATION = range(3)  # what a seed is for
+_VALIDATION_SHARE = 10  # a tenth as many paths validate
+_ROWS = 4096
+_CHUNK_VALUES = 1 << 24  # 64 MiB of float32 for the widest layer of a batch
+
+
+def run(cfg: DictConfig) -> Path:
+    """Train a one-step student of a run's density; resume what is there.
+
+    Energy model, encoder, preprocessing and split are the teacher's. No showers are read: the
+    student learns from paths of the teacher's ODE at the conditions of its training split.
+
+    Args:
+        cfg: The resolved config of ``conf/distill.yaml``.
+
+    Returns:
+        The student's run directory.
+
+    Raises:
+        UserError: The teacher has not finished, is not a flow or is in ``output``; the settings
+            or the directory do not serve.
+        Preempted: SIGTERM or Ctrl-C; the same command goes on.
+    """
+    settings = trainer_settings(cfg.trainer)
+    device = resolve_device(cfg.device)
+    model_path = find_model(Path(cfg.run))
+    if Path(cfg.output).resolve() == model_path.parent.resolve():
+        raise UserError(f"output={cfg.output} is the teacher's own directory: give a new one")
+    teacher, trained = load_model(model_path, device)
+    flow = _flow(cfg, teacher)
+    conditions = _conditions(model_path, device)
+    logger = make_logger(cfg.logger)
+    config = _student_config(cfg, flow, trained, content_fingerprint(model_path))
+    with session(cfg, config, settings, device, logger) as trainer:
+        if trainer is not None:
+            _inherit(trainer.run, model_path, trained)
+            _distill(trainer, teacher, flow, conditions, config)
+    return Path(cfg.output)
+
+
+def _distill(
+    trainer: Trainer,
+    teacher: TwoStep,
+    flow: FlowMatching,
+    conditions: tuple[Tensor, Tensor],
+    config: dict,
+) -> None:
+    torch.manual_seed(mix(trainer.seed, _WEIGHTS))
+    settings = {key: value for key, value in config["density"].items() if key != "_target_"}
+    student = FlowMap(**settings, z_dim=flow.z_dim, c_dim=flow.c_dim).to(trainer.device)
+    student.learn_from(flow)
+    file = trainer.run.stage("density").path / "paths.h5"
+    if not file.exists():
+        _write_paths(file, flow, conditions, config, trainer.seed)
+    train, validation = _read_paths(file, trainer.device)
+    fit_stage(trainer, "density", student, train, validation)
+    error = _error(student, validation)
+    trainer.run.record(student={"steps": student.steps, "rms_error": error})
+    log.info("the student's latents are %.4f from the teacher's (rms, scaled latents)", error)
+    parts = teacher.geometry, teacher.preprocess, teacher.energy, teacher.encoder
+    save_model(trainer.run.model_path, TwoStep(*parts, student), config)
+    file.unlink()
+    log.info("distilled: %s", trainer.run.model_path)
+
+
+def _flow(cfg: DictConfig, teacher: TwoStep) -> FlowMatching:
+    """The teacher's density."""
+    if not isinstance(teacher.density, FlowMatching):
+        raise UserError(
+            f"run={cfg.run} has a density of type {type(teacher.density).__name__}, which is no "
+            "ODE: give a run of 'caloman train density=flow_matching'"
+        )
+    return teacher.density
+
+
+def _conditions(model_path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Conditions (N, C) of the teacher's training and validation split."""
+    path = RunDirectory(model_path.parent).latents_path
+    if not path.is_file():
+        raise UserError(f"{path} is missing: the student learns from the conditions in it")
+    with h5py.File(path, "r") as file:
+        condition, train = file["condition"][:], file["train"][:]
+    c = torch.as_tensor(condition, dtype=torch.float32, device=device)
+    return c[train], c[~train]
+
+
+def _student_config(
+    cfg: DictConfig, flow: FlowMatching, trained: dict[str, Any], fingerprint: str
+) -> dict[str, Any]:
+    """The teacher's config with the student in the place of its density."""
+    own: Any = OmegaConf.to_container(cfg, resolve=True)
+    size = {
+        key: getattr(flow, key) if value is None else value
+        for key, value in own["student"].items()
+    }
+    density = {
+        "_target_": f"{FlowMap.__module__}.{FlowMap.__qualname__}",
+        **size,
+        "steps": cfg.steps,
+        "scaler": flow.scaler.kind,
+        "prune": flow.scaler.prune,
+    }
+    whole = flow.steps if cfg.teacher_steps is None else cfg.teacher_steps
+    distill = {
+        "run": own["run"],
+        "teacher": fingerprint,
+        "teacher_steps": math.ceil(whole / cfg.steps) * cfg.steps,  # ends of jumps lie on the grid
+        "paths": cfg.paths,
+    }
+    keys = ("trainer", "logger", "output", "overwrite", "seed", "device")
+    return {**trained, "density": density, "distill": distill, **{key: own[key] for key in keys}}
+
+
+def _inherit(directory: RunDirectory, model_path: Path, trained: dict[str, Any]) -> None:
+    """What the student's run takes over from the teacher's, beside the model itself."""
+    source = RunDirectory(model_path.parent)
+    known = read_json(source.provenance_path) if source.provenance_path.is_file() else {}
+    if "data" in known:
+        directory.record_data(known["data"])
+    directory.record(teacher={"model": str(model_path), "config": trained, "provenance": known})
+    for theirs, ours in (
+        (source.split_path, directory.split_path),
+        (source.preprocess_path, directory.preprocess_path),
+    ):
+        if theirs.is_file() and not ours.exists():
+            with replacing(ours) as part:
+                shutil.copyfile(theirs, part)
+
+
+def _write_paths(
+    file: Path, flow: FlowMatching, conditions: tuple[Tensor, Tensor], config: dict, seed: int
+) -> None:
+    """Solve the teacher's ODE from fresh noise; conditions are repeated as often as needed."""
+    settings, keep = config["distill"], config["density"]["steps"]
+    n = settings["paths"]
+    log.info("solving the teacher's ODE %d times in %d steps", n, settings["teacher_steps"])
+    with replacing(file) as part, h5py.File(part, "w") as out:
+        for name, c, count, use in (
+            ("train", conditions[0], n, _TRAINING),
+            ("validation", conditions[1], math.ceil(n / _VALIDATION_SHARE), _VALIDATION),
+        ):
+            dim = flow.scaler.n_active
+            states = out.create_dataset(f"{name}/states", (count, keep + 1, dim), "f4")
+            condition = out.create_dataset(f"{name}/condition", (count, c.shape[1]), "f4")
+            step = max(1, _CHUNK_VALUES // max(dim * (keep + 1), flow.hidden))
+            for start in range(0, count, step):
+                index = torch.arange(start, min(start + step, count), device=c.device)
+                rows = c[index % len(c)]
+                x = Noise(mix(seed, use), start, len(rows), c.device).normal(dim)
+                with torch.inference_mode():
+                    path = flow.path(x, rows, settings["teacher_steps"], keep)
+                states[start : start + len(rows)] = path.cpu().numpy()
+                condition[start : start + len(rows)] = rows.cpu().numpy()
+
+
+def _read_paths(file: Path, device: torch.device) -> tuple[TensorRows, TensorRows]:
+    """Rows (states (B, k + 1, A), c (B, C)) to learn from and to validate with."""
+    with h5py.File(file, "r") as content:
+        train, validation = (
+            [torch.from_numpy(content[f"{name}/{key}"][:]) for key in ("states", "condition")]
+            for name in ("train", "validation")
+        )
+    return TensorRows(*train, device=device), TensorRows(*validation, device=device)
+
+
+@torch.no_grad()
+def _error(student: FlowMap, rows: TensorRows) -> float:
+    """Root mean square distance per dimension from the ends of the teacher's paths."""
+    total = sum(
+        float(student.scores(batch)["loss"]) * len(batch[0]) for batch in iterate(rows, _ROWS)
+    )
+    return math.sqrt(total / len(rows) / student.scaler.n_active)
