@@ -1,0 +1,94 @@
+"""Dark voxels become noise below the readout cut, and zeros again."""
+
+import math
+
+import pytest
+import torch
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.errors import UserError
+from caloman_cli.model import make
+from caloman_cli.preprocess.base import Context
+from caloman_cli.preprocess.conditions import Conditions
+from caloman_cli.preprocess.preprocess import Preprocess
+from caloman_cli.preprocess.shares import LayerShare, Threshold
+from caloman_cli.preprocess.zeros import DequantizeZeros, Log
+from caloman_cli.trainable import TensorRows
+from tests.conftest import load_geometry
+from tests.contracts.groups import small
+
+PHOTONS = load_geometry("ds1_photons")
+
+
+def showers(n=400):
+    """Energies over nine decades, from the cut itself to shares of 1e-7; dark voxels, layers."""
+    e_inc = torch.logspace(2.5, 6.5, n)[:, None]
+    voxels = 10 ** (torch.rand(n, PHOTONS.n_voxels) * e_inc.log10())
+    voxels[:, ::7] = PHOTONS.threshold
+    voxels = torch.where(torch.rand_like(voxels) < 0.3, voxels, 0.0)
+    voxels[: n // 4, PHOTONS.slices[2]] = 0.0
+    return voxels, e_inc
+
+
+def chain(*after):
+    return Preprocess(
+        [Threshold(), LayerShare(), DequantizeZeros(), *after], Conditions(), geometry=PHOTONS
+    )
+
+
+def test_lit_voxels_come_back_and_dark_ones_as_zeros():
+    preprocess = make(small("preprocess", "dequantized_log"))(geometry=PHOTONS)
+    voxels, e_inc = showers()
+    preprocess.fit(TensorRows(voxels, e_inc))
+    x, _ = preprocess(voxels, e_inc)
+    back = preprocess.inverse(x, preprocess.context(voxels, e_inc))
+    torch.testing.assert_close(back, voxels, rtol=1e-4, atol=0)  # also those exactly at the cut
+    torch.testing.assert_close(back, voxels, rtol=1e-5, atol=1.5e-5 * PHOTONS.threshold)
+
+
+def test_the_noise_is_log_normal_below_the_cut_at_every_layer_energy():
+    voxels, e_inc = showers()
+    preprocess = chain()
+    context = preprocess.context(voxels, e_inc)
+    x, _ = preprocess(voxels, e_inc)
+    layers = torch.tensor(PHOTONS.layer_index)
+    energies = x * context.layers.clamp(min=PHOTONS.threshold)[:, layers]
+    decades = (energies[voxels == 0] / PHOTONS.threshold).log10()
+    assert decades.mean() == pytest.approx(-1.0, abs=0.01)
+    assert decades.std() == pytest.approx(0.2, rel=0.03)
+    assert decades.max() <= -0.4 + 1e-5
+    neighbours = (energies / PHOTONS.threshold).log10()[:, :8][(voxels[:, :8] == 0).all(1)]
+    correlation = torch.corrcoef(neighbours.T) - torch.eye(8)
+    assert correlation.abs().max() < 5 / math.sqrt(len(neighbours))
+
+
+def test_one_shower_has_one_noise_and_two_have_two():
+    preprocess, (voxels, e_inc) = chain(Log()), showers()
+    before = torch.get_rng_state()
+    whole, _ = preprocess(voxels, e_inc)
+    alone, _ = preprocess.eval()(voxels[7:8], e_inc[7:8])
+    torch.testing.assert_close(alone[0], whole[7])
+    assert torch.get_rng_state().equal(before)
+    empty = torch.zeros(2, PHOTONS.n_voxels)
+    two, _ = preprocess(empty, torch.tensor([[1e3], [1.1e3]]))
+    assert (two[0] - two[1]).std() == pytest.approx(0.2 * math.sqrt(2) * math.log(10), rel=0.1)
+
+
+def test_a_layer_with_energy_never_comes_out_empty():
+    preprocess = chain(Log())
+    layers = torch.tensor([[1.5, 0.0, 3e5, 2.0, 0.0]])
+    x = torch.full((1, PHOTONS.n_voxels), -40.0)
+    voxels = preprocess.inverse(x, Context(torch.tensor([[4e5]]), layers))
+    torch.testing.assert_close(PHOTONS.layer_energies(voxels), layers)
+
+
+@pytest.mark.parametrize(("level", "spread"), [(0.0, 0.0), (-0.5, 0.2), (-1.0, -0.1)])
+def test_noise_that_reaches_the_cut_is_refused(level, spread):
+    with pytest.raises(UserError, match="readout cut"):
+        DequantizeZeros(level, spread)
+
+
+def test_a_detector_without_a_cut_is_refused():
+    facts = {**PHOTONS.to_dict(), "threshold": 0.0}
+    with pytest.raises(UserError, match="has none"):
+        DequantizeZeros().bind(Geometry.from_dict(facts))
