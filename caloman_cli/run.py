@@ -169,9 +169,10 @@ class RunDirectory:
         if not self.model_path.is_file():
             config = self.config
             state = read_json(self.status_path)["status"] if self.status_path.exists() else "new"
+            verb = "distill" if "distill" in config else "train"
             raise UserError(
                 f"{self.path} has no model yet (training: {state}): finish it with the same"
-                f" 'caloman train' command and output={config.output}"
+                f" 'caloman {verb}' command and output={config.output}"
             )
         return self.model_path
 

@@ -3,10 +3,12 @@
 import logging
 import math
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 _WEIGHTS, _TRAINING, _VALIDATION = range(3)  # what a seed is for
 _VALIDATION_SHARE = 10  # a tenth as many paths validate
 _ROWS = 4096
+_SECONDS_BETWEEN_LINES = 30.0
 _CHUNK_VALUES = 1 << 24  # 64 MiB of float32 for the widest layer of a batch
 
 
@@ -165,23 +168,29 @@ def _write_paths(
     settings, keep = config["distill"], config["density"]["steps"]
     n = settings["paths"]
     log.info("solving the teacher's ODE %d times in %d steps", n, settings["teacher_steps"])
+    said = time.monotonic()
     with replacing(file) as part, h5py.File(part, "w") as out:
         for name, c, count, use in (
             ("train", conditions[0], n, _TRAINING),
             ("validation", conditions[1], math.ceil(n / _VALIDATION_SHARE), _VALIDATION),
         ):
             dim = flow.scaler.n_active
+            # Files may be sorted by energy: where there are fewer paths, they see a bit of all.
+            order = np.random.default_rng(mix(seed, use)).permutation(len(c))
             states = out.create_dataset(f"{name}/states", (count, keep + 1, dim), "f4")
             condition = out.create_dataset(f"{name}/condition", (count, c.shape[1]), "f4")
             step = max(1, _CHUNK_VALUES // max(dim * (keep + 1), flow.hidden))
             for start in range(0, count, step):
-                index = torch.arange(start, min(start + step, count), device=c.device)
-                rows = c[index % len(c)]
+                index = np.arange(start, min(start + step, count)) % len(c)
+                rows = c[torch.from_numpy(order[index]).to(c.device)]
                 x = Noise(mix(seed, use), start, len(rows), c.device).normal(dim)
                 with torch.inference_mode():
                     path = flow.path(x, rows, settings["teacher_steps"], keep)
                 states[start : start + len(rows)] = path.cpu().numpy()
                 condition[start : start + len(rows)] = rows.cpu().numpy()
+                if time.monotonic() - said > _SECONDS_BETWEEN_LINES:
+                    said = time.monotonic()
+                    log.info("%s paths: %d of %d", name, start + len(rows), count)
 
 
 def _read_paths(file: Path, device: torch.device) -> tuple[TensorRows, TensorRows]:

@@ -155,6 +155,22 @@ def test_mistakes_are_one_line(folder, config, overrides, message):
     assert (folder / "teacher/model.pt").exists()
 
 
+def test_paths_go_with_conditions_of_the_whole_split(folder, tmp_path):
+    """Files may be sorted by energy, and there may be fewer paths than showers, or more."""
+    flow = load_model(folder / "teacher/model.pt")[0].density
+    c = torch.arange(1000.0)[:, None].expand(-1, flow.c_dim)
+    settings = {"distill": {"paths": 200, "teacher_steps": 4}, "density": {"steps": 2}}
+    distill._write_paths(tmp_path / "paths.h5", flow, (c, c[:7]), settings, seed=1)
+    rows, validation = distill._read_paths(tmp_path / "paths.h5", torch.device("cpu"))
+    states, condition = rows.rows(np.arange(200))
+    assert states.shape == (200, 3, flow.scaler.n_active)
+    torch.testing.assert_close(flow.path(states[:, 0], condition, 4, 2).detach(), states)
+    assert len(condition[:, 0].unique()) == 200
+    assert 400 < condition[:, 0].mean() < 600
+    assert condition[:, 0].max() > 900
+    assert len(validation.rows(np.arange(20))[1][:, 0].unique()) == 7
+
+
 def test_a_model_file_alone_cannot_teach(folder, config, tmp_path):
     (tmp_path / "model.pt").write_bytes((folder / "teacher/model.pt").read_bytes())
     with pytest.raises(UserError, match="latents.h5 is missing"):
