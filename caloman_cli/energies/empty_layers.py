@@ -47,6 +47,19 @@ class EmptyLayers(nn.Module):
         for name, mask in masks.items():
             self.register_buffer(name, mask.float(), persistent=False)
 
+    @torch.no_grad()
+    def start_at(self, filled: Tensor, n: int) -> None:
+        """Begin with the rates of the training split.
+
+        A layer that is empty once in ten thousand showers needs a logit of 9: gradients, which
+        are as rare as its empty showers, would take far too long to get there from 0.
+
+        Args:
+            filled: How many showers have each bit set, shape (L,).
+            n: Number of showers.
+        """
+        self.out.bias.copy_(torch.log((filled + 0.5) / (n - filled + 0.5)))
+
     def logits(self, bits: Tensor, context: Tensor) -> Tensor:
         """Logit of each bit given the bits before it, shape (B, L)."""
         return self._causal(bits, self.context_in(context), self.context_inner(context)) + (

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from caloman_cli.preprocess.moments import Moments
 
 KNOTS = 64
-_PER_KNOT = 100  # showers behind one knot of a continuous spectrum, at least
+_PER_KNOT = 400  # showers behind one knot of a continuous spectrum, at least
 _ENOUGH = 20  # showers that measure a coordinate's moments at one knot
 
 

@@ -98,11 +98,12 @@ class SplineFlowEnergy(EnergyModel):
     def prepare(self, train: RowSource) -> None:
         """Measure scales and the smallest layer energy on rows (layers (L,), e_inc (1,)) MeV."""
         batches, floor, beyond = [], torch.inf, 0
-        energies = []
+        energies, filled = [], torch.zeros_like(self.empty.out.bias, dtype=torch.float64)
         for layers, e_inc in iterate(train, 1 << 14):
             ratios = to_ratios(layers, e_inc, self.max_response)
             batches.append((ratios.y, ratios.valid, e_inc))
             energies.append(e_inc)
+            filled += (layers > 0).sum(0)
             beyond += int((layers.sum(1) > self.max_response * e_inc[:, 0]).sum())
             if bool((layers > 0).any()):
                 floor = min(floor, float(layers[layers > 0].min()))
@@ -112,6 +113,7 @@ class SplineFlowEnergy(EnergyModel):
                 "incident energy; the energy model cannot generate such showers",
                 *(beyond, len(train), self.max_response),
             )
+        self.empty.start_at(filled, len(train))
         self.floor.fill_(floor if math.isfinite(floor) else 0.0)
         self.table.place(torch.cat(energies))
         if self.scaling == "per_energy":

@@ -272,3 +272,15 @@ def test_bad_settings_are_user_errors():
         SplineFlowEnergy(scaling="none", geometry=layered(3))
     with pytest.raises(UserError, match="mask_hidden"):
         SplineFlowEnergy(mask_hidden=4, geometry=layered(5))
+
+
+def test_a_layer_that_is_never_empty_is_not_generated_empty():
+    # Before any training: the rates of the training split are where it begins.
+    layers, e_inc = torch.rand(2000, 3) + 1, torch.full((2000, 1), 10.0)
+    layers[::4, 2] = 0.0
+    model = SplineFlowEnergy(2, 8, 1, 8, 5.0, 8, geometry=layered(3)).eval()
+    model.prepare(TensorRows(layers, e_inc))
+    with torch.no_grad():
+        empty = (model.sample(e_inc, Noise(1, 0, 2000)) == 0).float().mean(0)
+    assert (empty[:2] < 0.003).all()
+    assert abs(float(empty[2]) - 0.25) < 0.15
