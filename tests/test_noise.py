@@ -20,6 +20,22 @@ def test_a_cut_sample_is_the_whole_sample(cut, seed):
     assert torch.equal(whole.uniform(4), torch.cat([first.uniform(4), second.uniform(4)]))
 
 
+def test_a_part_goes_on_where_the_whole_is():
+    """Slices of what the whole would draw next; the whole itself does not notice."""
+    whole, same = Noise(5, 100, 600), Noise(5, 100, 600)
+    whole.normal(2), same.normal(2)
+    parts = [whole.part(a, b) for a, b in ((0, 156), (156, 157), (157, 600))]
+    for draw in ("normal", "uniform"):
+        expected = getattr(same, draw)(3)
+        assert torch.equal(torch.cat([getattr(part, draw)(3) for part in parts]), expected)
+    nested = Noise(5, 100, 600).part(50, 500).part(7, 9)
+    assert torch.equal(nested.normal(1), Noise(5, 157, 2).normal(1))
+    assert torch.equal(whole.normal(1), whole.part(0, 600).normal(1)) is False
+    fresh = Noise(5, 100, 600)
+    fresh.normal(2)
+    assert torch.equal(whole.part(0, 9).normal(1), fresh.part(0, 9).normal(1)) is False
+
+
 def test_single_rows_equal_a_batch():
     whole = Noise(5, 254, 6).normal(3)
     rows = torch.cat([Noise(5, 254 + i, 1).normal(3) for i in range(6)])

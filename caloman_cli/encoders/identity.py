@@ -14,7 +14,8 @@ class Identity(Encoder):
     Args:
         x_dim: V.
         c_dim: C.
-        head: Must be able to express a plain mean (``from_mean``), e.g. ``gaussian``.
+        head: Must be able to express a plain mean (``from_mean``), e.g. ``gaussian``
+            or, for shares, ``hurdle_mixture``.
 
     Raises:
         UserError: The head cannot express a plain mean.
@@ -50,5 +51,6 @@ def require_mean(head: Head, encoder: str) -> None:
     except (UserError, NotImplementedError) as error:
         raise UserError(
             f"encoder={encoder} decodes a plain mean, which head={type(head).__name__} cannot "
-            "express: use head=gaussian, or an encoder with a learned decoder, e.g. encoder=vae"
+            "express: use head=gaussian or head=hurdle_mixture, or an encoder with a learned "
+            "decoder, e.g. encoder=vae"
         ) from error

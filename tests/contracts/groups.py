@@ -1,13 +1,30 @@
 """What contract tests need to make every option of a config group."""
 
-import pytest
-from omegaconf import DictConfig, OmegaConf
+from functools import cache
 
-from caloman_cli.data.geometry import Geometry
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from caloman_cli.data.geometry import Geometry, Layer
+from caloman_cli.errors import UserError
+from caloman_cli.heads.base import Head
 from caloman_cli.model import make
+from caloman_cli.preprocess.conditions import Conditions
+from caloman_cli.preprocess.preprocess import Preprocess
+from caloman_cli.trainable import TensorRows
 from tests.conftest import ROOT, load_geometry
 
-SMALL = {"latent_dim": 3, "hidden": [16], "mask_hidden": 16, "n_blocks": 1, "n_layers": 2}
+SMALL = {
+    "latent_dim": 3,
+    "hidden": [16],
+    "mask_hidden": 16,
+    "n_blocks": 1,
+    "n_layers": 2,
+    "state": 16,
+    "width": 16,
+}
 
 
 def options(group: str) -> list[str]:
@@ -32,7 +49,76 @@ def maker(group: str, option: str):
     return make(small(group, option))
 
 
-@pytest.fixture(params=["tiny", "ds1_photons"])
+def flat(n: int) -> dict:
+    """Build-time arguments of a head of n voxels, for tests that want no detector: C = 3."""
+    layers = (Layer(0, tuple(float(edge) for edge in range(n + 1)), 1),)
+    geometry = Geometry("flat", "photon", layers, threshold=0.1, max_response=2.0)
+    conditions = Conditions()
+    conditions.bind(geometry)
+    return {"geometry": geometry, "conditions": conditions}
+
+
+def image_geometry() -> Geometry:
+    """Layers of one shape, as in datasets 2 and 3."""
+    layers = tuple(Layer(i, (0.0, 5.0, 10.0, 20.0), 8) for i in range(5))
+    span = (1e3, 1e5)
+    return Geometry("image", "electron", layers, 0.015, 2.0, incident_range=span)
+
+
+@pytest.fixture(params=["tiny", "ds1_photons", "image"])
 def detector(request, tiny_geometry) -> Geometry:
-    """The contract holds for any detector: a toy and an official one."""
-    return tiny_geometry if request.param == "tiny" else load_geometry(request.param)
+    """The contract holds for any detector: a toy, an official one, one of equal layers."""
+    return detectors(tiny_geometry)[request.param]
+
+
+def detectors(tiny: Geometry) -> dict[str, Geometry]:
+    """The detectors of the contract tests, by name."""
+    return {"tiny": tiny, "ds1_photons": load_geometry("ds1_photons"), "image": image_geometry()}
+
+
+def showers(geometry: Geometry, n: int = 80) -> tuple[Tensor, Tensor]:
+    """Plausible voxels (n, V) and incident energies (n, 1) [MeV]: always the same first n.
+
+    Exact zeros, readout cut, energies that fall with the radius, and a first and last layer that
+    are empty in some showers.
+    """
+    generator = torch.Generator().manual_seed(1)
+    e_inc = torch.logspace(3.5, 5, 80)[torch.randperm(80, generator=generator)][:n, None]
+    profile = torch.cat(
+        [
+            torch.exp(-2.0 * torch.arange(layer.n_r) / layer.n_r).repeat(layer.n_alpha)
+            for layer in geometry.layers
+        ]
+    )
+    size = (80, geometry.n_voxels)
+    voxels = profile * torch.empty(size).exponential_(generator=generator)
+    voxels *= torch.rand(size, generator=generator) < 0.3 + 0.6 * profile
+    voxels[::5, geometry.slices[0]] = 0.0
+    voxels[3::7, geometry.slices[-1]] = 0.0
+    voxels = voxels[:n] * e_inc / geometry.n_voxels
+    return torch.where(voxels >= geometry.threshold, voxels, 0.0), e_inc
+
+
+@cache
+def shares(geometry: Geometry) -> Preprocess:
+    """``preprocess=shares`` as fitted on :func:`showers`; not to be changed."""
+    preprocess = maker("preprocess", "shares")(geometry=geometry)
+    preprocess.fit(TensorRows(*showers(geometry)))
+    return preprocess
+
+
+def share_rows(geometry: Geometry, n: int = 80) -> tuple[Tensor, Tensor]:
+    """x (n, V) and c (n, C) of :func:`showers`."""
+    x, c = shares(geometry)(*showers(geometry, n))
+    return x, c
+
+
+def make_head(option: str, geometry: Geometry) -> Head:
+    """A small head for ``preprocess=shares``; skips where the head refuses the detector."""
+    try:
+        return maker("head", option)(geometry=geometry, conditions=shares(geometry).conditions)
+    except UserError as error:
+        # A refusal names the head and the detector and says what to use; nothing is left to test.
+        for word in (f"head={option}", geometry.name, "head=autoregressive"):
+            assert word in str(error)  # noqa: PT017
+        pytest.skip(str(error))

@@ -3,34 +3,90 @@
 import pytest
 import torch
 
+from caloman_cli.errors import UserError
 from caloman_cli.noise import Noise
-from tests.contracts.groups import maker, options
+from caloman_cli.trainable import TensorRows
+from tests.contracts.groups import (
+    detector,
+    detectors,
+    make_head,
+    maker,
+    options,
+    share_rows,
+    shares,
+)
+
+__all__ = ["detector"]
 
 
 @pytest.fixture(params=options("head"))
-def head(request):
-    return maker("head", request.param)(x_dim=12)
+def head(request, detector):
+    made = make_head(request.param, detector)
+    made.prepare(TensorRows(*share_rows(detector)))
+    return made
 
 
-def test_shapes_and_gradients(head):
-    raw = torch.randn(9, head.out_dim, requires_grad=True)
-    params = head.params(raw)
-    drawn, x = head.sample(params, Noise(0, 0, 9)), torch.rand(9, 12)
-    assert drawn.shape == head.mean(params).shape == (9, 12)
+def test_shapes_and_gradients(head, detector):
+    x, c = share_rows(detector)
+    assert head.x_dim == x.shape[1]
+    assert head.footprint > 0
+    seen = head.features(x)
+    assert seen.shape == (80, head.feature_dim)
+    assert torch.isfinite(seen).all()
+    raw = torch.randn(80, head.out_dim, requires_grad=True)
+    params = head.params(raw, c)
+    assert head.sample(params, Noise(0, 0, 80)).shape == head.mean(params).shape == x.shape
     log_prob = head.log_prob(params, x)
-    assert log_prob.shape == (9,)
+    assert log_prob.shape == (80,)
     log_prob.sum().backward()
-    assert (raw.grad != 0).any(0).all()
+    assert torch.isfinite(raw.grad).all()
+    # A voxel that no shower lights has nothing to say about the energy of a lit one.
+    assert float((raw.grad != 0).any(0).float().mean()) > 0.8
 
 
-def test_large_decoder_outputs_stay_finite(head):
-    params = head.params(torch.randn(9, head.out_dim) * 100)
-    assert torch.isfinite(head.sample(params, Noise(0, 0, 9))).all()
-    assert torch.isfinite(head.log_prob(params, torch.rand(9, 12))).all()
+def test_means_are_differentiable(head, detector):
+    _, c = share_rows(detector)
+    raw = torch.randn(80, head.out_dim, requires_grad=True)
+    head.mean(head.params(raw, c)).square().sum().backward()
+    assert torch.isfinite(raw.grad).all()
+    assert raw.grad.any()
 
 
-def test_rows_have_their_own_noise(head):
-    raw = torch.randn(40, head.out_dim)
-    whole = head.sample(head.params(raw), Noise(3, 0, 40))
-    part = head.sample(head.params(raw[10:30]), Noise(3, 10, 20))
-    torch.testing.assert_close(part, whole[10:30])
+def test_large_decoder_outputs_stay_finite(head, detector):
+    x, c = share_rows(detector)
+    params = head.params(torch.randn(80, head.out_dim) * 100, c)
+    for value in (head.sample(params, Noise(0, 0, 80)), head.mean(params)):
+        assert torch.isfinite(value).all()
+    assert torch.isfinite(head.log_prob(params, x)).all()
+
+
+def test_rows_have_their_own_noise(head, detector):
+    _, c = share_rows(detector)
+    raw = torch.randn(80, head.out_dim)
+    whole = head.sample(head.params(raw, c), Noise(3, 0, 80))
+    part = head.sample(head.params(raw[10:30], c[10:30]), Noise(3, 10, 20))
+    torch.testing.assert_close(part, whole[10:30], rtol=1e-3, atol=1e-5)
+
+
+def test_statistics_travel_and_conditions_do_not(head, detector, request):
+    """The preprocessing owns the conditions: two copies in a file could disagree."""
+    fresh = make_head(request.node.callspec.params["head"], detector)
+    fresh.load_state_dict(head.state_dict())
+    assert not [name for name in head.state_dict() if "conditions" in name]
+    x, c = share_rows(detector)
+    raw = torch.randn(80, head.out_dim)
+    assert torch.equal(
+        fresh.log_prob(fresh.params(raw, c), x), head.log_prob(head.params(raw, c), x)
+    )
+
+
+@pytest.mark.parametrize("option", options("head"))
+def test_every_head_serves_a_detector_of_the_tests(option, tiny_geometry):
+    served = []
+    for geometry in detectors(tiny_geometry).values():
+        try:
+            maker("head", option)(geometry=geometry, conditions=shares(geometry).conditions)
+        except UserError:
+            continue
+        served.append(geometry.name)
+    assert served

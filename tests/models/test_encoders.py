@@ -11,13 +11,14 @@ from caloman_cli.encoders.base import Posterior
 from caloman_cli.encoders.identity import Identity
 from caloman_cli.encoders.jacobian import half_logdet
 from caloman_cli.encoders.pca import PCA
-from caloman_cli.encoders.vae import VAE
+from caloman_cli.encoders.vae import VAE, divergence
 from caloman_cli.errors import UserError
 from caloman_cli.heads.base import Head
 from caloman_cli.heads.gaussian import Gaussian
 from caloman_cli.nn.mlp import MLP
 from caloman_cli.noise import Noise
 from caloman_cli.trainable import TensorRows
+from tests.contracts.groups import flat, make_head, share_rows
 
 
 def linear_data(n, x_dim=40, rank=5, noise=0.0, shift=3.0):
@@ -44,11 +45,11 @@ def test_linear_manifold_is_found(kind, limit):
     x = linear_data(2000, shift=0.0)
     make = {"x_dim": 40, "c_dim": 1}
     if kind == "ae":
-        model = AE(5, (), head=Gaussian("fixed", value=0.1, x_dim=40), **make)
+        model = AE(5, (), head=Gaussian("fixed", value=0.1, **flat(40)), **make)
     elif kind == "vae":
-        model = VAE(5, (), head=Gaussian("fixed", value=0.1, x_dim=40), **make)
+        model = VAE(5, (), head=Gaussian("fixed", value=0.1, **flat(40)), **make)
     else:
-        model = PCA(5, head=Gaussian(x_dim=40), **make)
+        model = PCA(5, head=Gaussian(**flat(40)), **make)
     if kind == "pca":
         c = torch.zeros(len(x), 1)
         model.prepare(TensorRows(x, c))
@@ -61,7 +62,7 @@ def test_linear_manifold_is_found(kind, limit):
 
 def test_one_direction_too_few_costs_its_eigenvalue():
     x = linear_data(2000)
-    model = PCA(4, head=Gaussian(x_dim=40), x_dim=40, c_dim=1)
+    model = PCA(4, head=Gaussian(**flat(40)), x_dim=40, c_dim=1)
     model.prepare(TensorRows(x, torch.zeros(len(x), 1)))
     values = torch.linalg.eigvalsh(torch.cov(x.T.double(), correction=0))
     error = model.reconstruction_error(x, torch.zeros(len(x), 1)).mean().double()
@@ -70,7 +71,7 @@ def test_one_direction_too_few_costs_its_eigenvalue():
 
 def test_pca_sigma_is_what_the_axes_leave_out():
     x = linear_data(20000, noise=0.5)
-    model = PCA(5, head=Gaussian(x_dim=40), x_dim=40, c_dim=1)
+    model = PCA(5, head=Gaussian(**flat(40)), x_dim=40, c_dim=1)
     model.prepare(TensorRows(x, torch.zeros(len(x), 1)))
     assert abs(float(model.sigma) - 0.5) < 0.01
     torch.testing.assert_close(model.axes @ model.axes.T, torch.eye(5), atol=1e-5, rtol=0)
@@ -79,18 +80,18 @@ def test_pca_sigma_is_what_the_axes_leave_out():
 def test_randomised_pca_agrees_with_the_exact_one(monkeypatch):
     x = linear_data(800, x_dim=120, rank=8, noise=0.3)
     rows = TensorRows(x, torch.zeros(800, 1))
-    exact = PCA(6, head=Gaussian(x_dim=120), x_dim=120, c_dim=1)
+    exact = PCA(6, head=Gaussian(**flat(120)), x_dim=120, c_dim=1)
     exact.prepare(rows)
     monkeypatch.setattr("caloman_cli.encoders.pca._EXACT", 50)
     monkeypatch.setattr("caloman_cli.encoders.pca._CHUNK_VALUES", 120 * 100)
-    streamed = PCA(6, head=Gaussian(x_dim=120), x_dim=120, c_dim=1)
+    streamed = PCA(6, head=Gaussian(**flat(120)), x_dim=120, c_dim=1)
     streamed.prepare(rows)
     torch.testing.assert_close(streamed.axes, exact.axes, atol=2e-3, rtol=0)
     torch.testing.assert_close(streamed.sigma, exact.sigma, rtol=1e-3, atol=0)
 
 
 def test_pca_needs_more_showers_than_directions():
-    model = PCA(5, head=Gaussian(x_dim=40), x_dim=40, c_dim=1)
+    model = PCA(5, head=Gaussian(**flat(40)), x_dim=40, c_dim=1)
     with pytest.raises(UserError, match="latent_dim=5"):
         model.prepare(TensorRows(torch.randn(5, 40), torch.zeros(5, 1)))
 
@@ -99,7 +100,7 @@ def linear_gaussian_vae(samples=1):
     """A VAE whose decoder is x = A z + s n and whose encoder is its exact posterior."""
     torch.manual_seed(2)
     a, s = torch.randn(6, 2), 0.7
-    head = Gaussian("fixed", value=s, x_dim=6)
+    head = Gaussian("fixed", value=s, **flat(6))
     model = VAE(2, (), samples=samples, conditional=False, x_dim=6, c_dim=1, head=head)
     precision = torch.eye(2) + a.T @ a / s**2
     covariance = torch.linalg.inv(precision)
@@ -139,9 +140,116 @@ def test_beta_weighs_the_divergence():
     losses = []
     for beta in (0.0, 1.0, 3.0):
         torch.manual_seed(0)
-        model = VAE(2, (8,), beta=beta, x_dim=6, c_dim=1, head=Gaussian(x_dim=6))
+        model = VAE(2, (8,), beta=beta, x_dim=6, c_dim=1, head=Gaussian(**flat(6)))
         losses.append(float(model.loss((x, c)).detach()))
     assert math.isclose(losses[2] - losses[0], 3 * (losses[1] - losses[0]), rel_tol=1e-3)
+
+
+def small_vae(**settings):
+    torch.manual_seed(0)
+    return VAE(2, (8,), x_dim=6, c_dim=1, head=Gaussian(**flat(6)), **settings)
+
+
+def encoder_gradient(model, x, c):
+    torch.manual_seed(1)
+    model.zero_grad()
+    model.loss((x, c)).backward()
+    return torch.cat([p.grad.flatten() for p in model.encoder.parameters()])
+
+
+def test_free_bits_cost_nothing():
+    """Below the limit of nats per dimension the divergence has no gradient, as with beta = 0."""
+    x, c = torch.randn(64, 6), torch.zeros(64, 1)
+    free = encoder_gradient(small_vae(free_bits=1e3), x, c)
+    torch.testing.assert_close(free, encoder_gradient(small_vae(beta=0.0), x, c))
+    assert not torch.allclose(free, encoder_gradient(small_vae(), x, c))
+    bound = encoder_gradient(small_vae(free_bits=1e-6), x, c)
+    torch.testing.assert_close(bound, encoder_gradient(small_vae(), x, c))
+
+
+def test_free_bits_keep_dimensions_in_use():
+    """Latents that pay less than they cost die without free bits, and live with them."""
+    x, c = torch.randn(256, 6), torch.zeros(256, 1)
+    nats = []
+    for free_bits in (0.0, 0.5):
+        model = VAE(
+            2, (), free_bits=free_bits, x_dim=6, c_dim=1, head=Gaussian("fixed", **flat(6))
+        )
+        optimiser = torch.optim.Adam(model.parameters(), 2e-2)
+        for _ in range(150):
+            optimiser.zero_grad()
+            model.loss((x, c)).backward()
+            optimiser.step()
+        nats.append(divergence(model.posterior(x, c)).mean(0).detach())
+    assert (nats[0] < 0.2).all()
+    assert (nats[1] > 0.4).all()
+
+
+def test_divergence_is_that_of_torch():
+    mean, sigma = torch.randn(5, 3), torch.rand(5, 3) + 0.1
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean, sigma), normal(0.0, 1.0))
+    torch.testing.assert_close(divergence(Posterior(mean, sigma)), expected)
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_the_divergence_warms_up_and_a_resume_goes_on(samples, tmp_path):
+    x, c = torch.randn(64, 6), torch.zeros(64, 1)
+
+    def loss(model):
+        torch.manual_seed(1)
+        return float(model.loss((x, c)).detach())
+
+    quarters = [loss(small_vae(beta=0.5 * k, samples=samples)) for k in range(5)]
+    model = small_vae(beta=2.0, kl_warmup=4, samples=samples)
+    assert loss(model.eval()) == pytest.approx(quarters[4])  # validation does not count
+    model.train()
+    assert [loss(model), loss(model)] == pytest.approx(quarters[1:3])
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    resumed = small_vae(beta=2.0, kl_warmup=4, samples=samples)
+    resumed.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    assert [loss(resumed) for _ in range(3)] == pytest.approx([*quarters[3:], quarters[4]])
+
+
+def test_showers_are_turned_in_training_only(tiny_geometry, monkeypatch):
+    head = make_head("gaussian", tiny_geometry)
+    model = VAE(2, (8,), augment=True, x_dim=12, c_dim=7, head=head)
+    turned = []
+    monkeypatch.setattr(head, "turned", lambda x: turned.append(x) or 1000 + x)
+    batch = share_rows(tiny_geometry)
+    plain = model.eval().loss(batch)
+    assert not turned
+    assert model.train().loss(batch) > 10 * plain
+    assert len(turned) == 1
+
+
+def test_layer_norm_normalises_hidden_layers():
+    """What a layer norm follows may have any scale."""
+    x = torch.randn(5, 3)
+    for layer_norm in (False, True):
+        net = MLP(3, [16, 8], 2, layer_norm=layer_norm)
+        before = net(x)
+        with torch.no_grad():
+            for layer in list(net)[:-1]:
+                if isinstance(layer, nn.Linear):
+                    layer.weight.mul_(7.0)
+                    layer.bias.mul_(7.0)
+        assert torch.allclose(net(x), before, rtol=1e-2, atol=1e-2) is layer_norm
+    assert any(isinstance(part, nn.LayerNorm) for part in small_vae(layer_norm=True).modules())
+    assert not any(isinstance(part, nn.LayerNorm) for part in small_vae().modules())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"free_bits": -1.0}, "free_bits=-1.0"),
+        ({"kl_warmup": -1}, "kl_warmup=-1"),
+        ({"free_bits": 0.1, "samples": 2}, "free_bits needs encoder.samples=1"),
+    ],
+)
+def test_vae_refuses(settings, message):
+    with pytest.raises(UserError, match=message):
+        small_vae(**settings)
 
 
 @pytest.mark.parametrize("encoder", [VAE, AE])
@@ -149,7 +257,9 @@ def test_conditional_is_a_choice(encoder):
     x, z = torch.randn(3, 6), torch.randn(3, 2)
     one, two = torch.zeros(3, 4), torch.ones(3, 4)
     for conditional in (True, False):
-        model = encoder(2, (8,), conditional=conditional, x_dim=6, c_dim=4, head=Gaussian(x_dim=6))
+        model = encoder(
+            2, (8,), conditional=conditional, x_dim=6, c_dim=4, head=Gaussian(**flat(6))
+        )
         same = torch.equal(model.encode(x, one), model.encode(x, two))
         same_decoded = torch.equal(model.decode(z, one)[0], model.decode(z, two)[0])
         assert same is same_decoded is (not conditional)
@@ -159,7 +269,7 @@ def test_conditional_is_a_choice(encoder):
 @pytest.mark.parametrize("latent_dim", ["auto", "many", 0, 7])
 def test_latent_dim_must_be_a_number_that_fits(encoder, latent_dim):
     with pytest.raises(UserError, match=f"latent_dim={latent_dim}"):
-        encoder(latent_dim, x_dim=6, c_dim=1, head=Gaussian(x_dim=6))
+        encoder(latent_dim, x_dim=6, c_dim=1, head=Gaussian(**flat(6)))
 
 
 class MaskHead(Head):
@@ -172,11 +282,11 @@ class MaskHead(Head):
 def test_a_head_that_the_encoder_cannot_serve(encoder, name):
     arguments = () if encoder is Identity else (2,)
     with pytest.raises(UserError, match=f"encoder={name}.*head=MaskHead"):
-        encoder(*arguments, x_dim=6, c_dim=1, head=MaskHead(6))
+        encoder(*arguments, x_dim=6, c_dim=1, head=MaskHead(**flat(6)))
 
 
 def test_identity_changes_nothing():
-    model = Identity(x_dim=6, c_dim=1, head=Gaussian(draw=True, x_dim=6))
+    model = Identity(x_dim=6, c_dim=1, head=Gaussian(draw=True, **flat(6)))
     x, c = torch.randn(4, 6), torch.zeros(4, 1)
     posterior = model.posterior(x, c)
     assert isinstance(posterior, Posterior)
@@ -206,22 +316,22 @@ def test_half_logdet_of_a_linear_map():
 
 def test_half_logdet_of_encoders_in_closed_form():
     z, c = torch.randn(2, 3), torch.zeros(2, 1)
-    pca = PCA(3, head=Gaussian(x_dim=8), x_dim=8, c_dim=1)
+    pca = PCA(3, head=Gaussian(**flat(8)), x_dim=8, c_dim=1)
     pca.prepare(TensorRows(torch.randn(50, 8), torch.zeros(50, 1)))
     slow = half_logdet(lambda zs, cs: pca.head.mean(pca.decode(zs, cs)), z, c)
     torch.testing.assert_close(pca.half_logdet(z, c), slow, atol=1e-5, rtol=0)
-    identity = Identity(x_dim=3, c_dim=1, head=Gaussian(x_dim=3))
+    identity = Identity(x_dim=3, c_dim=1, head=Gaussian(**flat(3)))
     assert identity.half_logdet(z, c).tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("sigma", ["shower", "voxel", "fixed"])
 def test_gaussian_head_is_the_normal_distribution(sigma):
-    head = Gaussian(sigma, draw=True, value=0.5, x_dim=4)
+    head = Gaussian(sigma, draw=True, value=0.5, **flat(4))
     raw, x = torch.randn(6, head.out_dim), torch.randn(6, 4)
-    mean, scale = head.params(raw)
+    mean, scale = head.params(raw, torch.zeros(6, 3))
     normal = torch.distributions.Normal(mean, scale.expand(6 if sigma != "fixed" else 1, -1))
     torch.testing.assert_close(head.log_prob((mean, scale), x), normal.log_prob(x).sum(1))
-    many = head.params(raw[:1].expand(50000, -1))
+    many = head.params(raw[:1].expand(50000, -1), torch.zeros(50000, 3))
     drawn = head.sample(many, Noise(0, 0, 50000))
     torch.testing.assert_close(drawn.mean(0), mean[0], atol=0.05 * float(scale.max()), rtol=0)
     torch.testing.assert_close(
@@ -230,15 +340,15 @@ def test_gaussian_head_is_the_normal_distribution(sigma):
 
 
 def test_gaussian_head_generates_the_mean_unless_told():
-    head = Gaussian(x_dim=4)
-    params = head.params(torch.randn(6, 5))
+    head = Gaussian(**flat(4))
+    params = head.params(torch.randn(6, 5), torch.zeros(6, 3))
     assert torch.equal(head.sample(params, Noise(0, 0, 6)), params[0])
 
 
 @pytest.mark.parametrize("arguments", [{"sigma": "layer"}, {"value": 0.0}])
 def test_gaussian_head_refuses(arguments):
     with pytest.raises(UserError, match="head"):
-        Gaussian(**arguments, x_dim=4)
+        Gaussian(**arguments, **flat(4))
 
 
 def test_unknown_activation_lists_what_exists():

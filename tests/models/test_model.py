@@ -122,6 +122,26 @@ def test_any_batch_size_gives_the_same_showers(tiny_geometry, draw):
         )
 
 
+@pytest.mark.parametrize("head", ["gaussian", "hurdle_mixture", "autoregressive"])
+@pytest.mark.parametrize("start", [0, 100])
+def test_decoding_in_parts_changes_nothing(tiny_geometry, monkeypatch, head, start):
+    model = prepared(tiny_geometry, head=head)
+    e_inc = torch.logspace(3, 5, 700)[:, None]
+    rows, sample = [], model.encoder.head.sample
+    monkeypatch.setattr(
+        model.encoder.head, "sample", lambda p, noise: rows.append(noise.n) or sample(p, noise)
+    )
+    whole = model.sample(e_inc, Noise(9, start, 700))
+    assert rows == [700]
+    monkeypatch.setattr("caloman_cli.model._CACHE_VALUES", 1)
+    parts = model.sample(e_inc, Noise(9, start, 700))
+    # Parts begin where blocks of random numbers do.
+    assert rows[1:] == {0: [256, 256, 188], 100: [156, 256, 256, 32]}[start]
+    different = (parts - whole).abs() > 1e-3 * whole + 1e-2
+    # A voxel may be lit or not by the last bit of a matrix product.
+    assert float(different.float().mean()) < 1e-3
+
+
 def test_log_prob_works_with_conditions_and_has_every_term(tiny_geometry):
     model = prepared(tiny_geometry)
     voxels, e_inc = showers(tiny_geometry, 20)

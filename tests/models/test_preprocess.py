@@ -218,6 +218,30 @@ def test_conditions_say_which_layers_are_empty():
     torch.testing.assert_close(c[:, 0].std(correction=0), torch.tensor(1.0), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("empty_bits", [True, False])
+@pytest.mark.parametrize(("standardize", "offset"), [(True, 0.0), (False, 6.0)])
+def test_conditions_tell_the_layer_energies(empty_bits, standardize, offset):
+    layers = 10 ** torch.empty(300, 3).uniform_(-3, 6)
+    layers[::3, 0], layers[1::3, 2] = 0.0, 0.0
+    e_inc = torch.logspace(3, 6, 300)[:, None]
+    conditions = Conditions(empty_bits, standardize, offset)
+    conditions.bind(GEOMETRY)
+    conditions.fit(lambda: [(layers, Context(e_inc, layers))])
+    found = conditions.layer_energies(conditions(Context(e_inc, layers)))
+    assert torch.equal(found == 0, layers == 0)
+    torch.testing.assert_close(found, layers, rtol=1e-4, atol=1e-7)
+
+
+def test_a_layer_with_next_to_no_energy_is_not_empty():
+    """An energy model may say so; the bit counts, not what float32 leaves of the logarithm."""
+    layers = torch.logspace(-12, -4, 90).view(30, 3)
+    context = Context(torch.full((30, 1), 1e4), layers)
+    conditions = Conditions()
+    conditions.bind(GEOMETRY)
+    conditions.fit(lambda: [(layers, Context(context.e_inc, 1e6 * layers))])
+    assert (conditions.layer_energies(conditions(context)) > 0).all()
+
+
 def test_a_constant_condition_stays_finite():
     layers, e_inc = torch.zeros(5, 3), torch.full((5, 1), 65536.0)
     conditions = Conditions()

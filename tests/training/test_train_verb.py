@@ -25,6 +25,7 @@ from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.training.rows import ShowerRows, VoxelStore
 from caloman_cli.verbs.train import run
+from tests.contracts.groups import flat
 
 N = 90
 SMALL = [
@@ -242,7 +243,7 @@ def test_latent_i_belongs_to_condition_i(tmp_path):
     x = torch.arange(40.0).reshape(20, 2)
     rows = TensorRows(x, 10 * x[:, :1])
     train = np.array([1, 2, 3, 5, 8, 13, 19])
-    encoder = Identity(x_dim=2, c_dim=1, head=Gaussian("fixed", x_dim=2))
+    encoder = Identity(x_dim=2, c_dim=1, head=Gaussian("fixed", **flat(2)))
     write_latents(tmp_path / "latents.h5", encoder, rows, train)
     with h5py.File(tmp_path / "latents.h5") as file:
         np.testing.assert_array_equal(file["mean"][:], x)
