@@ -18,10 +18,12 @@ from caloman_cli.densities.base import Density
 from caloman_cli.encoders.base import Encoder
 from caloman_cli.energies.base import EnergyModel
 from caloman_cli.errors import UserError
-from caloman_cli.noise import Noise
+from caloman_cli.noise import BLOCK, Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.preprocess import Preprocess
 
+_CACHE_VALUES = 1 << 22  # 16 MiB of float32: what a CPU's caches hold, nearly
+_DEVICE_VALUES = 1 << 28
 FORMAT = 1
 """Version of the layout of a model file."""
 
@@ -67,8 +69,20 @@ class TwoStep(nn.Module):
         context = Context(e_inc, self.energy.sample(e_inc, noise))
         c = self.preprocess.condition(context)
         z = self.density.sample(c, noise)
-        x = self.encoder.head.sample(self.encoder.decode(z, c), noise)
-        return self.preprocess.inverse(x, context)
+        return self.preprocess.inverse(self._decoded(z, c, noise), context)
+
+    def _decoded(self, z: Tensor, c: Tensor, noise: Noise) -> Tensor:
+        """Draw x (B, V) from the decoder, as many rows at once as memory likes."""
+        head = self.encoder.head
+        values = _CACHE_VALUES if z.device.type == "cpu" else _DEVICE_VALUES
+        rows = max(BLOCK, values // max(head.footprint, 1) // BLOCK * BLOCK)
+        # Parts begin where the blocks of random numbers do, which are then drawn once.
+        edges = [0, *range(rows - noise.start % BLOCK, len(z), rows), len(z)]
+        parts = [
+            head.sample(self.encoder.decode(z[a:b], c[a:b]), noise.part(a, b))
+            for a, b in zip(edges[:-1], edges[1:], strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def log_prob(self, voxels: Tensor, e_inc: Tensor) -> Tensor:
         r"""log p(shower | E_inc) on the learned manifold [nats], shape (B,), float64.
@@ -117,7 +131,7 @@ def build(cfg: DictConfig | dict, geometry: Geometry) -> TwoStep:
     preprocess: Preprocess = make(config.preprocess)(geometry=geometry)
     dims = {"x_dim": preprocess.x_dim, "c_dim": preprocess.c_dim}
     energy: EnergyModel = make(config.energy)(geometry=geometry)
-    head = make(config.head)(x_dim=preprocess.x_dim)
+    head = make(config.head)(geometry=geometry, conditions=preprocess.conditions)
     encoder: Encoder = make(config.encoder)(**dims, head=head)
     density: Density = make(config.density)(z_dim=encoder.latent_dim, c_dim=preprocess.c_dim)
     return TwoStep(geometry, preprocess, energy, encoder, density)

@@ -48,6 +48,15 @@ class Noise:
         self._draw = 0
         self._generator = torch.Generator(self.device)
 
+    def part(self, start: int, stop: int) -> "Noise":
+        """The random numbers of the rows [start, stop) of these, going on from here.
+
+        What a part draws is not counted in the whole: draw from parts last.
+        """
+        part = Noise(self.seed, self.start + start, stop - start, self.device)
+        part._draw = self._draw
+        return part
+
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, shape (B, \\*shape)."""
         return self._rows(torch.randn, shape)

@@ -44,17 +44,18 @@ class AE(Encoder):
         self.latent_dim = checked_latent_dim(latent_dim, x_dim)
         self.head, self.conditional = head, conditional
         extra = c_dim if conditional else 0
-        self.encoder = MLP(x_dim + extra, hidden, self.latent_dim, activation)
+        self.encoder = MLP(head.feature_dim + extra, hidden, self.latent_dim, activation)
         self.decoder = MLP(
             self.latent_dim + extra, list(reversed(hidden)), head.out_dim, activation
         )
 
     def posterior(self, x: Tensor, c: Tensor) -> Posterior:
-        mean = self.encoder(torch.cat([x, c], 1) if self.conditional else x)
+        seen = self.head.features(x)
+        mean = self.encoder(torch.cat([seen, c], 1) if self.conditional else seen)
         return Posterior(mean, torch.zeros_like(mean))
 
     def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        return self.head.params(self.decoder(torch.cat([z, c], 1) if self.conditional else z))
+        return self.head.params(self.decoder(torch.cat([z, c], 1) if self.conditional else z), c)
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x, c = batch

@@ -7,7 +7,7 @@ from torch import Tensor
 from caloman_cli.encoders.jacobian import half_logdet
 from caloman_cli.errors import UserError
 from caloman_cli.heads.base import Head
-from caloman_cli.trainable import Trainable
+from caloman_cli.trainable import RowSource, Trainable
 
 
 class Posterior(NamedTuple):
@@ -38,6 +38,10 @@ class Encoder(Trainable):
 
     latent_dim: int
     head: Head
+
+    def prepare(self, train: RowSource) -> None:
+        """Measure the head's statistics on rows (x (V,), c (C,))."""
+        self.head.prepare(train)
 
     def posterior(self, x: Tensor, c: Tensor) -> Posterior:
         raise NotImplementedError

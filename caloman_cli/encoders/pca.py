@@ -66,6 +66,7 @@ class PCA(Encoder):
                 f"encoder=pca: {len(train)} training showers cannot fix "
                 f"encoder.latent_dim={self.latent_dim} directions: lower latent_dim"
             )
+        super().prepare(train)
         x_dim, count = self.axes.shape[1], len(train)
         step = max(1, _CHUNK_VALUES // x_dim)
         center = sum((x.double().sum(0) for x, _ in iterate(train, step)), torch.zeros(())) / count

@@ -19,7 +19,9 @@ class VAE(Encoder):
 
     Loss: :math:`-E_q[\log p(x|z,c)] + \beta\, KL(q \| N(0,1))` [nats] with one reparametrised
     draw. With ``samples`` k > 1 it is the importance-weighted bound of k draws, where
-    :math:`\beta` multiplies :math:`\log q - \log p(z)`.
+    :math:`\beta` multiplies :math:`\log q - \log p(z)`. With one draw, a dimension's divergence
+    counts at least ``free_bits``, which leaves that much of it free of charge and keeps the
+    dimension in use.
 
     Args:
         latent_dim: D, or ``auto``, which is resolved before a model is built.
@@ -28,6 +30,10 @@ class VAE(Encoder):
         beta: Weight of the KL divergence.
         samples: k.
         conditional: Let encoder and decoder see c; CaloMan did not.
+        layer_norm: Normalise hidden layers.
+        free_bits: Divergence per dimension that costs nothing, mean over a batch [nats].
+        kl_warmup: Training steps in which beta rises linearly from zero.
+        augment: Train on showers rotated about the axis and mirrored at random.
         x_dim: V.
         c_dim: C.
         head: The distribution that the decoder parametrises.
@@ -38,7 +44,11 @@ class VAE(Encoder):
     References:
         Kingma, Welling (2014), Auto-encoding variational Bayes, arXiv:1312.6114.
         Burda, Grosse, Salakhutdinov (2016), Importance weighted autoencoders, arXiv:1509.00519.
+        Kingma et al. (2016), Improving variational inference with inverse autoregressive flow
+        (free bits), arXiv:1606.04934.
     """
+
+    steps: Tensor
 
     def __init__(
         self,
@@ -48,6 +58,10 @@ class VAE(Encoder):
         beta: float = 1.0,
         samples: int = 1,
         conditional: bool = True,
+        layer_norm: bool = False,
+        free_bits: float = 0.0,
+        kl_warmup: int = 0,
+        augment: bool = False,
         *,
         x_dim: int,
         c_dim: int,
@@ -58,37 +72,67 @@ class VAE(Encoder):
             raise UserError(f"encoder.beta={beta} must not be negative")
         if samples < 1:
             raise UserError(f"encoder.samples={samples} must be 1 or more")
+        if free_bits < 0 or kl_warmup < 0:
+            raise UserError(
+                f"encoder.free_bits={free_bits}, encoder.kl_warmup={kl_warmup} must be 0 or more"
+            )
+        if free_bits and samples > 1:
+            raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
         self.latent_dim = checked_latent_dim(latent_dim, x_dim)
         self.head, self.beta, self.samples, self.conditional = head, beta, samples, conditional
+        self.free_bits, self.kl_warmup, self.augment = free_bits, kl_warmup, augment
         extra = c_dim if conditional else 0
-        self.encoder = MLP(x_dim + extra, hidden, 2 * self.latent_dim, activation)
-        self.decoder = MLP(
-            self.latent_dim + extra, list(reversed(hidden)), head.out_dim, activation
-        )
+        style = activation, layer_norm
+        self.encoder = MLP(head.feature_dim + extra, hidden, 2 * self.latent_dim, *style)
+        mirrored = list(reversed(hidden))
+        self.decoder = MLP(self.latent_dim + extra, mirrored, head.out_dim, *style)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def posterior(self, x: Tensor, c: Tensor) -> Posterior:
-        raw = self.encoder(torch.cat([x, c], 1) if self.conditional else x)
+        seen = self.head.features(x)
+        raw = self.encoder(torch.cat([seen, c], 1) if self.conditional else seen)
         mean, log_sigma = raw.chunk(2, 1)
         return Posterior(mean, log_sigma.clamp(*_LOG_SIGMA).exp())
 
     def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        return self.head.params(self.decoder(torch.cat([z, c], 1) if self.conditional else z))
+        return self.head.params(self.decoder(torch.cat([z, c], 1) if self.conditional else z), c)
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x, c = batch
-        mean, sigma = self.posterior(x, c)
+        if self.training and self.augment:
+            x = self.head.turned(x)
+        posterior = self.posterior(x, c)
+        mean, sigma = posterior
         if self.samples > 1:
             return -self._importance_bound(x, c, mean, sigma).mean()
         z = mean + sigma * torch.randn_like(mean)
-        kl = 0.5 * (mean.square() + sigma.square() - 1.0) - torch.log(sigma)
-        return (self.beta * kl.sum(1) - self.head.log_prob(self.decode(z, c), x)).mean()
+        kl = divergence(posterior).mean(0).clamp(min=self.free_bits).sum()
+        return self._beta() * kl - self.head.log_prob(self.decode(z, c), x).mean()
+
+    def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """The loss, the reconstruction error and the divergence of the posterior [nats]."""
+        kl = divergence(self.posterior(*batch)).sum(1).mean()
+        return {**super().scores(batch), "kl": kl}
+
+    def _beta(self) -> Tensor | float:
+        """Counts training steps while beta rises; validation always takes it whole."""
+        if not self.training or self.steps >= self.kl_warmup:
+            return self.beta
+        self.steps += 1
+        return self.beta * self.steps / self.kl_warmup
 
     def _importance_bound(self, x: Tensor, c: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
-        weights = []
+        weights, beta = [], self._beta()
         for _ in range(self.samples):
             noise = torch.randn_like(mean)
             z = mean + sigma * noise
             # log q(z|x) - log p(z); the constants of both normals cancel.
             excess = 0.5 * (z.square() - noise.square()) - torch.log(sigma)
-            weights.append(self.head.log_prob(self.decode(z, c), x) - self.beta * excess.sum(1))
+            weights.append(self.head.log_prob(self.decode(z, c), x) - beta * excess.sum(1))
         return torch.logsumexp(torch.stack(weights), 0) - math.log(self.samples)
+
+
+def divergence(posterior: Posterior) -> Tensor:
+    """KL(q || N(0, 1)) of each dimension [nats], shape (B, D)."""
+    mean, sigma = posterior
+    return 0.5 * (mean.square() + sigma.square() - 1.0) - torch.log(sigma)

@@ -18,6 +18,7 @@ from caloman_cli.noise import Noise
 from caloman_cli.trainable import RowSource, iterate
 
 Scaling = Literal["per_energy", "max_abs"]
+Order = Literal["detector", "brightest_last"]
 log = logging.getLogger(__name__)
 
 
@@ -46,6 +47,11 @@ class SplineFlowEnergy(EnergyModel):
         mask_hidden: Width of the network of empty layers.
         scaling: ``per_energy``: mean 0 and standard deviation 1 at each incident energy;
             ``max_abs``: divided by the largest absolute value, as CaloMan.
+        order: In which order layers take their shares of what is left: as they lie in the
+            ``detector``, or from the faintest of the training split on, the ``brightest_last``.
+            Then what is left is nearly E_tot for every faint layer, and an edge at one energy in
+            MeV, of single particles that cross a layer, stays an edge at each incident energy.
+            Behind it in the detector are a few faint layers, which wash it out.
         geometry: The detector.
 
     Raises:
@@ -57,6 +63,7 @@ class SplineFlowEnergy(EnergyModel):
     """
 
     floor: Tensor
+    order: Tensor
 
     def __init__(
         self,
@@ -67,14 +74,16 @@ class SplineFlowEnergy(EnergyModel):
         tail_bound: float = 8.0,
         mask_hidden: int = 128,
         scaling: Scaling = "per_energy",
+        order: Order = "detector",
         *,
         geometry: Geometry,
     ) -> None:
         super().__init__()
-        if scaling not in get_args(Scaling):
-            raise UserError(
-                f"energy.scaling={scaling} is unknown: choose {', '.join(get_args(Scaling))}"
-            )
+        for name, value, allowed in (("scaling", scaling, Scaling), ("order", order, Order)):
+            if value not in get_args(allowed):
+                raise UserError(
+                    f"energy.{name}={value} is unknown: choose {', '.join(get_args(allowed))}"
+                )
         if mask_hidden < geometry.n_layers:
             raise UserError(
                 f"energy.mask_hidden={mask_hidden} is below the {geometry.n_layers} layers of "
@@ -94,13 +103,18 @@ class SplineFlowEnergy(EnergyModel):
             tail_bound=tail_bound,
         )
         self.register_buffer("floor", torch.zeros(()))
+        # Found in training, so part of the state; the detector's is known.
+        self.sorts = order == "brightest_last"
+        self.register_buffer("order", torch.arange(size), persistent=self.sorts)
 
     def prepare(self, train: RowSource) -> None:
         """Measure scales and the smallest layer energy on rows (layers (L,), e_inc (1,)) MeV."""
+        if self.sorts:
+            self.order.copy_(_faintest_first(train))
         batches, floor, beyond = [], torch.inf, 0
         energies, filled = [], torch.zeros_like(self.empty.out.bias, dtype=torch.float64)
         for layers, e_inc in iterate(train, 1 << 14):
-            ratios = to_ratios(layers, e_inc, self.max_response)
+            ratios = to_ratios(layers[:, self.order], e_inc, self.max_response)
             batches.append((ratios.y, ratios.valid, e_inc))
             energies.append(e_inc)
             filled += (layers > 0).sum(0)
@@ -128,13 +142,15 @@ class SplineFlowEnergy(EnergyModel):
         scaled = self.flow.inverse(base, torch.cat([feature, bits], 1))
         mean, scale = self.table.at(e_inc)
         filled = bits > 0
-        layers = from_ratios(mean + scale * scaled, filled, e_inc, self.max_response)
+        y = mean + scale * scaled
+        layers = from_ratios(y, filled[:, self.order], e_inc, self.max_response)
+        layers = torch.empty_like(layers).index_copy_(1, self.order, layers)
         return torch.where(filled, layers.to(base.dtype).clamp(min=self.floor), 0.0)
 
     def log_prob(self, layers: Tensor, e_inc: Tensor) -> Tensor:
         """Probability of the empty layers times density of the others, per MeV^(non-empty)."""
         feature = self.table.feature(e_inc)
-        ratios = to_ratios(layers, e_inc, self.max_response)
+        ratios = to_ratios(layers[:, self.order], e_inc, self.max_response)
         bits = (layers > 0).to(feature.dtype)
         mean, scale = self.table.at(e_inc)
         fill = torch.randn_like(mean) if self.training else torch.zeros_like(mean)
@@ -145,3 +161,12 @@ class SplineFlowEnergy(EnergyModel):
         volume = torch.where(ratios.valid, torch.log(scale), 0.0).sum(1) + ratios.log_volume
         density = torch.where(ratios.valid[:, 0], defined - volume, 0.0)
         return (self.empty.log_prob(bits, feature) + density).to(feature.dtype)
+
+
+def _faintest_first(train: RowSource) -> Tensor:
+    """The layers' numbers by rising mean share of a shower's energy, int64, shape (L,)."""
+    total = 0.0
+    for layers, _ in iterate(train, 1 << 14):
+        energy = layers.double()
+        total = total + (energy / energy.sum(1, keepdim=True).clamp(min=1e-30)).sum(0)
+    return torch.argsort(torch.as_tensor(total), stable=True)

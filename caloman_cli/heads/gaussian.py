@@ -6,9 +6,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.heads.base import Head
 from caloman_cli.noise import Noise
+from caloman_cli.preprocess.conditions import Conditions
 
 Sigma = Literal["shower", "voxel", "fixed"]
 _LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
@@ -32,17 +34,24 @@ class Gaussian(Head):
     """
 
     def __init__(
-        self, sigma: Sigma = "shower", draw: bool = False, value: float = 1.0, *, x_dim: int
+        self,
+        sigma: Sigma = "shower",
+        draw: bool = False,
+        value: float = 1.0,
+        *,
+        geometry: Geometry,
+        conditions: Conditions,
     ) -> None:
-        super().__init__(x_dim)
+        super().__init__(geometry=geometry, conditions=conditions)
         if sigma not in get_args(Sigma):
             raise UserError(f"head.sigma={sigma} is unknown: choose {', '.join(get_args(Sigma))}")
         if not value > 0:
             raise UserError(f"head.value={value} must be positive")
         self.sigma, self.draw, self.value = sigma, draw, value
-        self.out_dim = x_dim + {"shower": 1, "voxel": x_dim, "fixed": 0}[sigma]
+        self.out_dim = self.x_dim + {"shower": 1, "voxel": self.x_dim, "fixed": 0}[sigma]
+        self.footprint = self.out_dim
 
-    def params(self, raw: Tensor) -> tuple[Tensor, ...]:
+    def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         """Mean (B, V) and sigma (B, 1 or V)."""
         mean, log_sigma = raw[:, : self.x_dim], raw[:, self.x_dim :]
         if self.sigma == "fixed":

@@ -16,20 +16,26 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class MLP(nn.Sequential):
-    """Linear layers with an activation between them: (B, in_dim) -> (B, out_dim).
+    """Linear layers, each but the last normed and activated: (B, in_dim) -> (B, out_dim).
 
     Args:
         in_dim: Width of the input.
         hidden: Widths of the hidden layers; none makes the map affine.
         out_dim: Width of the output.
         activation: One of :data:`ACTIVATIONS`.
+        layer_norm: Normalise hidden layers before their activation.
 
     Raises:
         UserError: The activation is unknown or a width is not positive.
     """
 
     def __init__(
-        self, in_dim: int, hidden: Sequence[int], out_dim: int, activation: str = "relu"
+        self,
+        in_dim: int,
+        hidden: Sequence[int],
+        out_dim: int,
+        activation: str = "relu",
+        layer_norm: bool = False,
     ) -> None:
         if activation not in ACTIVATIONS:
             raise UserError(
@@ -40,7 +46,8 @@ class MLP(nn.Sequential):
         widths = [in_dim, *hidden]
         layers: list[nn.Module] = []
         for a, b in zip(widths[:-1], widths[1:], strict=True):
-            layers += [nn.Linear(a, b), ACTIVATIONS[activation]()]
+            norm = [nn.LayerNorm(b)] if layer_norm else []
+            layers += [nn.Linear(a, b), *norm, ACTIVATIONS[activation]()]
         super().__init__(*layers, nn.Linear(widths[-1], out_dim))
 
     def __call__(self, x: Tensor) -> Tensor:  # narrows the type of nn.Module.__call__

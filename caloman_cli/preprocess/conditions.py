@@ -73,6 +73,22 @@ class Conditions(nn.Module):
             return values
         return torch.cat([values, (context.layers <= 0).to(values.dtype)], 1)
 
+    def layer_energies(self, c: Tensor) -> Tensor:
+        """The layer energies [MeV] that conditions c (B, C) speak of, shape (B, L).
+
+        Undoes :meth:`forward` up to float32 rounding; an empty layer is exactly 0.
+        """
+        values = c[:, : 1 + self.n_layers]
+        if self.standardize:
+            values = values * self.std + self.mean
+        energies = torch.pow(10.0, values[:, 1:] + self.offset) - self.floor
+        least = 1e-3 * self.floor
+        if self.empty_bits:
+            # What float32 leaves of next to nothing may be below zero; the bit knows better.
+            energies = energies.clamp(min=least)
+            return torch.where(c[:, 1 + self.n_layers :] > 0.5, 0.0, energies)
+        return torch.where(energies > least, energies, 0.0)
+
     def _logarithms(self, context: Context) -> Tensor:
         e_inc = torch.log10(context.e_inc + self.floor)
         return torch.cat([e_inc, torch.log10(context.layers + self.floor) - self.offset], 1)

@@ -1,0 +1,91 @@
+"""Which voxels an autoregressive head makes together, and in which order."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.errors import UserError
+
+Order = Literal["layer", "ring", "half_ring"]
+
+
+class Blocks(nn.Module):
+    """Voxels in blocks: layer by layer, ring by ring from the axis, or half a ring at a time.
+
+    Half rings are the even slices in alpha, then the odd ones, which have both their neighbours
+    before them. Blocks are padded to S places; shapes are (\\*, N, S) for N blocks.
+
+    Args:
+        geometry: The detector.
+        order: What a block is.
+
+    Attributes:
+        size: S.
+        sizes: Voxels of each block.
+        layer: The layer of each block, a list of N positions.
+        opens: Whether a block is the first of its layer, a list.
+        closes: Whether it is the last.
+        valid: Which places are voxels, boolean (N, S).
+
+    Raises:
+        UserError: The order is unknown.
+    """
+
+    place: Tensor
+    voxel: Tensor
+    valid: Tensor
+    layer_index: Tensor
+    later: Tensor
+
+    def __init__(self, geometry: Geometry, order: Order) -> None:
+        super().__init__()
+        if order not in get_args(Order):
+            raise UserError(f"head.order={order} is unknown: choose {', '.join(get_args(Order))}")
+        blocks: list[Tensor] = []
+        self.layer: list[int] = []
+        for number, (layer, part) in enumerate(zip(geometry.layers, geometry.slices, strict=True)):
+            image = torch.arange(part.start, part.stop).view(layer.n_alpha, layer.n_r)
+            made = [image.flatten()] if order == "layer" else list(image.T)
+            if order == "half_ring" and layer.n_alpha > 1:
+                made = [ring[start::2] for ring in made for start in (0, 1)]
+            blocks += made
+            self.layer += [number] * len(made)
+        self.sizes = [len(block) for block in blocks]
+        self.size = max(self.sizes)
+        edges = [-1, *self.layer, -1]
+        self.opens = [a != b for a, b in zip(edges[:-2], self.layer, strict=True)]
+        self.closes = [a != b for a, b in zip(edges[2:], self.layer, strict=True)]
+        voxel = torch.zeros(len(blocks), self.size, dtype=torch.long)
+        valid = torch.zeros(len(blocks), self.size, dtype=torch.bool)
+        place = torch.zeros(geometry.n_voxels, dtype=torch.long)
+        for number, block in enumerate(blocks):
+            voxel[number, : len(block)], valid[number, : len(block)] = block, True
+            place[block] = number * self.size + torch.arange(len(block))
+        layer_index = torch.tensor(self.layer)
+        same = layer_index.unsqueeze(0) == layer_index.unsqueeze(1)
+        later = (same & torch.ones_like(same).tril()).float()
+        for name, value in (
+            ("voxel", voxel.flatten()),
+            ("valid", valid),
+            ("place", place),
+            ("layer_index", layer_index),
+            ("later", later),
+        ):
+            self.register_buffer(name, value, persistent=False)
+
+    def __len__(self) -> int:
+        return len(self.layer)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, V) -> (B, N, S), zeros in the padding."""
+        return x[:, self.voxel].unflatten(1, (len(self), self.size)) * self.valid
+
+    def join(self, x: Tensor) -> Tensor:
+        """(B, N, S) -> (B, V)."""
+        return x.flatten(1)[:, self.place]
+
+    def remaining(self, x: Tensor) -> Tensor:
+        """What a layer has left when a block begins: (B, N, S) -> (B, N)."""
+        return x.sum(2) @ self.later

@@ -1,0 +1,276 @@
+"""Sampled voxels of many equal layers: one network walks through the detector."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.errors import UserError
+from caloman_cli.heads import mixture
+from caloman_cli.heads.hurdle_mixture import ShareHead
+from caloman_cli.heads.log_shares import LogShares
+from caloman_cli.noise import Noise
+from caloman_cli.preprocess.conditions import Conditions
+
+_NOTHING = 1e-12
+_LEAST = 1e-4  # of a layer's energy that the network is told is left
+_TOLERANCE = 1.0 - 1e-3  # what is left of a layer must reach the cut, up to rounding
+_REACH = 2  # slices on either side that the network sees of the layers before
+_NEIGHBOURS = (-1, 0, 1, 2)  # even slices seen from an odd one, which lies between 0 and 1
+_CHANNELS = 5  # of a voxel's history: two layers' energies and bits, the energy so far
+
+Decide = Callable[[mixture.Mixture, Tensor, int, int], tuple[Tensor, Tensor]]
+"""(mixture, edge, layer, half) -> how much a voxel is lit and y, both (B, A / 2, R)."""
+
+
+class History(NamedTuple):
+    """What the network sees of the layers before, each of shape (\\*, A, R).
+
+    Args:
+        energy, lit: Of the layer before; log-energies over the cut, and bits.
+        energy_2, lit_2: Of the layer before that.
+        sum: Log of the energy so far.
+    """
+
+    energy: Tensor
+    lit: Tensor
+    energy_2: Tensor
+    lit_2: Tensor
+    sum: Tensor
+
+
+class Cylinder(ShareHead):
+    r"""Layer after layer, every other slice in alpha and then those between, with shared weights.
+
+    One perceptron makes the hurdle mixtures (:mod:`caloman_cli.heads.mixture`) of the R voxels of
+    a slice in alpha. It sees the slices around it, circularly, in the two layers before and in
+    the sum of all layers before; for the odd slices also the even ones of the same layer; the
+    layer's features that the decoder makes of z and c; and what is left of the layer's energy.
+    The same weights serve all slices and all layers, so the head is equivariant under rotations
+    by two slices (by one on average over training, see ``encoder.augment``) and its size does not
+    grow with the detector. A voxel's share is taken of what the layer has left when its half
+    begins; the second half uses it up, so that layers sum to one.
+
+    ``features`` are the energies and the lit fractions of rings, which rotations do not change.
+
+    Args:
+        layer_features: Features per layer that the decoder makes.
+        embedding: Learned numbers per layer and half.
+        hidden: Width of the perceptron.
+        components: K of the mixture.
+        geometry: The detector; all layers alike, with an even number of slices, four or more.
+        conditions: Tells the layers' energies.
+
+    Raises:
+        UserError: An argument is out of range, or the layers differ in shape.
+    """
+
+    def __init__(
+        self,
+        layer_features: int = 48,
+        embedding: int = 16,
+        hidden: int = 128,
+        components: int = 2,
+        *,
+        geometry: Geometry,
+        conditions: Conditions,
+    ) -> None:
+        super().__init__(components, geometry=geometry, conditions=conditions)
+        if min(layer_features, embedding, hidden) < 1:
+            raise UserError(
+                f"head.layer_features={layer_features}, head.embedding={embedding}, "
+                f"head.hidden={hidden} must be 1 or more"
+            )
+        shape = geometry.image_shape
+        if shape is None or shape[1] % 2 or shape[1] < 4:
+            raise UserError(
+                f"head=cylinder needs layers of one shape with an even number of slices in alpha, "
+                f"4 or more, which {geometry.name} does not have: use head=autoregressive"
+            )
+        self.shape = n_layers, _, rings = shape
+        self.layer_features = layer_features
+        self.out_dim = n_layers * layer_features
+        self.feature_dim = 2 * n_layers * rings
+        self.footprint = 4 * self.x_dim
+        self.shares = LogShares(n_layers, 2, rings)
+        self.embedding = nn.Parameter(0.3 * torch.randn(n_layers, 2, embedding))
+        self.context = nn.Linear(layer_features + embedding + 5 * rings + 2, hidden)
+        seen = rings * (_CHANNELS * (2 * _REACH + 1) + 2 * len(_NEIGHBOURS))
+        self.first = nn.Linear(seen, hidden, bias=False)
+        self.norm = nn.LayerNorm(hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.pooled = nn.Linear(hidden, hidden, bias=False)
+        self.last = nn.Linear(hidden, rings * self.n_parameters)
+
+    def _measure(self, x: Tensor, c: Tensor) -> None:
+        halves = x.unflatten(1, self.shape).unflatten(2, (-1, 2))
+        left = halves.sum((2, 4)).flip(2).cumsum(2).flip(2)[:, :, None, :, None]
+        value = torch.log(halves.clamp(min=_NOTHING)) - torch.log(left.clamp(min=_NOTHING))
+        # Slices of one parity are alike: they join the rows.
+        rows = (part.transpose(1, 2).flatten(0, 1) for part in (value, halves > 0))
+        self.shares.add(*rows)
+
+    def _measured(self) -> None:
+        self.shares.finish()
+
+    def features(self, x: Tensor) -> Tensor:
+        """The log-share of each ring and its lit fraction, (B, 2 L R)."""
+        image = x.unflatten(1, self.shape)
+        energy = torch.log(image.sum(2) + _LEAST) / 4.0 + 1.0
+        return torch.cat([energy.flatten(1), (image > 0).to(x).mean(2).flatten(1)], 1)
+
+    def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        """Features of layers (B, L, .) and the layers' energies over the cut (B, L)."""
+        features = raw.unflatten(1, (self.shape[0], self.layer_features))
+        return features, self.conditions.layer_energies(c) / self.cut
+
+    def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+        raise UserError("an autoregressive head has no plain mean")
+
+    def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        features, energies = params
+        image = x.unflatten(1, self.shape)
+        energy, lit = _told(image * energies[:, :, None, None])
+        history = self._history(image * energies[:, :, None, None], energy, lit)
+        seen, summary = _windows(history), _summary(history)
+        result = x.new_zeros(len(x))
+        for half in (0, 1):
+            part = image[:, :, half::2]
+            left = image.sum((2, 3)) if half == 0 else part.sum((2, 3))
+            budget = left * energies
+            row, layer = torch.nonzero(budget >= _TOLERANCE, as_tuple=True)
+            at = row, layer
+            now = (energy[:, :, 0::2][at], lit[:, :, 0::2][at]) if half else None
+            m = self._mixture(
+                seen[:, :, half::2][at], now, features[at], summary[at], left[at], budget[at],
+                self.embedding[layer, half],
+            )  # fmt: skip
+            mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
+            bits = (part[at] > 0).to(x)
+            y = (_log_of(part[at], left[at]) - mean[:, None]) / std[:, None] * bits
+            edge = ((-torch.log(budget[at]))[:, None] - mean) / std
+            voxels = mixture.log_prob(m, y, bits, edge[:, None])
+            result = result.index_add(0, row, voxels.sum((1, 2)))
+        return result
+
+    def _history(self, voxels: Tensor, energy: Tensor, lit: Tensor) -> History:
+        """Of all layers at once; voxels over the cut (B, L, A, R)."""
+
+        def before(values: Tensor, layers: int) -> Tensor:
+            return F.pad(values, (0, 0, 0, 0, layers, 0))[:, : values.shape[1]]
+
+        so_far = torch.log1p(voxels.cumsum(1) - voxels) / 6.0
+        return History(
+            before(energy, 1), before(lit, 1), before(energy, 2), before(lit, 2), so_far
+        )
+
+    def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
+        uniform = noise.uniform(2, self.x_dim).unflatten(2, self.shape).transpose(1, 3)
+        logits = []
+
+        def decide(
+            m: mixture.Mixture, edge: Tensor, layer: int, half: int
+        ) -> tuple[Tensor, Tensor]:
+            logits.append(m.lit)
+            lit, y = mixture.draw(m, uniform[:, half::2, layer], edge)
+            return lit.to(y), y
+
+        x = self._walk(params, decide)
+        if bool(((self.layers.sum(x) <= 0) & (params[1] > 0)).any()):
+            halves = torch.stack(logits, 1).unflatten(1, (-1, 2))  # (B, L, 2, A / 2, R)
+            brightest = self.layers.brightest(halves.transpose(2, 3).flatten(1))
+            x = self._rescued(x, brightest, params[1])
+        return self._normalised(x)
+
+    def mean(self, params: tuple[Tensor, ...]) -> Tensor:
+        """Each voxel lit by its probability, at the mean of y, given the same of those before."""
+        return self._normalised(self._walk(params, lambda m, *_: mixture.typical(m)))
+
+    def _walk(self, params: tuple[Tensor, ...], decide: Decide) -> Tensor:
+        """Shares (B, V), layer after layer."""
+        features, energies = params
+        n_layers, slices, rings = self.shape
+        nothing = features.new_zeros(len(features), slices, rings)
+        history, total = History(*[nothing] * _CHANNELS), nothing
+        layers = []
+        for layer in range(n_layers):
+            seen, summary = _windows(history), _summary(history)
+            left = torch.ones_like(energies[:, layer])
+            halves: list[Tensor] = []
+            for half in (0, 1):
+                budget = left * energies[:, layer]
+                now = _told(halves[0] * energies[:, layer, None, None]) if half else None
+                m = self._mixture(
+                    seen[:, half::2], now, features[:, layer], summary, left, budget,
+                    self.embedding[layer, half].expand(len(features), -1),
+                )  # fmt: skip
+                mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
+                edge = (-torch.log(budget.clamp(min=0.5))[:, None, None] - mean) / std
+                lit, y = decide(m, edge, layer, half)
+                lit = lit * (budget >= _TOLERANCE)[:, None, None]
+                share = torch.exp((y * std + mean).clamp(max=0.0)) * lit * left[:, None, None]
+                if half:
+                    sum_ = share.sum((1, 2))
+                    factor = torch.where(sum_ > 0, left / sum_.clamp(min=_NOTHING), 1.0)
+                    share = share * factor[:, None, None]
+                left = (left - share.sum((1, 2))).clamp(min=0.0)
+                halves.append(share)
+            image = torch.stack(halves, 2).flatten(1, 2)
+            image = image / image.sum((1, 2), keepdim=True).clamp(min=_NOTHING)
+            voxels = image * energies[:, layer, None, None]
+            total = total + voxels
+            history = History(
+                *_told(voxels), history.energy, history.lit, torch.log1p(total) / 6.0
+            )
+            layers.append(image)
+        return torch.stack(layers, 1).flatten(1)
+
+    def _mixture(
+        self,
+        seen: Tensor,
+        now: tuple[Tensor, Tensor] | None,
+        features: Tensor,
+        summary: Tensor,
+        left: Tensor,
+        budget: Tensor,
+        embedding: Tensor,
+    ) -> mixture.Mixture:
+        """The mixtures of half a layer: windows (N, A / 2, .) -> parameters (N, A / 2, K, R)."""
+        rings = self.shape[2]
+        if now is None:
+            around = seen.new_zeros(*seen.shape[:2], 2 * rings * len(_NEIGHBOURS))
+            mean = seen.new_zeros(len(seen), 2 * rings)
+        else:
+            around = torch.cat([part.roll(-k, 1) for part in now for k in _NEIGHBOURS], 2)
+            mean = torch.cat([part.mean(1) for part in now], 1)
+        told = [torch.log(left.clamp(min=_LEAST)) / 2.0, torch.log(budget.clamp(min=0.5)) / 6.0]
+        context = torch.cat([features, embedding, summary, mean, torch.stack(told, 1)], 1)
+        h = self.first(torch.cat([seen, around], 2)) + self.context(context)[:, None]
+        h = F.silu(self.norm(h))
+        h = F.silu(self.second(h) + self.pooled(h.mean(1, keepdim=True)))
+        return mixture.mixture(self.last(h).unflatten(2, (self.n_parameters, rings)))
+
+
+def _told(voxels: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-energies, 0 where empty, and bits of voxels over the cut."""
+    return torch.log(voxels.clamp(min=1.0)) / 4.0, (voxels > 0).to(voxels)
+
+
+def _windows(history: History) -> Tensor:
+    """Each slice with its neighbours, circularly: (\\*, A, (2 reach + 1) R channels)."""
+    slices = torch.stack(history, -1).flatten(-2)
+    return torch.cat([slices.roll(k, -2) for k in range(-_REACH, _REACH + 1)], -1)
+
+
+def _summary(history: History) -> Tensor:
+    """Means over the slices: (\\*, 3 R)."""
+    return torch.cat([part.mean(-2) for part in (history.energy, history.lit, history.sum)], -1)
+
+
+def _log_of(share: Tensor, left: Tensor) -> Tensor:
+    """log(share / left): (N, A, R) of (N,)."""
+    logs = torch.log(share.clamp(min=_NOTHING)), torch.log(left.clamp(min=_NOTHING))
+    return logs[0] - logs[1][:, None, None]
