@@ -165,8 +165,8 @@ class SplineFlowEnergy(EnergyModel):
 
 def _faintest_first(train: RowSource) -> Tensor:
     """The layers' numbers by rising mean share of a shower's energy, int64, shape (L,)."""
-    total = 0.0
+    parts = []
     for layers, _ in iterate(train, 1 << 14):
         energy = layers.double()
-        total = total + (energy / energy.sum(1, keepdim=True).clamp(min=1e-30)).sum(0)
-    return torch.argsort(torch.as_tensor(total), stable=True)
+        parts.append((energy / energy.sum(1, keepdim=True).clamp(min=1e-30)).sum(0))
+    return torch.argsort(torch.stack(parts).sum(0), stable=True)

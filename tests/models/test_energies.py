@@ -180,11 +180,11 @@ def synthetic(n):
     return total * layers / layers.sum(1, keepdim=True), e_inc
 
 
-@pytest.fixture(scope="module")
-def fitted():
+@pytest.fixture(scope="module", params=["detector", "brightest_last"])
+def fitted(request):
     torch.manual_seed(3)
     layers, e_inc = synthetic(12000)
-    model = SplineFlowEnergy(3, 24, 1, 8, 6.0, 32, geometry=layered(4))
+    model = SplineFlowEnergy(3, 24, 1, 8, 6.0, 32, order=request.param, geometry=layered(4))
     model.prepare(TensorRows(layers, e_inc))
     optimiser = torch.optim.Adam(model.parameters(), 4e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 200)
@@ -228,7 +228,8 @@ def test_rows_do_not_depend_on_the_batch(fitted):
 
 def test_state_holds_everything(fitted):
     model, layers, e_inc = fitted
-    fresh = SplineFlowEnergy(3, 24, 1, 8, 6.0, 32, geometry=layered(4)).eval()
+    order = "brightest_last" if model.sorts else "detector"
+    fresh = SplineFlowEnergy(3, 24, 1, 8, 6.0, 32, order=order, geometry=layered(4)).eval()
     fresh.load_state_dict(model.state_dict())
     with torch.no_grad():
         assert torch.equal(
@@ -247,6 +248,29 @@ def test_published_scaling_divides_by_the_largest():
     mean, scale = model.table.at(e_inc)
     scaled = ((ratios.y - mean) / scale) * ratios.valid
     torch.testing.assert_close(scaled.abs().amax(0), torch.ones(4, dtype=torch.float64))
+
+
+def test_faint_layers_take_their_shares_first():
+    layers, e_inc = synthetic(2000)
+    model = SplineFlowEnergy(order="brightest_last", geometry=layered(4)).eval()
+    model.prepare(TensorRows(layers, e_inc))
+    assert model.order.tolist() == torch.argsort((layers / layers.sum(1, True)).mean(0)).tolist()
+    assert model.order[-1] == 1
+
+
+def test_order_changes_coordinates_not_densities():
+    # With an untrained flow of a given base density the layers' order is a change of variables.
+    model = SplineFlowEnergy(2, 16, 1, 8, 5.0, 16, order="brightest_last", geometry=layered(2))
+    model.order.copy_(torch.tensor([1, 0]))
+    other = SplineFlowEnergy(2, 16, 1, 8, 5.0, 16, geometry=layered(2))
+    other.load_state_dict({k: v for k, v in model.state_dict().items() if k != "order"})
+    e_inc, layers = torch.full((50, 1), 100.0), torch.rand(50, 2) * 40 + 1
+    for each in (model, other):
+        for parameter in each.empty.parameters():
+            parameter.data.zero_()
+    torch.testing.assert_close(
+        model.eval().log_prob(layers, e_inc), other.eval().log_prob(layers.flip(1), e_inc)
+    )
 
 
 def test_too_much_visible_energy_is_reported(caplog):
@@ -270,6 +294,8 @@ def test_one_layer_and_all_empty():
 def test_bad_settings_are_user_errors():
     with pytest.raises(UserError, match="scaling"):
         SplineFlowEnergy(scaling="none", geometry=layered(3))
+    with pytest.raises(UserError, match="order"):
+        SplineFlowEnergy(order="random", geometry=layered(3))
     with pytest.raises(UserError, match="mask_hidden"):
         SplineFlowEnergy(mask_hidden=4, geometry=layered(5))
 
