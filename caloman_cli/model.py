@@ -24,7 +24,7 @@ from caloman_cli.preprocess.preprocess import Preprocess
 
 _CACHE_VALUES = 1 << 22  # 16 MiB of float32: what a CPU's caches hold, nearly
 _DEVICE_VALUES = 1 << 28
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of a model file."""
 
 

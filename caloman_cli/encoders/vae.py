@@ -116,10 +116,10 @@ class VAE(Encoder):
 
     def _beta(self) -> Tensor | float:
         """Counts training steps while beta rises; validation always takes it whole."""
-        if not self.training or self.steps >= self.kl_warmup:
+        if not self.training or not self.kl_warmup:
             return self.beta
         self.steps += 1
-        return self.beta * self.steps / self.kl_warmup
+        return self.beta * (self.steps / self.kl_warmup).clamp(max=1.0)
 
     def _importance_bound(self, x: Tensor, c: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
         weights, beta = [], self._beta()

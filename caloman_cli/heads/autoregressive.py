@@ -20,9 +20,11 @@ from caloman_cli.preprocess.conditions import Conditions
 _NOTHING = 1e-12
 _LEAST = 1e-6  # of a layer's energy that a network is told is left
 _TOLERANCE = 1.0 - 1e-3  # what is left of a layer must reach the cut, up to rounding
+_TWO = 2.0 * _TOLERANCE  # what two blocks need
 
-Decide = Callable[[mixture.Mixture, Tensor, int], tuple[Tensor, Tensor]]
-"""(mixture (B, ., S), edge (B, S), block) -> how much a voxel is lit and y, both (B, S)."""
+Decide = Callable[[mixture.Block, Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]
+"""(parameters, edge (B, S), must it end? (B,), block) -> how much a voxel is lit and y, both
+(B, S), and whether the block uses up its layer, boolean (B,)."""
 
 
 class Autoregressive(ShareHead):
@@ -35,8 +37,9 @@ class Autoregressive(ShareHead):
         h_i = s(z, c) + \sum_{j < i} U_j f_j + R_i r_i + b_i ,
 
     where s is the decoder's output and :math:`r_i` what is left of the layer's energy. A voxel's
-    share is taken of **what is left** when its block begins, and the last block of a layer is
-    scaled to use it up, so that layers sum to one without rescaling what was drawn. Correlations
+    share is taken of **what is left** when its block begins. A block with a lit voxel may end its
+    layer, with a probability of its own, and the last one does: it is scaled to use up what is
+    left, so that layers sum to one without rescaling what was drawn before. Correlations
     between the voxels of different blocks are exact in form; within a block voxels are
     independent. One pass over the blocks samples; in training all blocks are seen at once.
 
@@ -77,7 +80,7 @@ class Autoregressive(ShareHead):
         self.footprint = 4 * self.x_dim + 4 * (state + hidden)
         self.feature_dim = 2 * self.x_dim
         self.shares = LogShares(n, size)
-        width = self.n_parameters * size
+        width = (self.n_parameters + 1) * size + 1
         self.read = nn.Parameter(0.1 * torch.randn(n, 2 * size, state))
         self.left = nn.Parameter(0.1 * torch.randn(n, 2, state))
         self.bias = nn.Parameter(torch.zeros(n, state))
@@ -117,21 +120,32 @@ class Autoregressive(ShareHead):
         h = h + torch.bmm(_told(left, budget).transpose(0, 1), self.left) + self.bias[:, None]
         h = F.silu(torch.baddbmm(self.bias_1[:, None], F.silu(h), self.weight_1))
         raw = torch.baddbmm(self.bias_2[:, None], h, self.weight_2).transpose(0, 1)
-        m = mixture.mixture(raw.unflatten(2, (self.n_parameters, self.blocks.size)))
+        block = self._split(raw)
         edge = (-torch.log(budget.clamp(min=0.5))[:, :, None] - self.shares.mean) / self.shares.std
-        voxels = mixture.log_prob(m, y, lit, edge)
-        possible = (budget >= _TOLERANCE)[:, :, None] & self.blocks.valid
-        return torch.where(possible, voxels, 0.0).sum((1, 2))
+        ends = (self.blocks.after(parts) <= 0).to(x)
+        n_lit = lit.sum(2)
+        free = lit * ~((ends > 0) & (n_lit == 1))[:, :, None]
+        voxels = mixture.log_prob(block.given(ends), y, lit, edge, free)
+        possible = budget >= _TOLERANCE
+        ending = -F.binary_cross_entropy_with_logits(block.end, ends, reduction="none")
+        must = self.blocks.last | (budget < _TWO)
+        ending = torch.where(possible & (n_lit > 0) & ~must, ending, 0.0)
+        voxels = torch.where(possible[:, :, None] & self.blocks.valid, voxels, 0.0)
+        return voxels.sum((1, 2)) + ending.sum(1)
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
         uniform = noise.uniform(2, self.x_dim)[:, :, self.blocks.voxel]
         uniform = uniform.unflatten(2, (len(self.blocks), self.blocks.size))
+        ending = noise.uniform(len(self.blocks))
         logits = []
 
-        def decide(m: mixture.Mixture, edge: Tensor, i: int) -> tuple[Tensor, Tensor]:
-            logits.append(m.lit)
-            lit, y = mixture.draw(m, uniform[:, :, i], edge)
-            return lit.to(y), y
+        def decide(
+            block: mixture.Block, edge: Tensor, must: Tensor, i: int
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            logits.append(block.voxels.lit)
+            ends = must | (ending[:, i] < torch.sigmoid(block.end))
+            lit, y = mixture.draw(block.given(ends.to(edge)), uniform[:, :, i], edge)
+            return lit.to(y), y, ends
 
         x = self._walk(params, decide)
         if bool(((self.layers.sum(x) <= 0) & (params[1] > 0)).any()):
@@ -141,7 +155,13 @@ class Autoregressive(ShareHead):
 
     def mean(self, params: tuple[Tensor, ...]) -> Tensor:
         """Each voxel lit by its probability, at the mean of y, given the same of those before."""
-        return self._normalised(self._walk(params, lambda m, edge, i: mixture.typical(m)))
+
+        def decide(
+            block: mixture.Block, edge: Tensor, must: Tensor, i: int
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            return *mixture.typical(block.given(must.to(edge))), must
+
+        return self._normalised(self._walk(params, decide))
 
     def _walk(self, params: tuple[Tensor, ...], decide: Decide) -> Tensor:
         """Shares (B, V), block after block."""
@@ -154,25 +174,32 @@ class Autoregressive(ShareHead):
             budget = left * energies[:, layer]
             mean, std = self.shares.mean[i], self.shares.std[i]
             edge = (-torch.log(budget.clamp(min=0.5))[:, None] - mean) / std
-            lit, y = decide(self._mixture(h, left, budget, i), edge, i)
+            must = (budget < _TWO) | self.blocks.last[i]
+            lit, y, ends = decide(self._block(h, left, budget, i), edge, must, i)
             lit = lit * ((budget >= _TOLERANCE)[:, None] & self.blocks.valid[i])
             share = left[:, None] * torch.exp((y * std + mean).clamp(max=0.0)) * lit
-            if self.blocks.closes[i]:
-                total = share.sum(1)
-                factor = torch.where(total > 0, left / total.clamp(min=_NOTHING), 1.0)
-                share = share * factor[:, None]
+            total = share.sum(1)
+            # What comes later needs the cut at least.
+            most = torch.where(ends, left, left * (1.0 - 1.0 / budget.clamp(min=1.0)))
+            goal = torch.where(ends, most, torch.minimum(total, most))
+            share = share * (goal / total.clamp(min=_NOTHING))[:, None]
             if i + 1 < len(self.blocks):
                 seen = (_log_of(share, left) - mean) / std * lit
                 h = h + torch.cat([seen, lit], 1) @ self.read[i]
-            left = (left - share.sum(1)).clamp(min=0.0)
+            left = torch.where(total > 0, left - goal, left)
             shares.append(share)
         return self.blocks.join(torch.stack(shares, 1))
 
-    def _mixture(self, h: Tensor, left: Tensor, budget: Tensor, i: int) -> mixture.Mixture:
+    def _block(self, h: Tensor, left: Tensor, budget: Tensor, i: int) -> mixture.Block:
         h = F.silu(h + torch.addmm(self.bias[i], _told(left, budget), self.left[i]))
         h = F.silu(torch.addmm(self.bias_1[i], h, self.weight_1[i]))
-        raw = torch.addmm(self.bias_2[i], h, self.weight_2[i])
-        return mixture.mixture(raw.unflatten(1, (self.n_parameters, self.blocks.size)))
+        return self._split(torch.addmm(self.bias_2[i], h, self.weight_2[i]))
+
+    def _split(self, raw: Tensor) -> mixture.Block:
+        voxels = raw[..., :-1].unflatten(-1, (self.n_parameters + 1, self.blocks.size))
+        return mixture.Block(
+            mixture.mixture(voxels[..., :-1, :]), raw[..., -1], voxels[..., -1, :]
+        )
 
     def _standard(self, parts: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
         """Standardised log-shares of what is left, 0 where empty, and bits, both (B, N, S)."""

@@ -26,7 +26,7 @@ class Blocks(nn.Module):
         sizes: Voxels of each block.
         layer: The layer of each block, a list of N positions.
         opens: Whether a block is the first of its layer, a list.
-        closes: Whether it is the last.
+        closes: Whether it is the last; ``last`` is the same as a tensor.
         valid: Which places are voxels, boolean (N, S).
 
     Raises:
@@ -38,6 +38,7 @@ class Blocks(nn.Module):
     valid: Tensor
     layer_index: Tensor
     later: Tensor
+    last: Tensor
 
     def __init__(self, geometry: Geometry, order: Order) -> None:
         super().__init__()
@@ -66,12 +67,14 @@ class Blocks(nn.Module):
         layer_index = torch.tensor(self.layer)
         same = layer_index.unsqueeze(0) == layer_index.unsqueeze(1)
         later = (same & torch.ones_like(same).tril()).float()
+        closes = torch.tensor(self.closes)
         for name, value in (
             ("voxel", voxel.flatten()),
             ("valid", valid),
             ("place", place),
             ("layer_index", layer_index),
             ("later", later),
+            ("last", closes),
         ):
             self.register_buffer(name, value, persistent=False)
 
@@ -85,6 +88,10 @@ class Blocks(nn.Module):
     def join(self, x: Tensor) -> Tensor:
         """(B, N, S) -> (B, V)."""
         return x.flatten(1)[:, self.place]
+
+    def after(self, x: Tensor) -> Tensor:
+        """What a layer has left when a block ends, exactly 0 if nothing: (B, N, S) -> (B, N)."""
+        return x.sum(2) @ self.later.tril(-1)
 
     def remaining(self, x: Tensor) -> Tensor:
         """What a layer has left when a block begins: (B, N, S) -> (B, N)."""

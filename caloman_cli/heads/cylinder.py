@@ -18,12 +18,14 @@ from caloman_cli.preprocess.conditions import Conditions
 _NOTHING = 1e-12
 _LEAST = 1e-4  # of a layer's energy that the network is told is left
 _TOLERANCE = 1.0 - 1e-3  # what is left of a layer must reach the cut, up to rounding
+_TWO = 2.0 * _TOLERANCE  # what both halves need
 _REACH = 2  # slices on either side that the network sees of the layers before
 _NEIGHBOURS = (-1, 0, 1, 2)  # even slices seen from an odd one, which lies between 0 and 1
 _CHANNELS = 5  # of a voxel's history: two layers' energies and bits, the energy so far
 
-Decide = Callable[[mixture.Mixture, Tensor, int, int], tuple[Tensor, Tensor]]
-"""(mixture, edge, layer, half) -> how much a voxel is lit and y, both (B, A / 2, R)."""
+Decide = Callable[[mixture.Block, Tensor, Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
+"""(parameters, edge, must it end? (B,), layer, half) -> how much a voxel is lit and y, both
+(B, A / 2, R), and whether the half uses up the layer, boolean (B,)."""
 
 
 class History(NamedTuple):
@@ -52,7 +54,8 @@ class Cylinder(ShareHead):
     The same weights serve all slices and all layers, so the head is equivariant under rotations
     by two slices (by one on average over training, see ``encoder.augment``) and its size does not
     grow with the detector. A voxel's share is taken of what the layer has left when its half
-    begins; the second half uses it up, so that layers sum to one.
+    begins; the first half may use it up, with a probability of its own, and the second does, so
+    that layers sum to one.
 
     ``features`` are the energies and the lit fractions of rings, which rotations do not change.
 
@@ -103,7 +106,8 @@ class Cylinder(ShareHead):
         self.norm = nn.LayerNorm(hidden)
         self.second = nn.Linear(hidden, hidden)
         self.pooled = nn.Linear(hidden, hidden, bias=False)
-        self.last = nn.Linear(hidden, rings * self.n_parameters)
+        self.last = nn.Linear(hidden, rings * (self.n_parameters + 1))
+        self.end = nn.Linear(hidden, 1)
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
         halves = x.unflatten(1, self.shape).unflatten(2, (-1, 2))
@@ -144,7 +148,7 @@ class Cylinder(ShareHead):
             row, layer = torch.nonzero(budget >= _TOLERANCE, as_tuple=True)
             at = row, layer
             now = (energy[:, :, 0::2][at], lit[:, :, 0::2][at]) if half else None
-            m = self._mixture(
+            block = self._block(
                 seen[:, :, half::2][at], now, features[at], summary[at], left[at], budget[at],
                 self.embedding[layer, half],
             )  # fmt: skip
@@ -152,8 +156,17 @@ class Cylinder(ShareHead):
             bits = (part[at] > 0).to(x)
             y = (_log_of(part[at], left[at]) - mean[:, None]) / std[:, None] * bits
             edge = ((-torch.log(budget[at]))[:, None] - mean) / std
-            voxels = mixture.log_prob(m, y, bits, edge[:, None])
-            result = result.index_add(0, row, voxels.sum((1, 2)))
+            n_lit = bits.sum((1, 2))
+            ends = torch.ones_like(n_lit)
+            if half == 0:
+                ends = (image[:, :, 1::2].sum((2, 3))[at] <= 0).to(x)
+            free = bits * ~((ends > 0) & (n_lit == 1))[:, None, None]
+            m = block.given(ends[:, None])
+            total = mixture.log_prob(m, y, bits, edge[:, None], free).sum((1, 2))
+            if half == 0:
+                ending = -F.binary_cross_entropy_with_logits(block.end, ends, reduction="none")
+                total = total + torch.where((n_lit > 0) & (budget[at] >= _TWO), ending, 0.0)
+            result = result.index_add(0, row, total)
         return result
 
     def _history(self, voxels: Tensor, energy: Tensor, lit: Tensor) -> History:
@@ -169,14 +182,17 @@ class Cylinder(ShareHead):
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
         uniform = noise.uniform(2, self.x_dim).unflatten(2, self.shape).transpose(1, 3)
+        ending = noise.uniform(self.shape[0])
         logits = []
 
         def decide(
-            m: mixture.Mixture, edge: Tensor, layer: int, half: int
-        ) -> tuple[Tensor, Tensor]:
-            logits.append(m.lit)
+            block: mixture.Block, edge: Tensor, must: Tensor, layer: int, half: int
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            logits.append(block.voxels.lit)
+            ends = must | (ending[:, layer] < torch.sigmoid(block.end))
+            m = block.given(ends.to(edge)[:, None])
             lit, y = mixture.draw(m, uniform[:, half::2, layer], edge)
-            return lit.to(y), y
+            return lit.to(y), y, ends
 
         x = self._walk(params, decide)
         if bool(((self.layers.sum(x) <= 0) & (params[1] > 0)).any()):
@@ -187,7 +203,13 @@ class Cylinder(ShareHead):
 
     def mean(self, params: tuple[Tensor, ...]) -> Tensor:
         """Each voxel lit by its probability, at the mean of y, given the same of those before."""
-        return self._normalised(self._walk(params, lambda m, *_: mixture.typical(m)))
+
+        def decide(
+            block: mixture.Block, edge: Tensor, must: Tensor, layer: int, half: int
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            return *mixture.typical(block.given(must.to(edge)[:, None])), must
+
+        return self._normalised(self._walk(params, decide))
 
     def _walk(self, params: tuple[Tensor, ...], decide: Decide) -> Tensor:
         """Shares (B, V), layer after layer."""
@@ -203,21 +225,22 @@ class Cylinder(ShareHead):
             for half in (0, 1):
                 budget = left * energies[:, layer]
                 now = _told(halves[0] * energies[:, layer, None, None]) if half else None
-                m = self._mixture(
+                block = self._block(
                     seen[:, half::2], now, features[:, layer], summary, left, budget,
                     self.embedding[layer, half].expand(len(features), -1),
                 )  # fmt: skip
                 mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
                 edge = (-torch.log(budget.clamp(min=0.5))[:, None, None] - mean) / std
-                lit, y = decide(m, edge, layer, half)
+                must = torch.ones_like(left, dtype=torch.bool) if half else budget < _TWO
+                lit, y, ends = decide(block, edge, must, layer, half)
                 lit = lit * (budget >= _TOLERANCE)[:, None, None]
                 share = torch.exp((y * std + mean).clamp(max=0.0)) * lit * left[:, None, None]
-                if half:
-                    sum_ = share.sum((1, 2))
-                    factor = torch.where(sum_ > 0, left / sum_.clamp(min=_NOTHING), 1.0)
-                    share = share * factor[:, None, None]
-                left = (left - share.sum((1, 2))).clamp(min=0.0)
-                halves.append(share)
+                drawn = share.sum((1, 2))
+                # What comes later needs the cut at least.
+                most = torch.where(ends, left, left * (1.0 - 1.0 / budget.clamp(min=1.0)))
+                goal = torch.where(ends, most, torch.minimum(drawn, most))
+                halves.append(share * (goal / drawn.clamp(min=_NOTHING))[:, None, None])
+                left = torch.where(drawn > 0, left - goal, left)
             image = torch.stack(halves, 2).flatten(1, 2)
             image = image / image.sum((1, 2), keepdim=True).clamp(min=_NOTHING)
             voxels = image * energies[:, layer, None, None]
@@ -228,7 +251,7 @@ class Cylinder(ShareHead):
             layers.append(image)
         return torch.stack(layers, 1).flatten(1)
 
-    def _mixture(
+    def _block(
         self,
         seen: Tensor,
         now: tuple[Tensor, Tensor] | None,
@@ -237,8 +260,8 @@ class Cylinder(ShareHead):
         left: Tensor,
         budget: Tensor,
         embedding: Tensor,
-    ) -> mixture.Mixture:
-        """The mixtures of half a layer: windows (N, A / 2, .) -> parameters (N, A / 2, K, R)."""
+    ) -> mixture.Block:
+        """The parameters of half a layer: windows (N, A / 2, .) -> (N, A / 2, K, R)."""
         rings = self.shape[2]
         if now is None:
             around = seen.new_zeros(*seen.shape[:2], 2 * rings * len(_NEIGHBOURS))
@@ -251,7 +274,9 @@ class Cylinder(ShareHead):
         h = self.first(torch.cat([seen, around], 2)) + self.context(context)[:, None]
         h = F.silu(self.norm(h))
         h = F.silu(self.second(h) + self.pooled(h.mean(1, keepdim=True)))
-        return mixture.mixture(self.last(h).unflatten(2, (self.n_parameters, rings)))
+        raw = self.last(h).unflatten(2, (self.n_parameters + 1, rings))
+        end = self.end(h.mean(1))[:, 0]
+        return mixture.Block(mixture.mixture(raw[:, :, :-1]), end, raw[:, :, -1])
 
 
 def _told(voxels: Tensor) -> tuple[Tensor, Tensor]:

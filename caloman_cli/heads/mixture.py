@@ -43,6 +43,25 @@ class Mixture(NamedTuple):
     log_scale: Tensor
 
 
+class Block(NamedTuple):
+    """Parameters of voxels that are drawn together.
+
+    Args:
+        voxels: Where the block does not use up its layer.
+        end: Logit of the probability that it does, if it has a lit voxel, shape (\\*,).
+        shift: What then is added to the centres, shape (\\*, S).
+    """
+
+    voxels: Mixture
+    end: Tensor
+    shift: Tensor
+
+    def given(self, ends: Tensor) -> Mixture:
+        """The mixture, knowing whether the block uses up its layer (0 or 1), shape (\\*,)."""
+        shift = (ends.unsqueeze(-1) * self.shift).unsqueeze(-2)
+        return self.voxels._replace(center=self.voxels.center + shift)
+
+
 def n_parameters(components: int) -> int:
     """P, the raw numbers per voxel of a mixture of K components."""
     return 1 + 3 * components
@@ -60,7 +79,9 @@ def mixture(raw: Tensor) -> Mixture:
     )
 
 
-def log_prob(m: Mixture, y: Tensor, lit: Tensor, edge: Tensor) -> Tensor:
+def log_prob(
+    m: Mixture, y: Tensor, lit: Tensor, edge: Tensor, free: Tensor | None = None
+) -> Tensor:
     """Log-probability of being empty, or log-density of y, per voxel [nats].
 
     Args:
@@ -68,6 +89,8 @@ def log_prob(m: Mixture, y: Tensor, lit: Tensor, edge: Tensor) -> Tensor:
         y: Standardised log-shares, finite where a voxel is empty too, shape (\\*, S).
         lit: 1 where a voxel is lit, else 0, shape (\\*, S).
         edge: The cut in units of y, broadcast to (\\*, S); :math:`-\\infty` for none.
+        free: 1 where y has a density; None: where a voxel is lit. What is left for the last
+            voxel of a layer is no longer random.
     """
     inverse = torch.exp(-m.log_scale)
     t = (y.unsqueeze(-2) - m.center) * inverse
@@ -75,7 +98,9 @@ def log_prob(m: Mixture, y: Tensor, lit: Tensor, edge: Tensor) -> Tensor:
     # log sigma(t) + log sigma(-t) = -t - 2 softplus(-t); log sigma(-below) = -softplus(below)
     components = -t - 2.0 * F.softplus(-t) - m.log_scale + F.softplus(below)
     density = torch.logsumexp(F.log_softmax(m.weight, -2) + components, -2)
-    return density * lit - F.binary_cross_entropy_with_logits(m.lit, lit, reduction="none")
+    return density * (lit if free is None else free) - F.binary_cross_entropy_with_logits(
+        m.lit, lit, reduction="none"
+    )
 
 
 def draw(m: Mixture, uniform: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
