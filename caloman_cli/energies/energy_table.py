@@ -1,17 +1,17 @@
 """Location and scale as functions of the incident energy, tabulated."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from caloman_cli.preprocess.moments import Moments
-
 KNOTS = 64
 _PER_KNOT = 400  # showers behind one knot of a continuous spectrum, at least
-_ENOUGH = 20  # showers that measure a coordinate's moments at one knot
+_ENOUGH = 20  # showers that measure a coordinate at one knot
+_CENTRAL = (0.1587, 0.5, 0.8413)  # quantiles at -1, 0 and 1 standard deviations of a Gaussian
 
 
 class EnergyTable(nn.Module):
-    """Mean and scale of K coordinates at up to 64 incident energies, linear in log energy between.
+    """Location and scale of K coordinates at up to 64 incident energies, linear in log E between.
 
     The tables have one size whatever the data, so that any checkpoint loads into any model; knots
     that are not used lie at infinity.
@@ -60,7 +60,11 @@ class EnergyTable(nn.Module):
         return ((e_inc.double().log() - self.center) / self.width).float()
 
     def standardize(self, batches: list[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Measure mean and standard deviation at each knot on the showers nearest to it.
+        """Measure location and scale at each knot on the showers nearest to it.
+
+        They are the median and half the width of the central 68 %: one shower that passes a
+        detector without showering would stretch a standard deviation at its energy alone, and the
+        flow, which sees a smooth feature of the energy, could not take that back.
 
         Where a coordinate has too few showers at a knot, the closest knot with enough serves.
 
@@ -68,23 +72,21 @@ class EnergyTable(nn.Module):
             batches: Triples y (B, K), valid (B, K), e_inc (B, 1) of the training split.
         """
         used = self.knots[torch.isfinite(self.knots)]
-        every, local = Moments(), [Moments() for _ in used]
-        for y, valid, e_inc in batches:
-            every.add(y, valid)
-            nearest = self._nearest(e_inc)
-            for knot, moments in enumerate(local):
-                moments.add(y[nearest == knot], valid[nearest == knot])
-        counts = torch.stack([moments.count for moments in local])
+        y = torch.cat([torch.where(valid, y.double(), torch.nan) for y, valid, _ in batches])
+        nearest = torch.cat([self._nearest(e_inc) for _, _, e_inc in batches])
+        local = [y[nearest == knot] for knot in range(len(used))]
+        counts = torch.stack([torch.isfinite(rows).sum(0) for rows in local])
+        measured = torch.stack([_location_and_scale(rows) for rows in local])
+        every = _location_and_scale(y)
         distance = (used[:, None] - used[None, :]).abs()
-        for k in range(counts.shape[1]):
-            enough = counts[:, k] >= min(_ENOUGH, float(every.count[k]))
-            if not bool(enough.any()):
-                sources = [every] * len(used)
+        for k in range(y.shape[1]):
+            enough = counts[:, k] >= counts[:, k].sum().clamp(1, _ENOUGH)
+            if bool(enough.any()):
+                source = torch.where(enough[None, :], distance, torch.inf).argmin(1)
+                found = measured[source, :, k]
             else:
-                reach = torch.where(enough[None, :], distance, torch.inf)
-                sources = [local[int(i)] for i in reach.argmin(1)]
-            for knot, moments in enumerate(sources):
-                self.mean[knot, k], self.scale[knot, k] = moments.mean[k], moments.std[k]
+                found = every[:, k].expand(len(used), -1)
+            self.mean[: len(used), k], self.scale[: len(used), k] = found.float().unbind(1)
 
     def divide_by_largest(self, batches: list[tuple[Tensor, Tensor, Tensor]]) -> None:
         """One scale for all energies: the largest absolute value, no shift."""
@@ -93,7 +95,7 @@ class EnergyTable(nn.Module):
         self.scale.copy_(torch.where(largest > 0, largest, 1.0).expand_as(self.scale))
 
     def at(self, e_inc: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (B, K) and scale (B, K) for incident energies (B, 1) MeV."""
+        """Location (B, K) and scale (B, K) for incident energies (B, 1) MeV."""
         logs = e_inc.double().log()[:, 0]
         upper = torch.searchsorted(self.knots, logs).clamp(1, KNOTS - 1)
         low, high = self.knots[upper - 1], self.knots[upper]
@@ -105,3 +107,16 @@ class EnergyTable(nn.Module):
 
     def _nearest(self, e_inc: Tensor) -> Tensor:
         return (e_inc.double().log() - self.knots).abs().argmin(1)
+
+
+def _location_and_scale(rows: Tensor) -> Tensor:
+    """Median and half the central 68 % of the columns of (N, K), NaN left out: (2, K).
+
+    0 and 1 for a column without numbers, the scale 1 for one whose numbers are equal.
+    """
+    known = torch.isfinite(rows).any(0)
+    filled = torch.where(known, rows, 0.0) if len(rows) else rows.new_zeros(1, rows.shape[1])
+    # torch.nanquantile takes 16 million numbers at most.
+    low, middle, high = np.nanquantile(filled.cpu().numpy(), _CENTRAL, axis=0)
+    scale = np.where(high > low, (high - low) / 2, 1.0)
+    return torch.from_numpy(np.stack([middle, scale])).to(rows.device)
