@@ -18,13 +18,14 @@ from caloman_cli.noise import Noise
 from caloman_cli.preprocess.conditions import Conditions
 
 _NOTHING = 1e-12
+ATTEMPTS = 4  # at drawing a block that leaves something to the blocks after it
 _LEAST = 1e-6  # of a layer's energy that a network is told is left
 _TOLERANCE = 1.0 - 1e-3  # what is left of a layer must reach the cut, up to rounding
 _TWO = 2.0 * _TOLERANCE  # what two blocks need
 
-Decide = Callable[[mixture.Block, Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]
-"""(parameters, edge (B, S), must it end? (B,), block) -> how much a voxel is lit and y, both
-(B, S), and whether the block uses up its layer, boolean (B,)."""
+Decide = Callable[[mixture.Block, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]
+"""(parameters, edge (B, S), room (B,), must it end? (B,), block) -> how much a voxel is lit and y,
+both (B, S), and whether the block uses up its layer, boolean (B,)."""
 
 
 class Autoregressive(ShareHead):
@@ -134,17 +135,28 @@ class Autoregressive(ShareHead):
         return voxels.sum((1, 2)) + ending.sum(1)
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
-        uniform = noise.uniform(2, self.x_dim)[:, :, self.blocks.voxel]
+        uniform = noise.uniform(4, self.x_dim)[:, :, self.blocks.voxel]
         uniform = uniform.unflatten(2, (len(self.blocks), self.blocks.size))
         ending = noise.uniform(len(self.blocks))
         logits = []
 
         def decide(
-            block: mixture.Block, edge: Tensor, must: Tensor, i: int
+            block: mixture.Block, edge: Tensor, room: Tensor, must: Tensor, i: int
         ) -> tuple[Tensor, Tensor, Tensor]:
             logits.append(block.voxels.lit)
             ends = must | (ending[:, i] < torch.sigmoid(block.end))
-            lit, y = mixture.draw(block.given(ends.to(edge)), uniform[:, :, i], edge)
+            m = block.given(ends.to(edge))
+            lit, y = mixture.draw(m, uniform[:, :2, i], edge)
+            for attempt in range(ATTEMPTS):
+                # Voxels that are drawn apart may take more together than there is: once more.
+                share = torch.exp(y * self.shares.std[i] + self.shares.mean[i]) * lit
+                over = torch.nonzero(~ends & (share.sum(1) > room))[:, 0]
+                if not len(over):
+                    break
+                again = mixture.redrawn(uniform[over, 2:, i], attempt)
+                part = mixture.Mixture(*(values[over] for values in m))
+                lit_again, y_again = mixture.draw(part, again, edge[over])
+                lit, y = lit.index_copy(0, over, lit_again), y.index_copy(0, over, y_again)
             return lit.to(y), y, ends
 
         x = self._walk(params, decide)
@@ -157,7 +169,7 @@ class Autoregressive(ShareHead):
         """Each voxel lit by its probability, at the mean of y, given the same of those before."""
 
         def decide(
-            block: mixture.Block, edge: Tensor, must: Tensor, i: int
+            block: mixture.Block, edge: Tensor, room: Tensor, must: Tensor, i: int
         ) -> tuple[Tensor, Tensor, Tensor]:
             return *mixture.typical(block.given(must.to(edge))), must
 
@@ -175,23 +187,24 @@ class Autoregressive(ShareHead):
             mean, std = self.shares.mean[i], self.shares.std[i]
             edge = (-torch.log(budget.clamp(min=0.5))[:, None] - mean) / std
             must = (budget < _TWO) | self.blocks.last[i]
-            lit, y, ends = decide(self._block(h, left, budget, i), edge, must, i)
+            room = 1.0 - 1.0 / budget.clamp(min=1.0)  # what comes later needs the cut at least
+            lit, y, ends = decide(self._block(h, left, budget, i), edge, room, must, i)
             lit = lit * ((budget >= _TOLERANCE)[:, None] & self.blocks.valid[i])
             share = left[:, None] * torch.exp((y * std + mean).clamp(max=0.0)) * lit
             total = share.sum(1)
-            # What comes later needs the cut at least.
-            most = torch.where(ends, left, left * (1.0 - 1.0 / budget.clamp(min=1.0)))
+            most = torch.where(ends, left, left * room)
             goal = torch.where(ends, most, torch.minimum(total, most))
             share = share * (goal / total.clamp(min=_NOTHING))[:, None]
             if i + 1 < len(self.blocks):
                 seen = (_log_of(share, left) - mean) / std * lit
-                h = h + torch.cat([seen, lit], 1) @ self.read[i]
+                h = torch.addmm(h, torch.cat([seen, lit], 1), self.read[i])
             left = torch.where(total > 0, left - goal, left)
             shares.append(share)
         return self.blocks.join(torch.stack(shares, 1))
 
     def _block(self, h: Tensor, left: Tensor, budget: Tensor, i: int) -> mixture.Block:
-        h = F.silu(h + torch.addmm(self.bias[i], _told(left, budget), self.left[i]))
+        told = F.pad(_told(left, budget), (0, 1), value=1.0)
+        h = F.silu(torch.addmm(h, told, torch.cat([self.left[i], self.bias[i, None]])))
         h = F.silu(torch.addmm(self.bias_1[i], h, self.weight_1[i]))
         return self._split(torch.addmm(self.bias_2[i], h, self.weight_2[i]))
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.heads import mixture
+from caloman_cli.heads.autoregressive import ATTEMPTS
 from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.log_shares import LogShares
 from caloman_cli.noise import Noise
@@ -23,9 +24,9 @@ _REACH = 2  # slices on either side that the network sees of the layers before
 _NEIGHBOURS = (-1, 0, 1, 2)  # even slices seen from an odd one, which lies between 0 and 1
 _CHANNELS = 5  # of a voxel's history: two layers' energies and bits, the energy so far
 
-Decide = Callable[[mixture.Block, Tensor, Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
-"""(parameters, edge, must it end? (B,), layer, half) -> how much a voxel is lit and y, both
-(B, A / 2, R), and whether the half uses up the layer, boolean (B,)."""
+Decide = Callable[[mixture.Block, Tensor, Tensor, Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
+"""(parameters, edge, room (B,), must it end? (B,), layer, half) -> how much a voxel is lit and y,
+both (B, A / 2, R), and whether the half uses up the layer, boolean (B,)."""
 
 
 class History(NamedTuple):
@@ -181,17 +182,29 @@ class Cylinder(ShareHead):
         )
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
-        uniform = noise.uniform(2, self.x_dim).unflatten(2, self.shape).transpose(1, 3)
+        uniform = noise.uniform(4, self.x_dim).unflatten(2, self.shape).transpose(1, 3)
         ending = noise.uniform(self.shape[0])
         logits = []
 
         def decide(
-            block: mixture.Block, edge: Tensor, must: Tensor, layer: int, half: int
+            block: mixture.Block, edge: Tensor, room: Tensor, must: Tensor, layer: int, half: int
         ) -> tuple[Tensor, Tensor, Tensor]:
             logits.append(block.voxels.lit)
             ends = must | (ending[:, layer] < torch.sigmoid(block.end))
             m = block.given(ends.to(edge)[:, None])
-            lit, y = mixture.draw(m, uniform[:, half::2, layer], edge)
+            numbers = uniform[:, half::2, layer]
+            lit, y = mixture.draw(m, numbers[:, :, :2], edge)
+            mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
+            for attempt in range(ATTEMPTS):
+                # Voxels that are drawn apart may take more together than there is: once more.
+                share = torch.exp(y * std + mean) * lit
+                over = torch.nonzero(~ends & (share.sum((1, 2)) > room))[:, 0]
+                if not len(over):
+                    break
+                again = mixture.redrawn(numbers[over, :, 2:], attempt)
+                part = mixture.Mixture(*(values[over] for values in m))
+                lit_again, y_again = mixture.draw(part, again, edge[over])
+                lit, y = lit.index_copy(0, over, lit_again), y.index_copy(0, over, y_again)
             return lit.to(y), y, ends
 
         x = self._walk(params, decide)
@@ -205,7 +218,7 @@ class Cylinder(ShareHead):
         """Each voxel lit by its probability, at the mean of y, given the same of those before."""
 
         def decide(
-            block: mixture.Block, edge: Tensor, must: Tensor, layer: int, half: int
+            block: mixture.Block, edge: Tensor, room: Tensor, must: Tensor, layer: int, half: int
         ) -> tuple[Tensor, Tensor, Tensor]:
             return *mixture.typical(block.given(must.to(edge)[:, None])), must
 
@@ -232,12 +245,12 @@ class Cylinder(ShareHead):
                 mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
                 edge = (-torch.log(budget.clamp(min=0.5))[:, None, None] - mean) / std
                 must = torch.ones_like(left, dtype=torch.bool) if half else budget < _TWO
-                lit, y, ends = decide(block, edge, must, layer, half)
+                room = 1.0 - 1.0 / budget.clamp(min=1.0)  # what comes later needs the cut at least
+                lit, y, ends = decide(block, edge, room, must, layer, half)
                 lit = lit * (budget >= _TOLERANCE)[:, None, None]
                 share = torch.exp((y * std + mean).clamp(max=0.0)) * lit * left[:, None, None]
                 drawn = share.sum((1, 2))
-                # What comes later needs the cut at least.
-                most = torch.where(ends, left, left * (1.0 - 1.0 / budget.clamp(min=1.0)))
+                most = torch.where(ends, left, left * room)
                 goal = torch.where(ends, most, torch.minimum(drawn, most))
                 halves.append(share * (goal / drawn.clamp(min=_NOTHING))[:, None, None])
                 left = torch.where(drawn > 0, left - goal, left)

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 _LOG_SCALE = (-5.0, 2.0)  # of a component, before the shift; the data have unit variance
 _SHIFT = -0.5
+_GOLDEN = 0.6180339887498949
 _LARGEST = 1.0 - 1e-7  # a survival probability, kept from 1
 
 
@@ -129,6 +130,11 @@ def draw(m: Mixture, uniform: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
     survival = F.logsigmoid((center - edge) / scale) + torch.log1p(-uniform[..., 1, :])
     y = center + scale * (torch.log1p(-survival.exp().clamp(max=_LARGEST)) - survival)
     return lit, torch.maximum(y, edge)
+
+
+def redrawn(uniform: Tensor, attempt: int) -> Tensor:
+    """Uniform numbers for another attempt at a draw, from a second set of them."""
+    return (uniform + attempt * _GOLDEN) % 1.0
 
 
 def typical(m: Mixture) -> tuple[Tensor, Tensor]:

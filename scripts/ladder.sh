@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The ladder of docs/flagship.md: one override per step, five epochs each, scored on the validation split.
+#   scripts/ladder.sh TRAIN.hdf5
+set -euo pipefail
+
+train=$1
+out=${OUT:-outputs/ladder}
+mkdir -p "$out"
+
+row() {
+  local name=$1
+  shift
+  caloman train experiment=flagship_photons dataset.train=["$train"] dataset.reference=["$train"] \
+    output="$out/$name" trainer.energy.epochs=8 trainer.encoder.epochs=5 trainer.density.epochs=8 "$@"
+  [[ -f $out/validation.hdf5 ]] || python scripts/split_file.py "$out/$name" "$train" "$out"
+  caloman evaluate run="$out/$name" reference="$out/validation.hdf5" truth="$out/train.hdf5" evaluation=small \
+    evaluation.correlation=null evaluation.neighbours=null
+}
+
+plain="encoder.free_bits=0"
+# shellcheck disable=SC2086
+{
+  row mean $plain head=gaussian
+  row independent_1 $plain head=hurdle_mixture head.components=1
+  row independent_3 $plain head=hurdle_mixture
+  row independent_3_beta $plain head=hurdle_mixture encoder.beta=0.3
+  row independent_3_wide $plain head=hurdle_mixture encoder.latent_dim=32
+  row independent_3_free_bits head=hurdle_mixture
+  row layer $plain head.order=layer
+  row ring $plain head.order=ring
+  row half_ring $plain
+  row half_ring_free_bits
+  row half_ring_augmented encoder.augment=true
+}
+for name in mean independent_1 independent_3 independent_3_beta independent_3_wide independent_3_free_bits \
+  layer ring half_ring half_ring_free_bits half_ring_augmented; do
+  echo "## $name"
+  python scripts/seeds_table.py "$out/$name"
+done
