@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,15 @@ class TwoStep(nn.Module):
         rows = max(BLOCK, values // max(head.footprint, 1) // BLOCK * BLOCK)
         # Parts begin where the blocks of random numbers do, which are then drawn once.
         edges = [0, *range(rows - noise.start % BLOCK, len(z), rows), len(z)]
-        parts = [
-            head.sample(self.encoder.decode(z[a:b], c[a:b]), noise.part(a, b))
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
-        ]
+
+        def part(span: tuple[int, int]) -> Tensor:
+            start, stop = span
+            with torch.inference_mode():
+                decoded = self.encoder.decode(z[start:stop], c[start:stop])
+                return head.sample(decoded, noise.part(start, stop))
+
+        spans = list(zip(edges[:-1], edges[1:], strict=True))
+        parts = _on_each_core(part, spans) if z.device.type == "cpu" else list(map(part, spans))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def log_prob(self, voxels: Tensor, e_inc: Tensor) -> Tensor:
@@ -113,6 +119,28 @@ class TwoStep(nn.Module):
     def reconstruction_error(self, voxels: Tensor, e_inc: Tensor) -> Tensor:
         """Squared distance of a shower to the manifold, preprocessed units, shape (B,)."""
         return self.encoder.reconstruction_error(*self.preprocess(voxels, e_inc))
+
+
+def _on_each_core(
+    part: Callable[[tuple[int, int]], Tensor], spans: list[tuple[int, int]]
+) -> list[Tensor]:
+    """The parts, computed by as many threads as torch has, of one core each.
+
+    A walk through a shower is many small operations, which two cores do not share well.
+    """
+    threads = torch.get_num_threads()
+    if min(threads, len(spans)) == 1:
+        return [part(span) for span in spans]
+
+    def alone(span: tuple[int, int]) -> Tensor:
+        torch.set_num_threads(1)  # of this thread; and the default of threads to come
+        return part(span)
+
+    try:
+        with ThreadPoolExecutor(min(threads, len(spans))) as pool:
+            return list(pool.map(alone, spans))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def build(cfg: DictConfig | dict, geometry: Geometry) -> TwoStep:

@@ -135,7 +135,7 @@ class Autoregressive(ShareHead):
         return voxels.sum((1, 2)) + ending.sum(1)
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
-        uniform = noise.uniform(4, self.x_dim)[:, :, self.blocks.voxel]
+        uniform = noise.uniform(3, self.x_dim)[:, :, self.blocks.voxel]
         uniform = uniform.unflatten(2, (len(self.blocks), self.blocks.size))
         ending = noise.uniform(len(self.blocks))
         logits = []
@@ -149,14 +149,14 @@ class Autoregressive(ShareHead):
             lit, y = mixture.draw(m, uniform[:, :2, i], edge)
             for attempt in range(ATTEMPTS):
                 # Voxels that are drawn apart may take more together than there is: once more.
-                share = torch.exp(y * self.shares.std[i] + self.shares.mean[i]) * lit
+                share = torch.exp((y * self.shares.std[i] + self.shares.mean[i]).clamp(max=0.0))
+                share = share * (lit & self.blocks.valid[i])
                 over = torch.nonzero(~ends & (share.sum(1) > room))[:, 0]
                 if not len(over):
                     break
-                again = mixture.redrawn(uniform[over, 2:, i], attempt)
+                again = mixture.redrawn(uniform[over, :, i], attempt)
                 part = mixture.Mixture(*(values[over] for values in m))
-                lit_again, y_again = mixture.draw(part, again, edge[over])
-                lit, y = lit.index_copy(0, over, lit_again), y.index_copy(0, over, y_again)
+                y = y.index_copy(0, over, mixture.draw(part, again, edge[over])[1])
             return lit.to(y), y, ends
 
         x = self._walk(params, decide)

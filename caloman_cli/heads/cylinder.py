@@ -182,7 +182,7 @@ class Cylinder(ShareHead):
         )
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
-        uniform = noise.uniform(4, self.x_dim).unflatten(2, self.shape).transpose(1, 3)
+        uniform = noise.uniform(3, self.x_dim).unflatten(2, self.shape).transpose(1, 3)
         ending = noise.uniform(self.shape[0])
         logits = []
 
@@ -197,14 +197,13 @@ class Cylinder(ShareHead):
             mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
             for attempt in range(ATTEMPTS):
                 # Voxels that are drawn apart may take more together than there is: once more.
-                share = torch.exp(y * std + mean) * lit
+                share = torch.exp((y * std + mean).clamp(max=0.0)) * lit
                 over = torch.nonzero(~ends & (share.sum((1, 2)) > room))[:, 0]
                 if not len(over):
                     break
-                again = mixture.redrawn(numbers[over, :, 2:], attempt)
+                again = mixture.redrawn(numbers[over], attempt)
                 part = mixture.Mixture(*(values[over] for values in m))
-                lit_again, y_again = mixture.draw(part, again, edge[over])
-                lit, y = lit.index_copy(0, over, lit_again), y.index_copy(0, over, y_again)
+                y = y.index_copy(0, over, mixture.draw(part, again, edge[over])[1])
             return lit.to(y), y, ends
 
         x = self._walk(params, decide)

@@ -133,8 +133,12 @@ def draw(m: Mixture, uniform: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def redrawn(uniform: Tensor, attempt: int) -> Tensor:
-    """Uniform numbers for another attempt at a draw, from a second set of them."""
-    return (uniform + attempt * _GOLDEN) % 1.0
+    """Numbers for another attempt at y alone: (\\*, 3, S) -> (\\*, 2, S).
+
+    The first of the three stays, and with it what is lit and the components.
+    """
+    again = (uniform[..., 2:, :] + attempt * _GOLDEN) % 1.0
+    return torch.cat([uniform[..., :1, :], again], -2)
 
 
 def typical(m: Mixture) -> tuple[Tensor, Tensor]:
