@@ -12,6 +12,7 @@ from caloman_cli.energies.base import EnergyModel
 from caloman_cli.energies.empty_layers import EmptyLayers
 from caloman_cli.energies.energy_table import EnergyTable
 from caloman_cli.energies.ratios import from_ratios, to_ratios
+from caloman_cli.energies.tails import bend, unbend
 from caloman_cli.errors import UserError
 from caloman_cli.nn.flows import build_nsf
 from caloman_cli.noise import Noise
@@ -19,6 +20,7 @@ from caloman_cli.trainable import RowSource, iterate
 
 Scaling = Literal["per_energy", "max_abs"]
 Order = Literal["detector", "brightest_last"]
+Tails = Literal["linear", "logarithmic"]
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +54,8 @@ class SplineFlowEnergy(EnergyModel):
             Then what is left is nearly E_tot for every faint layer, and an edge at one energy in
             MeV, of single particles that cross a layer, stays an edge at each incident energy.
             Behind it in the detector are a few faint layers, which wash it out.
+        tails: What the flow sees of scaled coordinates beyond 4: the ``linear`` ones, or
+            ``logarithmic`` ones, which keep a shower that is 70 widths off within the splines.
         geometry: The detector.
 
     Raises:
@@ -75,11 +79,13 @@ class SplineFlowEnergy(EnergyModel):
         mask_hidden: int = 128,
         scaling: Scaling = "per_energy",
         order: Order = "detector",
+        tails: Tails = "linear",
         *,
         geometry: Geometry,
     ) -> None:
         super().__init__()
-        for name, value, allowed in (("scaling", scaling, Scaling), ("order", order, Order)):
+        choices = ("scaling", scaling, Scaling), ("order", order, Order), ("tails", tails, Tails)
+        for name, value, allowed in choices:
             if value not in get_args(allowed):
                 raise UserError(
                     f"energy.{name}={value} is unknown: choose {', '.join(get_args(allowed))}"
@@ -104,7 +110,7 @@ class SplineFlowEnergy(EnergyModel):
         )
         self.register_buffer("floor", torch.zeros(()))
         # Found in training, so part of the state; the detector's is known.
-        self.sorts = order == "brightest_last"
+        self.sorts, self.bends = order == "brightest_last", tails == "logarithmic"
         self.register_buffer("order", torch.arange(size), persistent=self.sorts)
 
     def prepare(self, train: RowSource) -> None:
@@ -142,6 +148,8 @@ class SplineFlowEnergy(EnergyModel):
         scaled = self.flow.inverse(base, torch.cat([feature, bits], 1))
         mean, scale = self.table.at(e_inc)
         filled = bits > 0
+        if self.bends:
+            scaled = unbend(scaled)
         y = mean + scale * scaled
         layers = from_ratios(y, filled[:, self.order], e_inc, self.max_response)
         layers = torch.empty_like(layers).index_copy_(1, self.order, layers)
@@ -154,7 +162,11 @@ class SplineFlowEnergy(EnergyModel):
         bits = (layers > 0).to(feature.dtype)
         mean, scale = self.table.at(e_inc)
         fill = torch.randn_like(mean) if self.training else torch.zeros_like(mean)
-        scaled = torch.where(ratios.valid, (ratios.y.float() - mean) / scale, fill)
+        scaled = (ratios.y.float() - mean) / scale
+        if self.bends:
+            scaled, log_slope = bend(scaled)
+            scale = scale * torch.exp(-log_slope)
+        scaled = torch.where(ratios.valid, scaled, fill)
         flow = self.flow.log_prob(scaled, torch.cat([feature, bits], 1))
         fill_density = -0.5 * (fill.square() + math.log(2 * math.pi))
         defined = flow - torch.where(ratios.valid, 0.0, fill_density).sum(1)

@@ -14,6 +14,7 @@ from caloman_cli.energies.empty_layers import EmptyLayers
 from caloman_cli.energies.energy_table import EnergyTable
 from caloman_cli.energies.ratios import from_ratios, to_ratios, valid_ratios
 from caloman_cli.energies.spline_flow import SplineFlowEnergy
+from caloman_cli.energies.tails import bend, unbend
 from caloman_cli.errors import UserError
 from caloman_cli.noise import Noise
 from caloman_cli.trainable import TensorRows
@@ -156,8 +157,20 @@ def test_one_odd_shower_does_not_stretch_the_table_at_its_energy():
     assert ((scale - 1).abs() < 0.15).all()
 
 
-def test_density_of_two_layers_integrates_to_one():
-    model = SplineFlowEnergy(2, 16, 1, 8, 5.0, 16, geometry=layered(2)).eval()
+def test_tails_bend_back():
+    x = torch.tensor([-70.0, -3.9, -1.0, 0.0, 3.9, 4.1, 1e6], dtype=torch.float64)
+    x.requires_grad_()
+    bent, log_slope = bend(x)
+    torch.testing.assert_close(unbend(bent), x)
+    (slope,) = torch.autograd.grad(bent.sum(), x)
+    torch.testing.assert_close(log_slope, slope.log())
+    assert bent[0].abs() < 9
+    assert torch.equal(bent[1:5], x[1:5])
+
+
+@pytest.mark.parametrize("tails", ["linear", "logarithmic"])
+def test_density_of_two_layers_integrates_to_one(tails):
+    model = SplineFlowEnergy(2, 16, 1, 8, 5.0, 16, tails=tails, geometry=layered(2)).eval()
     e_inc = 100.0
     with torch.no_grad():
         for parameter in model.flow.parameters():
