@@ -71,6 +71,11 @@ def detector(request, tiny_geometry) -> Geometry:
     return detectors(tiny_geometry)[request.param]
 
 
+def toy_for(head: str, tiny: Geometry) -> Geometry:
+    """The smallest detector that a head serves, for what does not depend on the detector."""
+    return image_geometry() if head == "cylinder" else tiny
+
+
 def detectors(tiny: Geometry) -> dict[str, Geometry]:
     """The detectors of the contract tests, by name."""
     return {"tiny": tiny, "ds1_photons": load_geometry("ds1_photons"), "image": image_geometry()}

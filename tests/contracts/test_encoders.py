@@ -18,12 +18,14 @@ from tests.contracts.groups import (
     shares,
     showers,
     small,
+    toy_for,
 )
 
 __all__ = ["detector"]
 
 PAIRS = list(itertools.product(options("encoder"), options("head")))
-ROWS = 80
+COMBINATIONS = list(itertools.product(options("encoder"), options("preprocess")))
+ROWS = 24
 
 
 def make(option, head, geometry):
@@ -39,14 +41,24 @@ def make(option, head, geometry):
 
 
 @pytest.fixture(params=PAIRS, ids="-".join)
-def encoder(request, detector):
-    made = make(*request.param, detector)
-    made.prepare(TensorRows(*share_rows(detector)))
+def pair(request):
+    return request.param
+
+
+@pytest.fixture
+def toy(pair, tiny_geometry):
+    return toy_for(pair[1], tiny_geometry)
+
+
+@pytest.fixture
+def encoder(pair, toy):
+    made = make(*pair, toy)
+    made.prepare(TensorRows(*share_rows(toy, ROWS)))
     return made
 
 
-def test_shapes(encoder, detector):
-    x, c = share_rows(detector)
+def test_shapes(encoder, toy):
+    x, c = share_rows(toy, ROWS)
     posterior = encoder.posterior(x, c)
     assert posterior.mean.shape == posterior.sigma.shape == (ROWS, encoder.latent_dim)
     assert (posterior.sigma >= 0).all()
@@ -60,30 +72,30 @@ def test_shapes(encoder, detector):
     assert all(score.ndim == 0 and torch.isfinite(score) for score in scores.values())
 
 
-def test_gradients_reach_every_parameter(encoder, detector):
+def test_gradients_reach_every_parameter(encoder, toy):
     if not list(encoder.parameters()):
         return
-    batch = share_rows(detector)
+    batch = share_rows(toy, ROWS)
     for player in encoder.players:
         encoder.loss(batch, player).backward()
     assert [name for name, p in encoder.named_parameters() if p.grad is None] == []
 
 
-def test_saved_and_loaded_is_the_same(encoder, detector, request):
-    fresh = make(*request.node.callspec.params["encoder"], detector)
+def test_saved_and_loaded_is_the_same(encoder, pair, toy):
+    fresh = make(*pair, toy)
     fresh.load_state_dict(encoder.state_dict())
     encoder.eval()
     fresh.eval()
-    x, c = share_rows(detector)
+    x, c = share_rows(toy, ROWS)
     z = encoder.encode(x, c)
     assert torch.equal(fresh.encode(x, c), z)
     for mine, theirs in zip(encoder.decode(z, c), fresh.decode(z, c), strict=True):
         assert torch.equal(mine, theirs)
 
 
-def test_rows_do_not_see_each_other(encoder, detector):
+def test_rows_do_not_see_each_other(encoder, toy):
     encoder.eval()
-    x, c = share_rows(detector)
+    x, c = share_rows(toy, ROWS)
     z = encoder.encode(x, c)
     torch.testing.assert_close(encoder.encode(x[3:20], c[3:20]), z[3:20], rtol=1e-4, atol=1e-5)
     whole = encoder.head.mean(encoder.decode(z, c))
@@ -91,10 +103,10 @@ def test_rows_do_not_see_each_other(encoder, detector):
     torch.testing.assert_close(part, whole[3:20], rtol=1e-4, atol=1e-5)
 
 
-def test_half_logdet_is_finite(encoder, detector):
-    x, c = share_rows(detector)
+def test_half_logdet_is_finite(encoder, toy):
+    x, c = share_rows(toy, ROWS)
     # With empty layers a toy's shares have fewer directions than the latents.
-    full = (detector.layer_energies(x) > 0).all(1).nonzero()[:4, 0]
+    full = (toy.layer_energies(x) > 0).all(1).nonzero()[:4, 0]
     z = encoder.eval().encode(x[full], c[full])
     volume = encoder.half_logdet(z, c[full])
     assert volume.shape == (4,)
@@ -102,9 +114,18 @@ def test_half_logdet_is_finite(encoder, detector):
     assert torch.isfinite(volume).all()
 
 
-@pytest.mark.parametrize("option", options("encoder"))
+@pytest.mark.parametrize(("option", "preprocess"), COMBINATIONS)
+def test_every_encoder_makes_showers_after_every_preprocessing(option, preprocess, tiny_geometry):
+    check_showers(option, preprocess, tiny_geometry)
+
+
 @pytest.mark.parametrize("preprocess", options("preprocess"))
-def test_every_encoder_makes_showers_after_every_preprocessing(option, preprocess, detector):
+def test_every_preprocessing_serves_every_detector(preprocess, detector):
+    check_showers("ae", preprocess, detector)
+
+
+def check_showers(option, preprocess, geometry):
+    """Any energies give showers, the same ones in any batches."""
     groups = {
         "preprocess": preprocess,
         "energy": "nsf",
@@ -112,21 +133,31 @@ def test_every_encoder_makes_showers_after_every_preprocessing(option, preproces
         "head": "gaussian",
         "density": "standard_normal",
     }
-    model = build({group: small(group, name) for group, name in groups.items()}, detector).eval()
+    model = build({group: small(group, name) for group, name in groups.items()}, geometry).eval()
     e_inc = torch.logspace(3, 5, 300)[:, None]
-    whole = model.sample(e_inc, Noise(2, 0, 300))
-    assert whole.shape == (300, detector.n_voxels)
+    with torch.no_grad():
+        whole = model.sample(e_inc, Noise(2, 0, 300))
+        parts = [model.sample(e_inc[a:b], Noise(2, a, b - a)) for a, b in ((0, 100), (100, 300))]
+    assert whole.shape == (300, geometry.n_voxels)
     assert torch.isfinite(whole).all()
     assert (whole >= 0).all()
-    parts = [model.sample(e_inc[a:b], Noise(2, a, b - a)) for a, b in ((0, 100), (100, 300))]
     different = (torch.cat(parts) - whole).abs() > 1e-3 * whole + 1e-2
     # A voxel at the readout cut may fall on either side of it by the last bit.
     assert float(different.float().mean()) < 1e-4
 
 
-@pytest.mark.parametrize(("option", "head"), PAIRS)
-def test_every_head_makes_showers_from_shares(option, head, detector):
-    make(option, head, detector)  # skips pairs that do not fit
+def test_every_pair_makes_showers_from_shares(pair, toy):
+    check_layers(*pair, toy)
+
+
+@pytest.mark.parametrize("head", options("head"))
+def test_every_head_makes_showers_in_every_detector(head, detector):
+    check_layers("vae", head, detector)
+
+
+def check_layers(option, head, geometry):
+    """Voxels add up to the generated energy of each layer and respect the readout cut."""
+    make(option, head, geometry)  # skips pairs that do not fit
     groups = {
         "preprocess": "shares",
         "energy": "nsf",
@@ -134,16 +165,17 @@ def test_every_head_makes_showers_from_shares(option, head, detector):
         "head": head,
         "density": "standard_normal",
     }
-    model = build({group: small(group, name) for group, name in groups.items()}, detector).eval()
-    voxels, e_inc = showers(detector)
+    model = build({group: small(group, name) for group, name in groups.items()}, geometry).eval()
+    voxels, e_inc = showers(geometry)
     model.preprocess.fit(TensorRows(voxels, e_inc))
     model.encoder.prepare(TensorRows(*model.preprocess(voxels, e_inc)))
-    generated = model.sample(e_inc, Noise(2, 0, ROWS))
-    layers = model.energy.sample(e_inc, Noise(2, 0, ROWS)).detach()
+    with torch.no_grad():
+        generated = model.sample(e_inc, Noise(2, 0, len(e_inc)))
+        layers = model.energy.sample(e_inc, Noise(2, 0, len(e_inc)))
     torch.testing.assert_close(
-        detector.layer_energies(generated), layers, rtol=1e-4, atol=1e-3 * detector.threshold
+        geometry.layer_energies(generated), layers, rtol=1e-4, atol=1e-3 * geometry.threshold
     )
     # A layer with less energy than the cut still has its one voxel.
-    low = (layers < detector.threshold * (1 + 1e-4))[:, detector.layer_index]
-    below = (generated > 0) & (generated < detector.threshold * (1 - 1e-4)) & ~low
+    low = (layers < geometry.threshold * (1 + 1e-4))[:, geometry.layer_index]
+    below = (generated > 0) & (generated < geometry.threshold * (1 - 1e-4)) & ~low
     assert not below.any()

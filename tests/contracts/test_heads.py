@@ -14,19 +14,35 @@ from tests.contracts.groups import (
     options,
     share_rows,
     shares,
+    toy_for,
 )
 
 __all__ = ["detector"]
 
 
-@pytest.fixture(params=options("head"))
-def head(request, detector):
-    made = make_head(request.param, detector)
-    made.prepare(TensorRows(*share_rows(detector)))
+def prepared(option, geometry):
+    made = make_head(option, geometry)
+    made.prepare(TensorRows(*share_rows(geometry)))
     return made
 
 
-def test_shapes_and_gradients(head, detector):
+@pytest.fixture(params=options("head"))
+def option(request):
+    return request.param
+
+
+@pytest.fixture
+def toy(option, tiny_geometry):
+    return toy_for(option, tiny_geometry)
+
+
+@pytest.fixture
+def head(option, toy):
+    return prepared(option, toy)
+
+
+def test_shapes_and_gradients(option, detector):
+    head = prepared(option, detector)
     x, c = share_rows(detector)
     assert head.x_dim == x.shape[1]
     assert head.footprint > 0
@@ -44,36 +60,36 @@ def test_shapes_and_gradients(head, detector):
     assert float((raw.grad != 0).any(0).float().mean()) > 0.8
 
 
-def test_means_are_differentiable(head, detector):
-    _, c = share_rows(detector)
+def test_means_are_differentiable(head, toy):
+    _, c = share_rows(toy)
     raw = torch.randn(80, head.out_dim, requires_grad=True)
     head.mean(head.params(raw, c)).square().sum().backward()
     assert torch.isfinite(raw.grad).all()
     assert raw.grad.any()
 
 
-def test_large_decoder_outputs_stay_finite(head, detector):
-    x, c = share_rows(detector)
+def test_large_decoder_outputs_stay_finite(head, toy):
+    x, c = share_rows(toy)
     params = head.params(torch.randn(80, head.out_dim) * 100, c)
     for value in (head.sample(params, Noise(0, 0, 80)), head.mean(params)):
         assert torch.isfinite(value).all()
     assert torch.isfinite(head.log_prob(params, x)).all()
 
 
-def test_rows_have_their_own_noise(head, detector):
-    _, c = share_rows(detector)
+def test_rows_have_their_own_noise(head, toy):
+    _, c = share_rows(toy)
     raw = torch.randn(80, head.out_dim)
     whole = head.sample(head.params(raw, c), Noise(3, 0, 80))
     part = head.sample(head.params(raw[10:30], c[10:30]), Noise(3, 10, 20))
     torch.testing.assert_close(part, whole[10:30], rtol=1e-3, atol=1e-5)
 
 
-def test_statistics_travel_and_conditions_do_not(head, detector, request):
+def test_statistics_travel_and_conditions_do_not(head, option, toy):
     """The preprocessing owns the conditions: two copies in a file could disagree."""
-    fresh = make_head(request.node.callspec.params["head"], detector)
+    fresh = make_head(option, toy)
     fresh.load_state_dict(head.state_dict())
     assert not [name for name in head.state_dict() if "conditions" in name]
-    x, c = share_rows(detector)
+    x, c = share_rows(toy)
     raw = torch.randn(80, head.out_dim)
     assert torch.equal(
         fresh.log_prob(fresh.params(raw, c), x), head.log_prob(head.params(raw, c), x)

@@ -1,4 +1,4 @@
-"""Heads that sample shares: sums, zeros, the cut, and what a voxel knows of those before it."""
+"""Heads that sample shares: sums, zeros, the cut, and what they learn."""
 
 import math
 
@@ -6,54 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.errors import UserError
 from caloman_cli.heads import mixture
 from caloman_cli.heads.autoregressive import Autoregressive
 from caloman_cli.heads.blocks import Blocks
-from caloman_cli.heads.cylinder import Cylinder
 from caloman_cli.heads.gaussian import Gaussian
 from caloman_cli.heads.hurdle_mixture import HurdleMixture
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.trainable import TensorRows
-from tests.contracts.groups import image_geometry, maker, share_rows, shares, showers
+from tests.contracts.groups import image_geometry, maker, shares, showers
+from tests.models.heads import HEADS, ORDERS, contexts, detector, prepared
 
-ORDERS = ["layer", "ring", "half_ring"]
-HEADS = {
-    "hurdle_mixture": lambda **build: HurdleMixture(2, **build),
-    **{
-        order: lambda order=order, **build: Autoregressive(order, 16, 16, 2, **build)
-        for order in ORDERS
-    },
-    "cylinder": lambda **build: Cylinder(8, 4, 16, 2, **build),
-}
-
-
-def prepared(name, geometry):
-    """A head with measured statistics, and rows x, c of plausible showers."""
-    if name == "cylinder" and geometry.image_shape is None:
-        pytest.skip("needs layers of one shape")
-    head = HEADS[name](geometry=geometry, conditions=shares(geometry).conditions)
-    x, c = share_rows(geometry)
-    head.prepare(TensorRows(x, c))
-    return head, x, c
-
-
-def contexts(geometry):
-    """All that an energy model may say: empty layers, layers below the cut, just above it, rich.
-
-    Context of 400 showers, and conditions c.
-    """
-    energies = geometry.threshold * 10 ** torch.empty(400, geometry.n_layers).uniform_(-2, 5)
-    energies *= torch.rand_like(energies) < 0.8
-    context = Context(torch.full((400, 1), 1e5), energies)
-    return context, shares(geometry).condition(context)
-
-
-@pytest.fixture(params=["tiny", "image"])
-def detector(request, tiny_geometry) -> Geometry:
-    return tiny_geometry if request.param == "tiny" else image_geometry()
+__all__ = ["detector"]
 
 
 @pytest.mark.parametrize("lit", [-100.0, 0.0, 3.0])
@@ -76,23 +42,6 @@ def test_samples_are_shares_of_the_layers_that_have_energy(name, lit, detector, 
     torch.testing.assert_close(detector.layer_energies(voxels), context.layers, rtol=1e-5, atol=0)
     rich = (context.layers >= detector.threshold)[:, detector.layer_index]
     assert not ((voxels > 0) & (voxels < detector.threshold * (1 - 1e-5)) & rich).any()
-
-
-@pytest.mark.parametrize("name", ["hurdle_mixture", *ORDERS])
-def test_voxels_are_drawn_above_the_cut(name, detector, monkeypatch):
-    """Before layers are scaled, so that scaling is what a good model does not need."""
-    head, _, _ = prepared(name, detector)
-    context, c = contexts(detector)
-    drawn = []
-    monkeypatch.setattr(head, "_rescued", lambda x, *_: drawn.append(x) or x)
-    monkeypatch.setattr(head, "_normalised", lambda x: x)
-    if isinstance(head, Autoregressive):
-        monkeypatch.setattr(head.blocks, "closes", [False] * len(head.blocks))
-    x = head.sample(head.params(torch.randn(400, head.out_dim), c), Noise(0, 0, 400))
-    energy = x * context.layers[:, detector.layer_index]
-    rich = (context.layers >= detector.threshold)[:, detector.layer_index]
-    assert (x > 0).any()
-    assert not ((x > 0) & (energy < detector.threshold * (1 - 1e-4)) & rich).any()
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -169,111 +118,18 @@ def test_half_rings_have_their_neighbours_before_them():
     assert image[1].min() > image[0].max()
 
 
-def parallel(head, params, x, monkeypatch):
-    """log_prob in training's way, and the mixture of every block (B, N, ., S)."""
-    kept, original = [], mixture.log_prob
-
-    def keep(m, *arguments):
-        kept.append(m)
-        return original(m, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(mixture, "log_prob", keep)
-        value = head.log_prob(params, x)
-    return value, kept[0]
-
-
-def double(head, x, c):
-    """The same in double precision, where only mistakes differ."""
-    head = head.double()
-    energies = head.conditions.layer_energies(c).double()
-    x = x.double()
-    x = x / head.layers.spread(head.layers.sum(x).clamp(min=1e-12))
-    return head, x, (torch.randn(len(x), head.out_dim).double(), energies / head.cut)
-
-
-@pytest.mark.parametrize("order", ORDERS)
-def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
-    """Sampling, told to draw a given shower, gives it the probability that training gives it."""
-    head, x, params = double(*prepared(order, detector))
-    expected, training = parallel(head, params, x, monkeypatch)
-    parts = head.blocks.split(x)
-    y, lit = head._standard(parts, head.blocks.remaining(parts))
-    voxels, sampling = [], []
-
-    def decide(m, edge, i):
-        voxels.append(mixture.log_prob(m, y[:, i], lit[:, i], edge) * head.blocks.valid[i])
-        sampling.append(m)
-        return lit[:, i], y[:, i]
-
-    walked = head._walk(params, decide)
-    torch.testing.assert_close(walked, x, rtol=1e-6, atol=1e-9)
-    # A block that cannot be lit, because its layer has nothing left, has no say.
-    budget = head.blocks.remaining(parts) * params[1][:, head.blocks.layer_index]
-    found = (torch.stack(voxels, 1).sum(2) * (budget >= 0.999)).sum(1)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-4)
-    for field in mixture.Mixture._fields:
-        one_by_one = torch.stack([getattr(m, field) for m in sampling], 1)
-        at_once = getattr(training, field)
-        alive = budget >= 0.999
-        torch.testing.assert_close(one_by_one[alive], at_once[alive], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("order", ORDERS)
-def test_a_block_sees_only_the_blocks_before_it(order, detector, monkeypatch):
-    head, x, params = double(*prepared(order, detector))
-    full = (params[1] > 0).all(1)
-    x, params = x[full], (params[0][full], params[1][full])
-    _, before = parallel(head, params, x, monkeypatch)
-    own = head.blocks.split(x)
-    left = head.blocks.remaining(own)
-    for j, layer in enumerate(head.blocks.layer):
-        other = head.blocks.split(x.roll(1, 0))
-        # The same up to block j; from there on another shower, with what this layer has left.
-        rest = head.blocks.remaining(other)[:, j]
-        usable = (rest > 0) & (left[:, j] > 0)
-        same = torch.tensor([k >= j and of == layer for k, of in enumerate(head.blocks.layer)])
-        factor = torch.where(usable, left[:, j] / rest, 1.0)[:, None, None]
-        other = torch.where(same[:, None], other * factor, other)
-        other[:, :j] = own[:, :j]
-        _, after = parallel(head, params, head.blocks.join(other), monkeypatch)
-        for a, b in zip(before, after, strict=True):
-            torch.testing.assert_close(a[usable, : j + 1], b[usable, : j + 1])
-        if j + 1 < len(head.blocks):
-            assert not torch.allclose(
-                before.center[usable, j + 1 :], after.center[usable, j + 1 :]
-            )
-
-
-def test_cylinder_samples_as_it_was_trained():
-    """As above, for layers and halves of them."""
-    geometry = image_geometry()
-    head, x, params = double(*prepared("cylinder", geometry))
-    image, energies = x.unflatten(1, geometry.image_shape), params[1]
-    params = params[0].unflatten(1, (geometry.n_layers, -1)), energies
-    found = []
-
-    def decide(m, edge, layer, half):
-        part = image[:, layer, half::2]
-        left = image[:, layer].sum((1, 2)) if half == 0 else part.sum((1, 2))
-        lit = (part > 0).double()
-        logs = part.clamp(min=1e-12).log() - left.clamp(min=1e-12).log()[:, None, None]
-        y = lit * (logs - head.shares.mean[layer, half]) / head.shares.std[layer, half]
-        possible = left * energies[:, layer] >= 0.999
-        found.append(mixture.log_prob(m, y, lit, edge).sum((1, 2)) * possible)
-        return lit, y
-
-    torch.testing.assert_close(head._walk(params, decide), x, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(sum(found), head.log_prob(params, x), rtol=1e-6, atol=1e-4)
-
-
-def test_cylinder_does_not_know_where_alpha_begins():
-    geometry = image_geometry()
-    head, x, params = double(*prepared("cylinder", geometry))
-    params = params[0].unflatten(1, (geometry.n_layers, -1)), params[1]
-    turned = x.unflatten(1, geometry.image_shape).roll(2, 2).flatten(1)
-    torch.testing.assert_close(head.log_prob(params, turned), head.log_prob(params, x))
-    torch.testing.assert_close(head.features(turned), head.features(x))
+def learned(head, x, c, steps):
+    """A state (1, out_dim) for all rows, learned with the head's parameters."""
+    raw = nn.Parameter(torch.zeros(1, head.out_dim))
+    optimiser = torch.optim.Adam([raw, *head.parameters()], 2e-2)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, steps)
+    for _ in range(steps):
+        rows = torch.randint(0, len(x), (256,))
+        optimiser.zero_grad()
+        (-head.log_prob(head.params(raw.expand(256, -1), c[rows]), x[rows]).mean()).backward()
+        optimiser.step()
+        schedule.step()
+    return raw
 
 
 def two_layers() -> Geometry:
@@ -308,13 +164,7 @@ def test_correlations_between_blocks_are_learned(name, expected, width):
     c = conditions(context)
     head = HEADS[name](geometry=geometry, conditions=conditions)
     head.prepare(TensorRows(x, c))
-    raw = nn.Parameter(torch.zeros(1, head.out_dim))
-    optimiser = torch.optim.Adam([raw, *head.parameters()], 2e-2)
-    for _ in range(200):
-        rows = torch.randint(0, n, (256,))
-        optimiser.zero_grad()
-        (-head.log_prob(head.params(raw.expand(256, -1), c[rows]), x[rows]).mean()).backward()
-        optimiser.step()
+    raw = learned(head, x, c, 200)
     with torch.no_grad():
         drawn = head.sample(head.params(raw.expand(n, -1), c), Noise(0, 0, n))
     drawn = drawn[(drawn > 0).all(1)]
@@ -323,6 +173,40 @@ def test_correlations_between_blocks_are_learned(name, expected, width):
     assert float(drawn[:, 0].std()) == pytest.approx(width * 0.6 / math.sqrt(12), rel=0.15)
     correlation = float(torch.corrcoef(drawn[:, [0, 2]].T)[0, 1])
     assert correlation == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("ring", [1]), ("half_ring", [1]), ("cylinder", [1, 3])]
+)
+def test_showers_stop_where_the_data_do(name, more):
+    """Half of the showers have two voxels in the innermost ring, the others more in the next.
+
+    Without a choice to end, a head must go on to spend what is left. A cylinder does not know its
+    slices apart, so that for it both odd ones are lit.
+    """
+    rings = Layer(0, (0.0, 5.0, 10.0, 15.0), 4)
+    geometry, n = Geometry("stopping", "electron", (rings,), 0.1, 2.0), 4096
+    inner, longer = torch.empty(n).uniform_(0.45, 0.55), torch.rand(n) < 0.5
+    image = torch.zeros(n, 4, 3)
+    image[:, 0, 0], image[:, 2, 0] = inner, 1 - inner
+    image[longer] *= 0.8
+    image[:, more, 1] = 0.2 / len(more) * longer[:, None]
+    x = image.flatten(1)
+    conditions = maker("preprocess", "shares")(geometry=geometry).conditions
+    c = conditions(Context(torch.full((n, 1), 100.0), torch.full((n, 1), 20.0)))
+    head = HEADS[name](geometry=geometry, conditions=conditions)
+    head.prepare(TensorRows(x, c))
+    raw = learned(head, x, c, 400)
+    with torch.no_grad():
+        drawn = head.sample(head.params(raw.expand(n, -1), c), Noise(0, 0, n))
+    error = 0.5 / math.sqrt(n)
+    assert (drawn > 0).float().mean(0)[~(x > 0).any(0)].max() < 0.01
+    expected = torch.bincount((x > 0).sum(1), minlength=13) / n
+    found = torch.bincount((drawn > 0).sum(1), minlength=13) / n
+    torch.testing.assert_close(found, expected, rtol=0, atol=4 * error)
+    rest = 1 - drawn.view(n, 4, 3)[:, :, 0].sum(1)
+    assert float(rest.mean()) == pytest.approx(0.1, abs=0.01)
+    assert float(rest.std()) == pytest.approx(0.1, abs=0.02)
 
 
 @pytest.fixture

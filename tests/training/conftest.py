@@ -1,5 +1,9 @@
 """A small task and a trainer for it."""
 
+import os
+import signal
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -37,3 +41,32 @@ def make_trainer(tmp_path):
         )
 
     return make
+
+
+@pytest.fixture
+def preempt():
+    """``with preempt(stage, at)``: SIGTERM when a stage computes its at-th loss."""
+
+    @contextmanager
+    def preempted(stage, at):
+        fit, steps = Trainer.fit, []
+
+        def interrupted(self, name, model, train, validation):
+            if name == stage:
+                original = model.loss
+
+                def loss(batch, player="model"):
+                    steps.append(name)
+                    if len(steps) == at:
+                        os.kill(os.getpid(), signal.SIGTERM)
+                    return original(batch, player)
+
+                patch.setattr(model, "loss", loss)
+            return fit(self, name, model, train, validation)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Trainer, "fit", interrupted)
+            yield
+        assert len(steps) >= at
+
+    return preempted

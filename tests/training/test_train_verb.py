@@ -1,6 +1,5 @@
 """``caloman train`` on a tiny detector: every stage, its hand-offs, and what it leaves."""
 
-import os
 import signal
 from functools import partial
 
@@ -155,30 +154,13 @@ def test_the_reference_is_never_opened(config, monkeypatch):
 
 
 @pytest.mark.parametrize(("stage", "at"), [("energy", 2), ("encoder", 4), ("density", 5)])
-def test_a_preempted_run_goes_on_to_the_same_model(config, files, whole, monkeypatch, stage, at):
-    fit, steps = Trainer.fit, []
-
-    def interrupted(self, name, model, train, validation):
-        if name == stage:
-            original = model.loss
-
-            def loss(batch, player="model"):
-                steps.append(name)
-                if len(steps) == at:
-                    os.kill(os.getpid(), signal.SIGTERM)
-                return original(batch, player)
-
-            monkeypatch.setattr(model, "loss", loss)
-        return fit(self, name, model, train, validation)
-
-    monkeypatch.setattr(Trainer, "fit", interrupted)
+def test_a_preempted_run_goes_on_to_the_same_model(config, files, whole, preempt, stage, at):
     cfg, cut = config(), files / "run"
-    with pytest.raises(Preempted):
+    with preempt(stage, at), pytest.raises(Preempted):
         run(cfg)
     assert read_json(cut / "status.json")["status"] == "interrupted"
     assert f"output={cut} goes on" in (cut / "train.log").read_text()
     assert not (cut / "model.pt").exists()
-    monkeypatch.undo()
     run(cfg)
     resumed = weights(cut)
     for name, value in weights(whole).items():

@@ -1,0 +1,48 @@
+"""Small heads that sample shares, and what to ask of them."""
+
+import pytest
+import torch
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.heads.autoregressive import Autoregressive
+from caloman_cli.heads.cylinder import Cylinder
+from caloman_cli.heads.hurdle_mixture import HurdleMixture
+from caloman_cli.preprocess.base import Context
+from caloman_cli.trainable import TensorRows
+from tests.contracts.groups import image_geometry, share_rows, shares
+
+ORDERS = ["layer", "ring", "half_ring"]
+HEADS = {
+    "hurdle_mixture": lambda **build: HurdleMixture(2, **build),
+    **{
+        order: lambda order=order, **build: Autoregressive(order, 16, 16, 2, **build)
+        for order in ORDERS
+    },
+    "cylinder": lambda **build: Cylinder(8, 4, 16, 2, **build),
+}
+
+
+def prepared(name, geometry):
+    """A head with measured statistics, and rows x, c of plausible showers."""
+    if name == "cylinder" and geometry.image_shape is None:
+        pytest.skip("needs layers of one shape")
+    head = HEADS[name](geometry=geometry, conditions=shares(geometry).conditions)
+    x, c = share_rows(geometry)
+    head.prepare(TensorRows(x, c))
+    return head, x, c
+
+
+def contexts(geometry):
+    """All that an energy model may say: empty layers, layers below the cut, just above it, rich.
+
+    Context of 400 showers, and conditions c.
+    """
+    energies = geometry.threshold * 10 ** torch.empty(400, geometry.n_layers).uniform_(-2, 5)
+    energies *= torch.rand_like(energies) < 0.8
+    context = Context(torch.full((400, 1), 1e5), energies)
+    return context, shares(geometry).condition(context)
+
+
+@pytest.fixture(params=["tiny", "image"])
+def detector(request, tiny_geometry) -> Geometry:
+    return tiny_geometry if request.param == "tiny" else image_geometry()
