@@ -27,7 +27,8 @@ def main() -> None:
                 for name in COLUMNS:
                     if row.get(name):
                         found[name].append(float(row[name]))
-    print(f"| {len(arguments.runs)} seeds | generated | over floor | truth |\n|---|---:|---:|---:|")
+    print(f"| {len(arguments.runs)} runs | generated | over floor | truth |")
+    print("|---|---:|---:|---:|")
     for quantity, found in scores.items():
         print(f"| {quantity} | " + " | ".join(_cell(found[name]) for name in COLUMNS) + " |")
 

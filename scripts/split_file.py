@@ -2,8 +2,8 @@
 
     python scripts/split_file.py RUN TRAIN.hdf5 [TRAIN.hdf5 ...] OUT_FOLDER
 
-Writes OUT_FOLDER/validation.hdf5 and, for the truth row, OUT_FOLDER/train.hdf5 with as many showers
-of the training split.
+Writes OUT_FOLDER/validation.hdf5 and, for the truth row, OUT_FOLDER/train.hdf5 with as many
+showers of the training split.
 """
 
 import argparse
