@@ -4,7 +4,7 @@ import pytest
 
 MISTAKES = {
     "verb": (["trian"], ["trian", "did you mean 'train'", "sample, evaluate"]),
-    "unlike any verb": (["zzz"], ["zzz", "train, sample, evaluate, report, data"]),
+    "unlike any verb": (["zzz"], ["zzz", "train, distill, sample, evaluate, report, data"]),
     "verb of a family": (["data", "chek"], ["did you mean 'check'"]),
     "family alone": (["data"], ["download, check, generate"]),
     "option of caloman": (["--versoin"], ["--versoin", "--version"]),
