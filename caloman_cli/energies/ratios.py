@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_LARGEST_RESPONSE = 1.0 - 1e-6  # E_tot / (f E_inc) of a shower beyond the bound counts as this
+LARGEST_RESPONSE = 1.0 - 1e-6  # E_tot / (f E_inc) of a shower beyond the bound counts as this
 
 
 class Ratios(NamedTuple):
@@ -49,7 +49,7 @@ def to_ratios(layers: Tensor, e_inc: Tensor, max_response: float) -> Ratios:
     rest = energy.flip(1).cumsum(1).flip(1)
     behind = torch.cat([rest[:, 1:], torch.zeros_like(rest[:, :1])], 1)
     total = rest[:, :1]
-    response = (total / (max_response * e_inc.double())).clamp(max=_LARGEST_RESPONSE)
+    response = (total / (max_response * e_inc.double())).clamp(max=LARGEST_RESPONSE)
     logs = torch.log(torch.where(valid[:, 1:], energy[:, :-1], 1.0))
     logs_behind = torch.log(torch.where(valid[:, 1:], behind[:, :-1], 1.0))
     logs_rest = torch.log(torch.where(valid[:, 1:], rest[:, :-1], 1.0))

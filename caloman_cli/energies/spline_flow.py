@@ -1,6 +1,5 @@
 """Spline flow on the ratios of layer energies, with empty layers explicit."""
 
-import logging
 import math
 from typing import Literal, get_args
 
@@ -13,15 +12,14 @@ from caloman_cli.energies.empty_layers import EmptyLayers
 from caloman_cli.energies.energy_table import EnergyTable
 from caloman_cli.energies.ratios import from_ratios, to_ratios
 from caloman_cli.energies.tails import bend, unbend
+from caloman_cli.energies.training_layers import CHUNK, Order, faintest_first, measure
 from caloman_cli.errors import UserError
 from caloman_cli.nn.flows import build_nsf
 from caloman_cli.noise import Noise
 from caloman_cli.trainable import RowSource, iterate
 
 Scaling = Literal["per_energy", "max_abs"]
-Order = Literal["detector", "brightest_last"]
 Tails = Literal["linear", "logarithmic"]
-log = logging.getLogger(__name__)
 
 
 class SplineFlowEnergy(EnergyModel):
@@ -116,26 +114,15 @@ class SplineFlowEnergy(EnergyModel):
     def prepare(self, train: RowSource) -> None:
         """Measure scales and the smallest layer energy on rows (layers (L,), e_inc (1,)) MeV."""
         if self.sorts:
-            self.order.copy_(_faintest_first(train))
-        batches, floor, beyond = [], torch.inf, 0
-        energies, filled = [], torch.zeros_like(self.empty.out.bias, dtype=torch.float64)
-        for layers, e_inc in iterate(train, 1 << 14):
+            self.order.copy_(faintest_first(train))
+        seen = measure(train, self.max_response)
+        batches = []
+        for layers, e_inc in iterate(train, CHUNK):
             ratios = to_ratios(layers[:, self.order], e_inc, self.max_response)
             batches.append((ratios.y, ratios.valid, e_inc))
-            energies.append(e_inc)
-            filled += (layers > 0).sum(0)
-            beyond += int((layers.sum(1) > self.max_response * e_inc[:, 0]).sum())
-            if bool((layers > 0).any()):
-                floor = min(floor, float(layers[layers > 0].min()))
-        if beyond:
-            log.warning(
-                "%d of %d showers have more visible energy than max_response=%g times the "
-                "incident energy; the energy model cannot generate such showers",
-                *(beyond, len(train), self.max_response),
-            )
-        self.empty.start_at(filled, len(train))
-        self.floor.fill_(floor if math.isfinite(floor) else 0.0)
-        self.table.place(torch.cat(energies))
+        self.empty.start_at(seen.filled, len(train))
+        self.floor.fill_(seen.floor)
+        self.table.place(seen.e_inc)
         if self.scaling == "per_energy":
             self.table.standardize(batches)
         else:
@@ -173,12 +160,3 @@ class SplineFlowEnergy(EnergyModel):
         volume = torch.where(ratios.valid, torch.log(scale), 0.0).sum(1) + ratios.log_volume
         density = torch.where(ratios.valid[:, 0], defined - volume, 0.0)
         return (self.empty.log_prob(bits, feature) + density).to(feature.dtype)
-
-
-def _faintest_first(train: RowSource) -> Tensor:
-    """The layers' numbers by rising mean share of a shower's energy, int64, shape (L,)."""
-    parts = []
-    for layers, _ in iterate(train, 1 << 14):
-        energy = layers.double()
-        parts.append((energy / energy.sum(1, keepdim=True).clamp(min=1e-30)).sum(0))
-    return torch.argsort(torch.stack(parts).sum(0), stable=True)

@@ -1,0 +1,236 @@
+"""The energy model that goes layer by layer: its mixtures, its networks, exact densities."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.energies.autoregressive import AutoregressiveEnergy
+from caloman_cli.energies.layer_networks import LayerNetworks
+from caloman_cli.energies.ratios import valid_ratios
+from caloman_cli.energies.truncated_logistic import LogisticMixture, draw, log_prob
+from caloman_cli.errors import UserError
+from caloman_cli.noise import Noise
+from caloman_cli.trainable import TensorRows
+
+RESPONSE = 2.0
+INTERVALS = [(-1.0, 2.0), (-60.0, 60.0), (9.0, 12.0), (-45.0, -40.0)]
+
+
+def layered(n_layers):
+    return Geometry.from_dict(
+        {
+            "name": f"stack{n_layers}",
+            "particle": "electron",
+            "threshold": 0.1,
+            "max_response": RESPONSE,
+            "incident_energies": None,
+            "layers": [{"id": i, "r_edges": [0, 5], "n_alpha": 2} for i in range(n_layers)],
+        }
+    )
+
+
+def shaken(n_layers, size=0.3, **settings):
+    """A model with random weights, a floor of 2 MeV and no training."""
+    torch.manual_seed(4)
+    model = AutoregressiveEnergy(3, 2, 8, 2, 16, geometry=layered(n_layers), **settings)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(size * torch.randn_like(parameter))
+        model.empty.out.bias.fill_(1.5)
+        model.floor.fill_(2.0)
+        model.log_mean.fill_(2.5)
+    return model.eval()
+
+
+def two_components(n):
+    """A narrow and a broad component in double precision."""
+    columns = ((0.3, -0.4), (-0.5, 1.0), (math.log(0.2), math.log(0.8)))
+    return LogisticMixture(
+        *(torch.tensor(c, dtype=torch.float64).expand(n, 2).contiguous() for c in columns)
+    )
+
+
+@pytest.mark.parametrize(("low", "high"), INTERVALS)
+def test_truncated_mixture_integrates_to_one(low, high):
+    y = torch.linspace(low, high, 40_001, dtype=torch.float64)
+    ends = torch.full_like(y, low), torch.full_like(y, high)
+    density = log_prob(two_components(len(y)), y, *ends).exp()
+    assert float(torch.trapezoid(density, y)) == pytest.approx(1.0, abs=1e-4)
+    beyond = log_prob(two_components(1), torch.tensor([low - 5.0]), ends[0][:1], ends[1][:1])
+    torch.testing.assert_close(beyond.exp(), density[:1])
+
+
+@pytest.mark.parametrize(("low", "high"), INTERVALS)
+def test_draws_of_a_truncated_mixture_follow_its_density(low, high):
+    torch.manual_seed(5)
+    n = 20_000
+    y = draw(
+        two_components(n),
+        torch.rand(n, 2),
+        torch.full((n,), low, dtype=torch.float64),
+        torch.full((n,), high, dtype=torch.float64),
+    )
+    assert y.min() >= low
+    assert y.max() <= high
+    grid = torch.linspace(low, high, 40_001, dtype=torch.float64)
+    density = log_prob(two_components(len(grid)), grid, grid.min().expand(1), grid.max().expand(1))
+    cumulative = torch.cumulative_trapezoid(density.exp(), grid).numpy()
+    expected = torch.from_numpy(cumulative)[torch.searchsorted(grid[1:], y).clamp(max=39_999)]
+    assert stats.kstest(expected.numpy(), "uniform").pvalue > 0.01
+
+
+def test_networks_see_only_what_came_before_and_agree_one_by_one():
+    torch.manual_seed(6)
+    networks = LayerNetworks(4, 3, 2, 8, 5)
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        context, known, own = torch.randn(7, 3), torch.randn(7, 8), torch.randn(7, 4)
+        outputs, shift = networks(context, known, own)
+        assert outputs.shape == (7, 4, 5)
+        other = known.clone()
+        other[:, [2, 6]] += 1.0  # both numbers of coordinate 2
+        moved = (networks(context, other, own)[0] != outputs).any(0).any(-1)
+        assert moved.tolist() == [False, False, False, True]
+        step = networks.stepper(context)
+        for k in range(4):
+            alone = step(k, known, own[:, k])
+            torch.testing.assert_close(alone[0], outputs[:, k])
+            torch.testing.assert_close(alone[1], shift[:, k])
+
+
+def two_filled_layers(e_inc, floor=2.0, n_total=800, n_share=200):
+    """A grid over (E_tot, E_0) with both layers at the floor or above, and its cells [MeV^2]."""
+    bound = RESPONSE * e_inc
+    lowest = math.log(2 * floor / (bound - 2 * floor))
+    step = (13.8 - lowest) / n_total
+    y = lowest + step * (torch.arange(n_total, dtype=torch.float64) + 0.5)
+    total = bound * torch.sigmoid(y)
+    room = total - 2 * floor
+    part = (torch.arange(n_share, dtype=torch.float64) + 0.5) / n_share
+    first = floor + room[:, None] * part
+    cell = total * torch.sigmoid(-y) * step * room / n_share
+    layers = torch.stack([first, total[:, None] - first], -1).flatten(0, 1)
+    return layers, cell.repeat_interleave(n_share)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_density_of_two_layers_integrates_to_one(order):
+    model, e_inc = shaken(2, order="brightest_last"), 30.0
+    model.order.copy_(torch.tensor(order))
+    bits = torch.tensor(list(itertools.product([0.0, 1.0], repeat=2)))
+    with torch.no_grad():
+        context = model._feature(torch.full((4, 1), e_inc))
+        neither, *one, both = model.empty.log_prob(bits, context).exp().double()
+        layers, cell = two_filled_layers(e_inc)
+        density = model.log_prob(layers, torch.full((len(layers), 1), e_inc)).exp()
+        assert float((density * cell).sum()) == pytest.approx(float(both), rel=1e-3)
+        energy = torch.linspace(2.0, RESPONSE * e_inc, 100_001, dtype=torch.float64)
+        given = torch.full((len(energy), 1), e_inc)
+        for pattern, expected in zip(bits[1:3], one, strict=True):
+            density = model.log_prob(energy[:, None] * pattern, given).exp()
+            mass = float(torch.trapezoid(density.double(), energy))
+            assert mass == pytest.approx(float(expected), rel=1e-3)
+        nothing = model.log_prob(torch.zeros(1, 2), torch.full((1, 1), e_inc)).exp()
+        assert float(nothing) == pytest.approx(float(neither))
+
+
+def test_draws_have_the_density_that_log_prob_says():
+    model, n = shaken(2), 40_000
+    with torch.no_grad():
+        drawn = model.sample(torch.full((n, 1), 100.0), Noise(3, 0, n)).double()
+        drawn = drawn[(drawn > 0).all(1)]
+        layers, cell = two_filled_layers(100.0, n_total=300, n_share=1000)
+        density = model.log_prob(layers, torch.full((len(layers), 1), 100.0)).double().exp() * cell
+    for quantity in (lambda e: (e[:, 0] / e[:, 1]).log(), lambda e: e.sum(1), lambda e: e[:, 0]):
+        value, made = quantity(layers), quantity(drawn)
+        mean = float((density * value).sum() / density.sum())
+        spread = float((density * (value - mean).square()).sum() / density.sum()) ** 0.5
+        assert abs(float(made.mean()) - mean) < 5 * spread / len(drawn) ** 0.5
+        assert float(made.std()) == pytest.approx(spread, rel=0.03)
+
+
+def test_drawn_layers_are_possible():
+    model, e_inc = shaken(5, size=0.6), torch.logspace(1.1, 4, 4000)[:, None]
+    with torch.no_grad():
+        layers = model.sample(e_inc, Noise(8, 0, 4000))
+        assert torch.isfinite(model.log_prob(layers, e_inc)).all()
+    lit = layers > 0
+    assert layers[lit].min() >= 2.0 * (1 - 1e-5)
+    assert (layers.sum(1) <= RESPONSE * e_inc[:, 0] * (1 + 1e-5)).all()
+    patterns = {tuple(row) for row in lit.int().tolist()}
+    assert len(patterns) > 16
+    assert valid_ratios(lit).any(0).all()
+
+
+def passing_particles(n):
+    """Layer 0: 20 MeV of a particle that passes, at every energy, or a share of its energy."""
+    e_inc = torch.tensor([1e3, 1e4, 1e5])[torch.randint(0, 3, (n, 1))]
+    passes = torch.rand(n, 1) < 0.6
+    share = torch.sigmoid(torch.randn(n, 1) * 0.5)
+    first = torch.where(passes, 20.0 * torch.exp(0.1 * torch.randn(n, 1)), share * e_inc)
+    return torch.cat([first, (e_inc - first) * torch.exp(0.1 * torch.randn(n, 1))], 1), e_inc
+
+
+def test_no_bridge_between_particles_that_pass_and_others():
+    torch.manual_seed(7)
+    layers, e_inc = passing_particles(8000)
+    model = AutoregressiveEnergy(4, 2, 24, 3, 16, geometry=layered(2))
+    model.prepare(TensorRows(layers, e_inc))
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 250)
+    for _ in range(250):
+        index = torch.randint(0, len(layers), (384,))
+        optimiser.zero_grad()
+        model.loss((layers[index], e_inc[index])).backward()
+        optimiser.step()
+        schedule.step()
+    with torch.no_grad():
+        drawn = model.eval().sample(e_inc, Noise(1, 0, len(e_inc)))
+    for value in e_inc.unique()[1:]:
+        here = e_inc[:, 0] == value
+        true, made = layers[here, 0], drawn[here, 0]
+        assert float((made < 40).float().mean()) == pytest.approx(0.6, abs=0.04)
+        between = (made > 40) & (made < true[true > 40].min())
+        assert float(between.float().mean()) < 0.02
+        passing = made[made < 40].log()
+        assert float(passing.median()) == pytest.approx(math.log(20), abs=0.03)
+        assert float(passing.std()) == pytest.approx(0.1, abs=0.03)
+
+
+def test_one_layer_and_all_empty():
+    model = AutoregressiveEnergy(2, 0, 8, 0, 8, geometry=layered(1))
+    layers, e_inc = torch.tensor([[0.0], [5.0], [7.0]]), torch.full((3, 1), 10.0)
+    model.prepare(TensorRows(layers, e_inc))
+    model.loss((layers, e_inc)).backward()
+    with torch.no_grad():
+        assert torch.isfinite(model.eval().log_prob(layers, e_inc)).all()
+        assert (model.sample(e_inc, Noise(0, 0, 3)) >= 0).all()
+    model.prepare(TensorRows(torch.zeros(3, 1), e_inc))
+    assert torch.isfinite(model.sample(e_inc, Noise(0, 0, 3))).all()
+
+
+def test_a_layer_below_the_floor_counts_as_one_at_it():
+    model, e_inc = shaken(2), torch.full((1, 1), 100.0)
+    low = model.log_prob(torch.tensor([[0.5, 30.0]]), e_inc)
+    assert torch.isfinite(low).all()
+
+
+def test_faint_layers_take_their_shares_first():
+    layers, e_inc = torch.tensor([[5.0, 1.0, 3.0]]).expand(9, 3), torch.full((9, 1), 10.0)
+    model = AutoregressiveEnergy(order="brightest_last", geometry=layered(3))
+    model.prepare(TensorRows(layers, e_inc))
+    assert model.order.tolist() == [1, 2, 0]
+
+
+def test_bad_settings_are_user_errors():
+    with pytest.raises(UserError, match="order"):
+        AutoregressiveEnergy(order="random", geometry=layered(3))
+    with pytest.raises(UserError, match="mask_hidden=4"):
+        AutoregressiveEnergy(mask_hidden=4, geometry=layered(5))
+    with pytest.raises(UserError, match="components=0"):
+        AutoregressiveEnergy(components=0, geometry=layered(3))
