@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.energies.base import EnergyModel
-from caloman_cli.energies.empty_layers import EmptyLayers
 from caloman_cli.energies.energy_table import EnergyTable
+from caloman_cli.energies.filled_layers import FilledLayers
 from caloman_cli.energies.layer_networks import LayerNetworks
 from caloman_cli.energies.ratios import LARGEST_RESPONSE, to_ratios, valid_ratios
 from caloman_cli.energies.tails import bend
@@ -29,7 +29,7 @@ _FAR = 8.0  # standard deviations beyond which the networks see no difference
 class AutoregressiveEnergy(EnergyModel):
     r"""p(layers | E_inc) = p(which layers are empty | E_inc) x p(energies of the others | ...).
 
-    The empty layers are a masked Bernoulli network. The others are CaloFlow's ratios in turn, see
+    The empty layers come first, bit by bit. The others are CaloFlow's ratios in turn, see
     :func:`caloman_cli.energies.ratios.to_ratios`: E_tot, then what each layer takes of what is
     left. The logit of each is a mixture of logistic distributions, whose parameters a small
     network for this layer computes from the incident energy, the empty layers and all before it.
@@ -48,7 +48,7 @@ class AutoregressiveEnergy(EnergyModel):
         fixed_components: Components placed at energies in MeV; may be 0.
         hidden: Width of the two hidden layers of a layer's network.
         frequencies: Sines and cosines of log E_inc that the networks see beside log E_inc.
-        mask_hidden: Width of the network of empty layers.
+        mask_hidden: Width of the hidden layers of a network of an empty layer.
         order: In which order layers take their shares of what is left: as they lie in the
             ``detector``, or from the faintest of the training split on, the ``brightest_last``.
             The detector's is right where a layer depends on what happened before it; many faint
@@ -75,7 +75,7 @@ class AutoregressiveEnergy(EnergyModel):
         fixed_components: int = 4,
         hidden: int = 64,
         frequencies: int = 4,
-        mask_hidden: int = 128,
+        mask_hidden: int = 32,
         order: Order = "detector",
         *,
         geometry: Geometry,
@@ -87,7 +87,7 @@ class AutoregressiveEnergy(EnergyModel):
             )
         least = {"components": (components, 1), "fixed_components": (fixed_components, 0)}
         least |= {"hidden": (hidden, 1), "frequencies": (frequencies, 0)}
-        least["mask_hidden"] = (mask_hidden, geometry.n_layers)
+        least["mask_hidden"] = (mask_hidden, 1)
         for name, (value, lowest) in least.items():
             if value < lowest:
                 raise UserError(f"energy.{name}={value} is too small: give {lowest} or more")
@@ -95,7 +95,7 @@ class AutoregressiveEnergy(EnergyModel):
         self.size, self.max_response, self.sorts = size, geometry.max_response, order != "detector"
         self.components, self.frequencies = components, frequencies
         context = 1 + 2 * frequencies
-        self.empty = EmptyLayers(size, context, mask_hidden)
+        self.filled_layers = FilledLayers(size, context, mask_hidden)
         self.table = EnergyTable(size)
         n = components + fixed_components
         self.networks = LayerNetworks(size, context + size, 2, hidden, 3 * n)
@@ -115,7 +115,7 @@ class AutoregressiveEnergy(EnergyModel):
         if self.sorts:
             self.order.copy_(faintest_first(train))
         seen = measure(train, self.max_response)
-        self.empty.start_at(seen.filled, len(train))
+        self.filled_layers.start_at(seen.filled, len(train))
         self.floor.fill_(seen.floor or _FEW_MEV)
         self.table.place(seen.e_inc)
         batches, logs = [], []
@@ -151,11 +151,11 @@ class AutoregressiveEnergy(EnergyModel):
         density = log_prob(mixture, ratios.y.float(), low.float(), high.float())
         density = torch.where(valid, density, 0.0).sum(1)
         volume = torch.where(valid[:, 0], ratios.log_volume, 0.0)
-        return (self.empty.log_prob(bits, feature) + density - volume).to(feature.dtype)
+        return (self.filled_layers.log_prob(bits, feature) + density - volume).to(feature.dtype)
 
     def sample(self, e_inc: Tensor, noise: Noise) -> Tensor:
         feature = self._feature(e_inc)
-        bits = self.empty.sample(feature, noise.uniform(self.size))
+        bits = self.filled_layers.sample(feature, noise.uniform(self.size))
         uniform = noise.uniform(self.size, 2)
         filled = bits[:, self.order] > 0
         seen = torch.cat([feature, bits[:, self.order]], 1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Step = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
+Step = Callable[[int, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 
 class LayerNetworks(nn.Module):
@@ -23,12 +23,19 @@ class LayerNetworks(nn.Module):
         per_coordinate: Numbers per coordinate, M; they come as (B, M L), L of a kind at a time.
         hidden: Width of the hidden layers.
         out_dim: Outputs O of a network.
+        own: Whether a network has a number of its own.
     """
 
     mask: Tensor
 
     def __init__(
-        self, size: int, context_dim: int, per_coordinate: int, hidden: int, out_dim: int
+        self,
+        size: int,
+        context_dim: int,
+        per_coordinate: int,
+        hidden: int,
+        out_dim: int,
+        own: bool = True,
     ) -> None:
         super().__init__()
         width = context_dim + per_coordinate * size
@@ -40,7 +47,7 @@ class LayerNetworks(nn.Module):
             return nn.Parameter((2 * torch.rand(*shape) - 1) / math.sqrt(fan_in))
 
         self.first = uniform(width + 1, width, size, hidden)
-        self.own = uniform(width + 1, size, hidden)
+        self.own = uniform(width + 1, size, hidden) if own else None
         self.first_bias = nn.Parameter(torch.zeros(size, hidden))
         self.second = uniform(hidden, size, hidden, hidden)
         self.second_bias = nn.Parameter(torch.zeros(size, 1, hidden))
@@ -53,21 +60,23 @@ class LayerNetworks(nn.Module):
         """Begin with outputs (O,) that depend on next to nothing."""
         self.last_bias.copy_(outputs.expand_as(self.last_bias))
 
-    def forward(self, context: Tensor, known: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, context: Tensor, known: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor]:
         """All networks at once, for training.
 
         Args:
             context: Shape (B, C).
             known: Shape (B, M L).
-            own: One number for each network, shape (B, L).
+            own: One number for each network, shape (B, L), or None where they have none.
 
         Returns:
             Outputs (B, L, O) and shifts (B, L).
         """
         seen = torch.cat([context, known], 1)
         weight = (self.first * self.mask[:, :, None]).flatten(1)
-        inner = (seen @ weight).unflatten(1, self.own.shape) + own[:, :, None] * self.own
-        inner = F.silu(inner + self.first_bias).transpose(0, 1)
+        inner = (seen @ weight).unflatten(1, self.first_bias.shape) + self.first_bias
+        if self.own is not None and own is not None:
+            inner = inner + own[:, :, None] * self.own
+        inner = F.silu(inner).transpose(0, 1)
         inner = F.silu(torch.baddbmm(self.second_bias, inner, self.second))
         outputs = torch.baddbmm(self.last_bias, inner, self.last).transpose(0, 1)
         return outputs, seen @ (self.shift * self.mask)
@@ -77,15 +86,19 @@ class LayerNetworks(nn.Module):
 
         Returns:
             A function of k, ``known`` (B, M L), of which later coordinates are not read, and the
-            own number (B,). It gives the outputs (B, O) and the shift (B,) of network k.
+            own number (B,) or None. It gives the outputs (B, O) and the shift (B,) of network k.
         """
         n = context.shape[1]
         weight, shift = self.first * self.mask[:, :, None], self.shift * self.mask
-        told = (context @ weight[:n].flatten(1)).unflatten(1, self.own.shape) + self.first_bias
+        told = (context @ weight[:n].flatten(1)).unflatten(
+            1, self.first_bias.shape
+        ) + self.first_bias
         shifted = context @ shift[:n]
 
-        def step(k: int, known: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-            inner = torch.addmm(told[:, k], known, weight[n:, k]) + own[:, None] * self.own[k]
+        def step(k: int, known: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor]:
+            inner = torch.addmm(told[:, k], known, weight[n:, k])
+            if self.own is not None and own is not None:
+                inner = torch.addcmul(inner, own[:, None], self.own[k])
             inner = F.silu(torch.addmm(self.second_bias[k], F.silu(inner), self.second[k]))
             outputs = torch.addmm(self.last_bias[k], inner, self.last[k])
             return outputs, shifted[:, k] + known @ shift[n:, k]

@@ -9,6 +9,7 @@ from scipy import stats
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.energies.autoregressive import AutoregressiveEnergy
+from caloman_cli.energies.filled_layers import FilledLayers
 from caloman_cli.energies.layer_networks import LayerNetworks
 from caloman_cli.energies.ratios import valid_ratios
 from caloman_cli.energies.truncated_logistic import LogisticMixture, draw, log_prob
@@ -40,7 +41,7 @@ def shaken(n_layers, size=0.3, **settings):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(size * torch.randn_like(parameter))
-        model.empty.out.bias.fill_(1.5)
+        model.filled_layers.networks.last_bias.fill_(1.5)
         model.floor.fill_(2.0)
         model.log_mean.fill_(2.5)
     return model.eval()
@@ -103,6 +104,25 @@ def test_networks_see_only_what_came_before_and_agree_one_by_one():
             torch.testing.assert_close(alone[1], shift[:, k])
 
 
+def test_probabilities_of_filled_layers_sum_to_one_and_start_at_the_rates():
+    torch.manual_seed(9)
+    model = FilledLayers(4, 2, 8)
+    filled = torch.tensor([100.0, 70.0, 10.0, 0.0])
+    model.start_at(filled, 100)
+    bits = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)))
+    with torch.no_grad():
+        drawn = model.sample(torch.zeros(20_000, 2), torch.rand(20_000, 4)).mean(0)
+        torch.testing.assert_close(drawn, filled / 100, rtol=0, atol=0.05)
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+        context = torch.tensor([[0.3, -1.0]])
+        probability = model.log_prob(bits, context.expand(16, 2)).exp()
+        assert float(probability.sum()) == pytest.approx(1.0, abs=1e-5)
+        drawn = model.sample(context.expand(40_000, 2), torch.rand(40_000, 4))
+        rate = (drawn[:, None] == bits).all(-1).float().mean(0)
+        torch.testing.assert_close(rate, probability, rtol=0, atol=0.01)
+
+
 def two_filled_layers(e_inc, floor=2.0, n_total=800, n_share=200):
     """A grid over (E_tot, E_0) with both layers at the floor or above, and its cells [MeV^2]."""
     bound = RESPONSE * e_inc
@@ -125,7 +145,7 @@ def test_density_of_two_layers_integrates_to_one(order):
     bits = torch.tensor(list(itertools.product([0.0, 1.0], repeat=2)))
     with torch.no_grad():
         context = model._feature(torch.full((4, 1), e_inc))
-        neither, *one, both = model.empty.log_prob(bits, context).exp().double()
+        neither, *one, both = model.filled_layers.log_prob(bits, context).exp().double()
         layers, cell = two_filled_layers(e_inc)
         density = model.log_prob(layers, torch.full((len(layers), 1), e_inc)).exp()
         assert float((density * cell).sum()) == pytest.approx(float(both), rel=1e-3)
@@ -157,7 +177,7 @@ def test_draws_have_the_density_that_log_prob_says():
 def test_drawn_layers_are_possible():
     model, e_inc = shaken(5, size=0.6), torch.logspace(1.1, 4, 4000)[:, None]
     with torch.no_grad():
-        for parameter in model.empty.parameters():
+        for parameter in model.filled_layers.parameters():
             parameter.zero_()  # every pattern of empty layers is as likely
         layers = model.sample(e_inc, Noise(8, 0, 4000))
         assert torch.isfinite(model.log_prob(layers, e_inc)).all()
@@ -232,7 +252,7 @@ def test_faint_layers_take_their_shares_first():
 def test_bad_settings_are_user_errors():
     with pytest.raises(UserError, match="order"):
         AutoregressiveEnergy(order="random", geometry=layered(3))
-    with pytest.raises(UserError, match="mask_hidden=4"):
-        AutoregressiveEnergy(mask_hidden=4, geometry=layered(5))
+    with pytest.raises(UserError, match="mask_hidden=0"):
+        AutoregressiveEnergy(mask_hidden=0, geometry=layered(5))
     with pytest.raises(UserError, match="components=0"):
         AutoregressiveEnergy(components=0, geometry=layered(3))

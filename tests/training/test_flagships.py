@@ -13,8 +13,8 @@ STAGES = ("energy", "encoder", "density")
 SMALL = [
     "dataset.builtin.n_train=200",
     "dataset.builtin.n_reference=1",
-    "energy.n_layers=1",
     "energy.hidden=8",
+    "energy.mask_hidden=8",
     "density.n_layers=1",
     "density.hidden=8",
     "encoder.latent_dim=2",
@@ -25,8 +25,8 @@ SMALL = [
       for key in ("epochs=2", "batch_size=64", "warmup=0")),
 ]  # fmt: skip
 OWN = {
-    "photons": ["head.state=8", "energy.mask_hidden=8"],
-    "ds2": ["energy.mask_hidden=48", "head.layer_features=4", "head.embedding=2"],
+    "photons": ["head.state=8"],
+    "ds2": ["head.layer_features=4", "head.embedding=2"],
 }
 
 
