@@ -1,56 +1,59 @@
 """Sampled voxels, ring by ring: what was drawn before decides what is drawn next."""
 
-import math
 from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.heads import mixture
+from caloman_cli.heads.block_networks import BlockNetworks, Hidden, bit
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.hurdle_mixture import ShareHead
-from caloman_cli.heads.log_shares import LogShares
+from caloman_cli.heads.portions import Component, log_excess
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.conditions import Conditions
 
 _NOTHING = 1e-12
-ATTEMPTS = 4  # at drawing a block that leaves something to the blocks after it
-_LEAST = 1e-6  # of a layer's energy that a network is told is left
-_TOLERANCE = 1.0 - 1e-3  # what is left of a layer must reach the cut, up to rounding
-_TWO = 2.0 * _TOLERANCE  # what two blocks need
+_TOLERANCE = 1e-3  # of the cut, for rounding
 
-Decide = Callable[[mixture.Block, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]
-"""(parameters, edge (B, S), room (B,), must it end? (B,), block) -> how much a voxel is lit and y,
-both (B, S), and whether the block uses up its layer, boolean (B,)."""
+Take = Callable[[Hidden, Tensor, int], tuple[Tensor, Tensor, Tensor]]
+"""(hidden units of a block, what its layer has left (B,), the block's number) -> the voxels'
+energies and how much each is lit, both (S, B), and what then is left, (B,); all over the cut."""
 
 
 class Autoregressive(ShareHead):
     r"""Blocks of voxels in order; each sees the decoder's state and every block before it.
 
-    With f_j the standardised log-shares and bits of block j, block i is drawn from a hurdle
-    mixture (:mod:`caloman_cli.heads.mixture`) whose parameters are a perceptron of
+    With f_j the standardised log-shares and bits of block j, three perceptrons of
 
     .. math::
-        h_i = s(z, c) + \sum_{j < i} U_j f_j + R_i r_i + b_i ,
+        h_i = s(z, c) + \sum_{j < i} U_j f_j + R_i r_i ,
 
-    where s is the decoder's output and :math:`r_i` what is left of the layer's energy. A voxel's
-    share is taken of **what is left** when its block begins. A block with a lit voxel may end its
-    layer, with a probability of its own, and the last one does: it is scaled to use up what is
-    left, so that layers sum to one without rescaling what was drawn before. Correlations
-    between the voxels of different blocks are exact in form; within a block voxels are
-    independent. One pass over the blocks samples; in training all blocks are seen at once.
+    where s is the decoder's output and :math:`r_i` what is left of the layer's energy, say of
+    block i, one after the other,
 
-    A non-empty layer without a lit voxel lights the most probable one.
+    1. which voxels are lit, each given how many are lit before it in the block;
+    2. whether they use up the layer, if one is lit;
+    3. if not, which energy they take together;
+    4. how they divide it: a lit voxel takes a portion of what those before it leave, the last one
+       the rest.
+
+    So the energy of a ring has a distribution of its own, which voxels drawn apart would blur.
+    Portions are of what is free when every lit voxel and the blocks to come have the readout cut:
+    all that can be drawn is possible, see :mod:`caloman_cli.heads.portions`.
+
+    Training sees all blocks at once, sampling walks through them. Layers sum to one; a layer whose
+    last blocks stay dark is scaled to it, and a non-empty layer without a lit voxel lights its
+    most probable one. ``log_prob`` leaves these two out and is per unit of the logits of portions.
 
     Args:
         order: A block is a ``layer``, a ``ring`` in alpha or a ``half_ring`` (every other slice).
         state: Width of s and h.
-        hidden: Width of a block's perceptron.
-        components: K of the mixture.
+        hidden: Width of each of a block's three perceptrons: of bits, total and split.
+        components: K of each mixture, 2 or more: one is centred at an energy.
         geometry: The detector.
         conditions: Tells the layers' energies.
 
@@ -60,48 +63,43 @@ class Autoregressive(ShareHead):
     References:
         Uria, Murray, Larochelle (2013), RNADE: the real-valued neural autoregressive
         density-estimator, arXiv:1306.0186.
+        Sethuraman (1994), A constructive definition of Dirichlet priors (stick-breaking),
+        Statistica Sinica 4, 639.
     """
 
     def __init__(
         self,
         order: Literal["layer", "ring", "half_ring"] = "half_ring",
-        state: int = 256,
-        hidden: int = 128,
+        state: int = 128,
+        hidden: int = 48,
         components: int = 3,
         *,
         geometry: Geometry,
         conditions: Conditions,
     ) -> None:
         super().__init__(components, geometry=geometry, conditions=conditions)
+        if components < 2:
+            raise UserError(f"head.components={components} must be 2 or more in a walk, e.g. 3")
         if min(state, hidden) < 1:
             raise UserError(f"head.state={state}, head.hidden={hidden} must be 1 or more")
         self.blocks = Blocks(geometry, order)
-        n, size = len(self.blocks), self.blocks.size
         self.out_dim = state
         self.footprint = 4 * self.x_dim + 4 * (state + hidden)
         self.feature_dim = 2 * self.x_dim
-        self.shares = LogShares(n, size)
-        width = (self.n_parameters + 1) * size + 1
-        self.read = nn.Parameter(0.1 * torch.randn(n, 2 * size, state))
-        self.left = nn.Parameter(0.1 * torch.randn(n, 2, state))
-        self.bias = nn.Parameter(torch.zeros(n, state))
-        self.weight_1 = nn.Parameter(torch.randn(n, state, hidden) / math.sqrt(state))
-        self.bias_1 = nn.Parameter(torch.zeros(n, hidden))
-        self.weight_2 = nn.Parameter(0.3 * torch.randn(n, hidden, width) / math.sqrt(hidden))
-        self.bias_2 = nn.Parameter(torch.zeros(n, width))
+        self.networks = BlockNetworks(self.blocks, state, hidden, components)
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
-        parts = self.blocks.split(x)
-        self.shares.add(_log_of(parts, self.blocks.remaining(parts)), parts > 0)
+        voxels = self.blocks.split(x) * self.params(x, c)[1].T[self.blocks.layer_index, None]
+        self.networks.measure(voxels, self.blocks.after(voxels))
 
     def _measured(self) -> None:
-        self.shares.finish()
+        self.networks.measured()
 
     def features(self, x: Tensor) -> Tensor:
         """Standardised log-shares of what is left, 0 where empty, and which voxels are lit."""
         parts = self.blocks.split(x)
-        y, lit = self._standard(parts, self.blocks.remaining(parts))
-        return torch.cat([self.blocks.join(y), self.blocks.join(lit)], 1)
+        seen = self.networks.seen(parts, parts.sum(1) + self.blocks.after(parts), slice(None))
+        return torch.cat([self.blocks.join(seen), (x > 0).to(x)], 1)
 
     def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         """The state (B, state) and the layers' energies over the cut (B, L)."""
@@ -112,121 +110,157 @@ class Autoregressive(ShareHead):
 
     def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
         state, energies = params
-        parts = self.blocks.split(x)
-        left = self.blocks.remaining(parts)
-        y, lit = self._standard(parts, left)
-        read = torch.bmm(torch.cat([y, lit], 2).transpose(0, 1), self.read)
-        budget = left * energies[:, self.blocks.layer_index]
-        h = read.cumsum(0) - read + state
-        h = h + torch.bmm(_told(left, budget).transpose(0, 1), self.left) + self.bias[:, None]
-        h = F.silu(torch.baddbmm(self.bias_1[:, None], F.silu(h), self.weight_1))
-        raw = torch.baddbmm(self.bias_2[:, None], h, self.weight_2).transpose(0, 1)
-        block = self._split(raw)
-        edge = (-torch.log(budget.clamp(min=0.5))[:, :, None] - self.shares.mean) / self.shares.std
-        ends = (self.blocks.after(parts) <= 0).to(x)
-        n_lit = lit.sum(2)
-        free = lit * ~((ends > 0) & (n_lit == 1))[:, :, None]
-        voxels = mixture.log_prob(block.given(ends), y, lit, edge, free)
-        possible = budget >= _TOLERANCE
-        ending = -F.binary_cross_entropy_with_logits(block.end, ends, reduction="none")
-        must = self.blocks.last | (budget < _TWO)
-        ending = torch.where(possible & (n_lit > 0) & ~must, ending, 0.0)
-        voxels = torch.where(possible[:, :, None] & self.blocks.valid, voxels, 0.0)
-        return voxels.sum((1, 2)) + ending.sum(1)
+        every, networks = slice(None), self.networks
+        whole = energies.T[self.blocks.layer_index]
+        voxels = self.blocks.split(x) * whole[:, None]  # (N, S, B)
+        taken, after, lit = voxels.sum(1), self.blocks.after(voxels), (voxels > 0).to(x)
+        left, n_lit = taken + after, lit.sum(1)
+
+        read = torch.bmm(networks.read, torch.cat([networks.seen(voxels, left, every), lit], 1))
+        h = read.cumsum(0) - read + state.T
+        share = left / whole.clamp(min=_NOTHING)
+        of_bits, of_total, of_split = networks.layers(h, share, left, every)
+        logit = bit(*networks.bits(of_bits, every), lit.cumsum(1) - lit)
+        bits = -F.binary_cross_entropy_with_logits(logit, lit, reduction="none")
+        possible = (left >= 1.0 - _TOLERANCE)[:, None] & self.blocks.valid[:, :, None]
+        bits = torch.where(possible, bits, 0.0)
+
+        free, some = left - n_lit - 1.0, (n_lit > 0) & (after > 0)
+        end, total = networks.total(of_total, lit, free, every)
+        ending = -F.binary_cross_entropy_with_logits(end, (after <= 0).to(x), reduction="none")
+        chance = (n_lit > 0) & ~_must_end(left, n_lit) & ~self.blocks.last[:, None]
+        ending = torch.where(chance, ending, 0.0)
+        y = log_excess(taken - n_lit) - log_excess(after - 1.0)
+        portion = torch.where(some, total.placed(free[:, None]).log_prob(y[:, None])[:, 0], 0.0)
+
+        rest, others = _after(voxels), _after(lit)
+        split = networks.split(of_split, lit, y, some, every)
+        split = split.placed(voxels + rest - others - 1.0, -_log(others))
+        split = split.log_prob(log_excess(voxels - 1.0) - log_excess(rest - others))
+        split = torch.where((lit > 0) & (others > 0), split, 0.0)
+        return (bits + split).sum((0, 1)) + (ending + portion).sum(0)
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
-        uniform = noise.uniform(3, self.x_dim)[:, :, self.blocks.voxel]
-        uniform = uniform.unflatten(2, (len(self.blocks), self.blocks.size))
-        ending = noise.uniform(len(self.blocks))
+        n, size = len(self.blocks), self.blocks.size
+        of_voxels = noise.uniform(n, 2, size).movedim(0, 3).contiguous()
+        of_blocks = noise.uniform(n, 2).movedim(0, 2).contiguous()
+        normal = noise.normal(n, size + 1).movedim(0, 2).contiguous()
         logits = []
 
-        def decide(
-            block: mixture.Block, edge: Tensor, room: Tensor, must: Tensor, i: int
-        ) -> tuple[Tensor, Tensor, Tensor]:
-            logits.append(block.voxels.lit)
-            ends = must | (ending[:, i] < torch.sigmoid(block.end))
-            m = block.given(ends.to(edge))
-            lit, y = mixture.draw(m, uniform[:, :2, i], edge)
-            for attempt in range(ATTEMPTS):
-                # Voxels that are drawn apart may take more together than there is: once more.
-                share = torch.exp((y * self.shares.std[i] + self.shares.mean[i]).clamp(max=0.0))
-                share = share * (lit & self.blocks.valid[i])
-                over = torch.nonzero(~ends & (share.sum(1) > room))[:, 0]
-                if not len(over):
-                    break
-                again = mixture.redrawn(uniform[over, :, i], attempt)
-                part = mixture.Mixture(*(values[over] for values in m))
-                y = y.index_copy(0, over, mixture.draw(part, again, edge[over])[1])
-            return lit.to(y), y, ends
+        def take(hidden: Hidden, budget: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
+            (of_bits, of_total, of_split), networks = hidden, self.networks
+            of_bit, choice = of_voxels[i]
+            says = networks.bits(of_bits, i)
+            logits.append(says[0])
+            n_lit, bits = torch.zeros_like(budget), []
+            for s in range(self.blocks.sizes[i]):
+                # No more voxels than there are cuts: none where nothing is left.
+                can = n_lit + 1.0 <= torch.where(n_lit > 0, budget, budget + _TOLERANCE)
+                lit = (of_bit[s] < torch.sigmoid(bit(*(part[s] for part in says), n_lit))) & can
+                bits.append(lit.to(budget))
+                n_lit = n_lit + bits[-1]
+            lit = self._padded(bits)
 
-        x = self._walk(params, decide)
+            free = budget - n_lit - 1.0
+            end, total = networks.total(of_total, lit, free, i)
+            ends = _must_end(budget, n_lit) | self.blocks.last[i]
+            ends = ends | (of_blocks[i, 0] < torch.sigmoid(end))
+            total = total.chosen(of_blocks[i, 1, None])
+            y = total.draw(normal[i, -1:], free[None])[0]
+            split = networks.split(of_split, lit, y, (n_lit > 0) & ~ends, i).chosen(choice)
+            taken = torch.where(ends, budget, n_lit + torch.sigmoid(y) * free) * (n_lit > 0)
+
+            def divide(s: int, free: Tensor, others: Tensor) -> Tensor:
+                one = Component(*(field[s] for field in split))
+                return one.draw(normal[i, s], free, -_log(others))
+
+            voxels = self._divided(taken, lit, divide, i)
+            left = torch.where(n_lit > 0, (1.0 + torch.sigmoid(-y) * free) * ~ends, budget)
+            return voxels, lit, left
+
+        x = self._walk(params, take)
         if bool(((self.layers.sum(x) <= 0) & (params[1] > 0)).any()):
-            brightest = self.layers.brightest(self.blocks.join(torch.stack(logits, 1)))
+            brightest = self.layers.brightest(self.blocks.join(torch.stack(logits)))
             x = self._rescued(x, brightest, params[1])
         return self._normalised(x)
 
     def mean(self, params: tuple[Tensor, ...]) -> Tensor:
-        """Each voxel lit by its probability, at the mean of y, given the same of those before."""
+        """Voxels lit by their probabilities, shares at the mean centre, given those before."""
 
-        def decide(
-            block: mixture.Block, edge: Tensor, room: Tensor, must: Tensor, i: int
-        ) -> tuple[Tensor, Tensor, Tensor]:
-            return *mixture.typical(block.given(must.to(edge))), must
+        def take(hidden: Hidden, budget: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
+            (of_bits, of_total, of_split), networks = hidden, self.networks
+            says, n_lit, bits = networks.bits(of_bits, i), torch.zeros_like(budget), []
+            for s in range(self.blocks.size):
+                bits.append(torch.sigmoid(bit(*(part[s] for part in says), n_lit)))
+                n_lit = n_lit + bits[-1]
+            lit = torch.stack(bits) * (
+                self.blocks.valid[i, :, None] & (budget >= 1.0 - _TOLERANCE)
+            )
+            n_lit = lit.sum(0).clamp(max=budget)
+            free = budget - n_lit - 1.0
+            ends = _must_end(budget, n_lit) | self.blocks.last[i]
+            y = networks.total(of_total, lit, free, i)[1].placed(free[None]).center_of_mass()[0]
+            split = networks.split(of_split, lit, y, ~ends, i).portions_only().center_of_mass()
+            taken = torch.where(ends, budget, n_lit + torch.sigmoid(y) * free)
 
-        return self._normalised(self._walk(params, decide))
+            def divide(s: int, free: Tensor, others: Tensor) -> Tensor:
+                return split[s] + _log(lit[s]) - _log(others)
 
-    def _walk(self, params: tuple[Tensor, ...], decide: Decide) -> Tensor:
-        """Shares (B, V), block after block."""
-        h, energies = params
-        left = torch.ones_like(energies[:, 0])
-        shares = []
-        for i, layer in enumerate(self.blocks.layer):
-            if self.blocks.opens[i]:
-                left = torch.ones_like(left)
-            budget = left * energies[:, layer]
-            mean, std = self.shares.mean[i], self.shares.std[i]
-            edge = (-torch.log(budget.clamp(min=0.5))[:, None] - mean) / std
-            must = (budget < _TWO) | self.blocks.last[i]
-            room = 1.0 - 1.0 / budget.clamp(min=1.0)  # what comes later needs the cut at least
-            lit, y, ends = decide(self._block(h, left, budget, i), edge, room, must, i)
-            lit = lit * ((budget >= _TOLERANCE)[:, None] & self.blocks.valid[i])
-            share = left[:, None] * torch.exp((y * std + mean).clamp(max=0.0)) * lit
-            total = share.sum(1)
-            most = torch.where(ends, left, left * room)
-            goal = torch.where(ends, most, torch.minimum(total, most))
-            share = share * (goal / total.clamp(min=_NOTHING))[:, None]
-            if i + 1 < len(self.blocks):
-                seen = (_log_of(share, left) - mean) / std * lit
-                h = torch.addmm(h, torch.cat([seen, lit], 1), self.read[i])
-            left = torch.where(total > 0, left - goal, left)
-            shares.append(share)
-        return self.blocks.join(torch.stack(shares, 1))
+            voxels = self._divided(taken, lit, divide, i)
+            return voxels, lit, torch.where(ends, 0.0, budget - taken)
 
-    def _block(self, h: Tensor, left: Tensor, budget: Tensor, i: int) -> mixture.Block:
-        told = F.pad(_told(left, budget), (0, 1), value=1.0)
-        h = F.silu(torch.addmm(h, told, torch.cat([self.left[i], self.bias[i, None]])))
-        h = F.silu(torch.addmm(self.bias_1[i], h, self.weight_1[i]))
-        return self._split(torch.addmm(self.bias_2[i], h, self.weight_2[i]))
+        return self._normalised(self._walk(params, take))
 
-    def _split(self, raw: Tensor) -> mixture.Block:
-        voxels = raw[..., :-1].unflatten(-1, (self.n_parameters + 1, self.blocks.size))
-        return mixture.Block(
-            mixture.mixture(voxels[..., :-1, :]), raw[..., -1], voxels[..., -1, :]
+    def _divided(
+        self, taken: Tensor, lit: Tensor, divide: Callable[[int, Tensor, Tensor], Tensor], i: int
+    ) -> Tensor:
+        """A block's energy (B,) voxel by voxel; ``lit`` and the result are (S, B)."""
+        rest, others, size = taken, _after(lit), self.blocks.sizes[i]
+        voxels = []
+        for s in range(size):
+            voxel = rest * (lit[s] > 0)
+            if s + 1 < size:
+                free = rest - others[s] - lit[s]
+                y, divided = divide(s, free, others[s]), (others[s] > 0) & (lit[s] > 0)
+                voxel = torch.where(divided, lit[s] + torch.sigmoid(y) * free, voxel)
+                # Not by subtraction: little may be left of much.
+                rest = torch.where(divided, others[s] + torch.sigmoid(-y) * free, rest - voxel)
+            voxels.append(voxel)
+        return self._padded(voxels)
+
+    def _padded(self, voxels: list[Tensor]) -> Tensor:
+        """Some (B,) -> (S, B)."""
+        return torch.stack(
+            [*voxels, *[torch.zeros_like(voxels[0])] * (self.blocks.size - len(voxels))]
         )
 
-    def _standard(self, parts: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised log-shares of what is left, 0 where empty, and bits, both (B, N, S)."""
-        lit = (parts > 0).to(parts)
-        return (_log_of(parts, left) - self.shares.mean) / self.shares.std * lit, lit
+    def _walk(self, params: tuple[Tensor, ...], take: Take) -> Tensor:
+        """Shares (B, V), block after block."""
+        h, energies = (part.T.contiguous() for part in params)
+        whole, voxels = energies.clamp(min=_NOTHING), []
+        for i, layer in enumerate(self.blocks.layer):
+            if self.blocks.opens[i]:
+                left = energies[layer]
+            drawn, lit, after = take(
+                self.networks.layers(h, left / whole[layer], left, i), left, i
+            )
+            if i + 1 < len(self.blocks):
+                seen = torch.cat([self.networks.seen(drawn, left, i) * lit, lit])
+                h = torch.addmm(h, self.networks.read[i], seen)
+            voxels.append(drawn / whole[layer])
+            left = after
+        return self.blocks.join(torch.stack(voxels))
 
 
-def _log_of(share: Tensor, left: Tensor) -> Tensor:
-    """log(share / left): (\\*, S) of (\\*,)."""
-    return torch.log(share.clamp(min=_NOTHING)) - torch.log(left.clamp(min=_NOTHING))[..., None]
+def _log(share: Tensor) -> Tensor:
+    return torch.log(share.clamp(min=_NOTHING))
 
 
-def _told(left: Tensor, budget: Tensor) -> Tensor:
-    """What a network is told of the energy that is left: (\\*,) of the layer, over the cut."""
-    return torch.stack(
-        [torch.log(left.clamp(min=_LEAST)) / 3.0, torch.log(budget.clamp(min=0.5)) / 5.0], -1
-    )
+def _after(values: Tensor) -> Tensor:
+    """The sum of all later places, exactly 0 if they are: (\\*, S, B)."""
+    return F.pad(values, (0, 0, 0, 1))[..., 1:, :].flip(-2).cumsum(-2).flip(-2)
+
+
+def _must_end(budget: Tensor, n_lit: Tensor) -> Tensor:
+    """Whether n lit voxels leave nothing that would reach the cut."""
+    return budget < n_lit + 1.0

@@ -15,7 +15,7 @@ class Blocks(nn.Module):
     """Voxels in blocks: layer by layer, ring by ring from the axis, or half a ring at a time.
 
     Half rings are the even slices in alpha, then the odd ones, which have both their neighbours
-    before them. Blocks are padded to S places; shapes are (\\*, N, S) for N blocks.
+    before them. Blocks are padded to S places; shapes are (N, S, B) for N blocks and B rows.
 
     Args:
         geometry: The detector.
@@ -26,7 +26,7 @@ class Blocks(nn.Module):
         sizes: Voxels of each block.
         layer: The layer of each block, a list of N positions.
         opens: Whether a block is the first of its layer, a list.
-        closes: Whether it is the last; ``last`` is the same as a tensor.
+        last: Whether it is the last one, boolean (N,).
         valid: Which places are voxels, boolean (N, S).
 
     Raises:
@@ -57,7 +57,6 @@ class Blocks(nn.Module):
         self.size = max(self.sizes)
         edges = [-1, *self.layer, -1]
         self.opens = [a != b for a, b in zip(edges[:-2], self.layer, strict=True)]
-        self.closes = [a != b for a, b in zip(edges[2:], self.layer, strict=True)]
         voxel = torch.zeros(len(blocks), self.size, dtype=torch.long)
         valid = torch.zeros(len(blocks), self.size, dtype=torch.bool)
         place = torch.zeros(geometry.n_voxels, dtype=torch.long)
@@ -66,15 +65,15 @@ class Blocks(nn.Module):
             place[block] = number * self.size + torch.arange(len(block))
         layer_index = torch.tensor(self.layer)
         same = layer_index.unsqueeze(0) == layer_index.unsqueeze(1)
-        later = (same & torch.ones_like(same).tril()).float()
-        closes = torch.tensor(self.closes)
+        later = (same & torch.ones_like(same).triu(1)).float()
+        last = torch.tensor([a != b for a, b in zip(edges[2:], self.layer, strict=True)])
         for name, value in (
             ("voxel", voxel.flatten()),
             ("valid", valid),
             ("place", place),
             ("layer_index", layer_index),
             ("later", later),
-            ("last", closes),
+            ("last", last),
         ):
             self.register_buffer(name, value, persistent=False)
 
@@ -82,17 +81,13 @@ class Blocks(nn.Module):
         return len(self.layer)
 
     def split(self, x: Tensor) -> Tensor:
-        """(B, V) -> (B, N, S), zeros in the padding."""
-        return x[:, self.voxel].unflatten(1, (len(self), self.size)) * self.valid
+        """(B, V) -> (N, S, B), zeros in the padding."""
+        return x.T[self.voxel].unflatten(0, (len(self), self.size)) * self.valid[:, :, None]
 
     def join(self, x: Tensor) -> Tensor:
-        """(B, N, S) -> (B, V)."""
-        return x.flatten(1)[:, self.place]
+        """(N, S, B) -> (B, V)."""
+        return x.flatten(0, 1)[self.place].T.contiguous()
 
     def after(self, x: Tensor) -> Tensor:
-        """What a layer has left when a block ends, exactly 0 if nothing: (B, N, S) -> (B, N)."""
-        return x.sum(2) @ self.later.tril(-1)
-
-    def remaining(self, x: Tensor) -> Tensor:
-        """What a layer has left when a block begins: (B, N, S) -> (B, N)."""
-        return x.sum(2) @ self.later
+        """What a layer has left when a block ends, exactly 0 if nothing: (N, S, B) -> (N, B)."""
+        return self.later @ x.sum(1)

@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.heads import mixture
-from caloman_cli.heads.autoregressive import ATTEMPTS
 from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.log_shares import LogShares
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.conditions import Conditions
 
 _NOTHING = 1e-12
+_ATTEMPTS = 4  # at drawing a half that leaves something to the other
 _LEAST = 1e-4  # of a layer's energy that the network is told is left
 _TOLERANCE = 1.0 - 1e-3  # what is left of a layer must reach the cut, up to rounding
 _TWO = 2.0 * _TOLERANCE  # what both halves need
@@ -77,7 +77,7 @@ class Cylinder(ShareHead):
         layer_features: int = 48,
         embedding: int = 16,
         hidden: int = 128,
-        components: int = 2,
+        components: int = 3,
         *,
         geometry: Geometry,
         conditions: Conditions,
@@ -99,7 +99,8 @@ class Cylinder(ShareHead):
         self.out_dim = n_layers * layer_features
         self.feature_dim = 2 * n_layers * rings
         self.footprint = 4 * self.x_dim
-        self.shares = LogShares(n_layers, 2, rings)
+        self.shares = LogShares(n_layers, 2, rings)  # log(voxel / left)
+        self.levels = LogShares(n_layers, 2, rings)  # log(voxel / cut)
         self.embedding = nn.Parameter(0.3 * torch.randn(n_layers, 2, embedding))
         self.context = nn.Linear(layer_features + embedding + 5 * rings + 2, hidden)
         seen = rings * (_CHANNELS * (2 * _REACH + 1) + 2 * len(_NEIGHBOURS))
@@ -113,13 +114,18 @@ class Cylinder(ShareHead):
     def _measure(self, x: Tensor, c: Tensor) -> None:
         halves = x.unflatten(1, self.shape).unflatten(2, (-1, 2))
         left = halves.sum((2, 4)).flip(2).cumsum(2).flip(2)[:, :, None, :, None]
-        value = torch.log(halves.clamp(min=_NOTHING)) - torch.log(left.clamp(min=_NOTHING))
-        # Slices of one parity are alike: they join the rows.
-        rows = (part.transpose(1, 2).flatten(0, 1) for part in (value, halves > 0))
-        self.shares.add(*rows)
+        level = torch.log(halves.clamp(min=_NOTHING))
+        cuts = torch.log((self.conditions.layer_energies(c) / self.cut).clamp(min=_NOTHING))
+        for measured, value in (
+            (self.shares, level - torch.log(left.clamp(min=_NOTHING))),
+            (self.levels, level + cuts[:, :, None, None, None]),
+        ):
+            # Slices of one parity are alike: they join the rows.
+            measured.add(*(p.transpose(1, 2).flatten(0, 1) for p in (value, halves > 0)))
 
     def _measured(self) -> None:
         self.shares.finish()
+        self.levels.finish()
 
     def features(self, x: Tensor) -> Tensor:
         """The log-share of each ring and its lit fraction, (B, 2 L R)."""
@@ -149,21 +155,21 @@ class Cylinder(ShareHead):
             row, layer = torch.nonzero(budget >= _TOLERANCE, as_tuple=True)
             at = row, layer
             now = (energy[:, :, 0::2][at], lit[:, :, 0::2][at]) if half else None
+            mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
+            edge = (((-torch.log(budget[at]))[:, None] - mean) / std)[:, None]
             block = self._block(
                 seen[:, :, half::2][at], now, features[at], summary[at], left[at], budget[at],
-                self.embedding[layer, half],
+                self.embedding[layer, half], self._fixed(edge, layer, half),
             )  # fmt: skip
-            mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
             bits = (part[at] > 0).to(x)
             y = (_log_of(part[at], left[at]) - mean[:, None]) / std[:, None] * bits
-            edge = ((-torch.log(budget[at]))[:, None] - mean) / std
             n_lit = bits.sum((1, 2))
             ends = torch.ones_like(n_lit)
             if half == 0:
                 ends = (image[:, :, 1::2].sum((2, 3))[at] <= 0).to(x)
             free = bits * ~((ends > 0) & (n_lit == 1))[:, None, None]
             m = block.given(ends[:, None])
-            total = mixture.log_prob(m, y, bits, edge[:, None], free).sum((1, 2))
+            total = mixture.log_prob(m, y, bits, edge, free).sum((1, 2))
             if half == 0:
                 ending = -F.binary_cross_entropy_with_logits(block.end, ends, reduction="none")
                 total = total + torch.where((n_lit > 0) & (budget[at] >= _TWO), ending, 0.0)
@@ -195,7 +201,7 @@ class Cylinder(ShareHead):
             numbers = uniform[:, half::2, layer]
             lit, y = mixture.draw(m, numbers[:, :, :2], edge)
             mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
-            for attempt in range(ATTEMPTS):
+            for attempt in range(_ATTEMPTS):
                 # Voxels that are drawn apart may take more together than there is: once more.
                 share = torch.exp((y * std + mean).clamp(max=0.0)) * lit
                 over = torch.nonzero(~ends & (share.sum((1, 2)) > room))[:, 0]
@@ -237,12 +243,13 @@ class Cylinder(ShareHead):
             for half in (0, 1):
                 budget = left * energies[:, layer]
                 now = _told(halves[0] * energies[:, layer, None, None]) if half else None
+                mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
+                edge = (-torch.log(budget.clamp(min=0.5))[:, None, None] - mean) / std
                 block = self._block(
                     seen[:, half::2], now, features[:, layer], summary, left, budget,
                     self.embedding[layer, half].expand(len(features), -1),
+                    self._fixed(edge, layer, half),
                 )  # fmt: skip
-                mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
-                edge = (-torch.log(budget.clamp(min=0.5))[:, None, None] - mean) / std
                 must = torch.ones_like(left, dtype=torch.bool) if half else budget < _TWO
                 room = 1.0 - 1.0 / budget.clamp(min=1.0)  # what comes later needs the cut at least
                 lit, y, ends = decide(block, edge, room, must, layer, half)
@@ -263,6 +270,20 @@ class Cylinder(ShareHead):
             layers.append(image)
         return torch.stack(layers, 1).flatten(1)
 
+    def _fixed(self, edge: Tensor, layer: Tensor | int, half: int) -> tuple[Tensor, Tensor]:
+        """Where the component lies that is centred at an energy, and its width, in units of y.
+
+        Args:
+            edge: The cut in these units, (N, 1, R).
+            layer: Of each row, (N,), or of all.
+            half: Even slices or odd.
+        """
+        std = self.shares.std[layer, half].unsqueeze(-2)
+        level, spread = (
+            part[layer, half].unsqueeze(-2) for part in (self.levels.mean, self.levels.std)
+        )
+        return edge + level / std, spread / std
+
     def _block(
         self,
         seen: Tensor,
@@ -272,6 +293,7 @@ class Cylinder(ShareHead):
         left: Tensor,
         budget: Tensor,
         embedding: Tensor,
+        fixed: tuple[Tensor, Tensor],
     ) -> mixture.Block:
         """The parameters of half a layer: windows (N, A / 2, .) -> (N, A / 2, K, R)."""
         rings = self.shape[2]
@@ -288,7 +310,7 @@ class Cylinder(ShareHead):
         h = F.silu(self.second(h) + self.pooled(h.mean(1, keepdim=True)))
         raw = self.last(h).unflatten(2, (self.n_parameters + 1, rings))
         end = self.end(h.mean(1))[:, 0]
-        return mixture.Block(mixture.mixture(raw[:, :, :-1]), end, raw[:, :, -1])
+        return mixture.Block(mixture.mixture(raw[:, :, :-1], fixed), end, raw[:, :, -1])
 
 
 def _told(voxels: Tensor) -> tuple[Tensor, Tensor]:

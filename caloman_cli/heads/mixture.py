@@ -68,16 +68,25 @@ def n_parameters(components: int) -> int:
     return 1 + 3 * components
 
 
-def mixture(raw: Tensor) -> Mixture:
-    """Raw network output (\\*, P, S) -> parameters; the components start apart from each other."""
+def mixture(raw: Tensor, fixed: tuple[Tensor, Tensor] | None = None) -> Mixture:
+    """Raw network output (\\*, P, S) -> parameters; the components start apart from each other.
+
+    Args:
+        raw: Of the bits, weights, centres and scales.
+        fixed: Centre and width in units of y, (\\*, S) or what broadcasts to it, that the last
+            component's raw numbers are relative to, where they do not belong to y itself.
+    """
     k = (raw.shape[-2] - 1) // 3
-    start = torch.linspace(-1.0, 1.0, k, device=raw.device) if k > 1 else raw.new_zeros(1)
-    return Mixture(
-        raw[..., 0, :],
-        raw[..., 1 : 1 + k, :],
-        raw[..., 1 + k : 1 + 2 * k, :] + start[:, None],
-        raw[..., 1 + 2 * k :, :].clamp(*_LOG_SCALE) + _SHIFT,
-    )
+    free = k if fixed is None else k - 1
+    start = torch.linspace(-1.0, 1.0, free, device=raw.device) if free > 1 else raw.new_zeros(1)
+    center = raw[..., 1 + k : 1 + k + free, :] + start[:, None]
+    log_scale = raw[..., 1 + 2 * k :, :].clamp(*_LOG_SCALE) + _SHIFT
+    if fixed is not None:
+        place, width = (part.unsqueeze(-2) for part in fixed)
+        center = torch.cat([center, place + width * raw[..., 2 * k : 2 * k + 1, :]], -2)
+        widths = torch.log(width).expand_as(log_scale[..., -1:, :])
+        log_scale = torch.cat([log_scale[..., :-1, :], log_scale[..., -1:, :] + widths], -2)
+    return Mixture(raw[..., 0, :], raw[..., 1 : 1 + k, :], center, log_scale)
 
 
 def log_prob(

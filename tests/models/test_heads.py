@@ -8,7 +8,7 @@ from torch import nn
 
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.errors import UserError
-from caloman_cli.heads import mixture
+from caloman_cli.heads import autoregressive, mixture
 from caloman_cli.heads.autoregressive import Autoregressive
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.gaussian import Gaussian
@@ -28,9 +28,12 @@ def test_samples_are_shares_of_the_layers_that_have_energy(name, lit, detector, 
     head, _, _ = prepared(name, detector)
     context, c = contexts(detector)
     made = mixture.mixture
-    monkeypatch.setattr(
-        mixture, "mixture", lambda raw: made(raw)._replace(lit=made(raw).lit * 0.1 + lit)
-    )
+
+    def tilted(*arguments):
+        return made(*arguments)._replace(lit=made(*arguments).lit * 0.1 + lit)
+
+    monkeypatch.setattr(mixture, "mixture", tilted)
+    monkeypatch.setattr(autoregressive, "bit", lambda logit, *_: 0.1 * logit + lit)
     x = head.sample(head.params(torch.randn(400, head.out_dim), c), Noise(0, 0, 400))
     assert (x >= 0).all()
     total = detector.layer_energies(x)
@@ -98,20 +101,20 @@ def test_blocks_hold_each_voxel_once(order, geometry):
     blocks = Blocks(geometry, order)
     x = torch.rand(2, geometry.n_voxels, dtype=torch.float64)
     parts = blocks.split(x)
-    assert parts.shape == (2, len(blocks), blocks.size)
+    assert parts.shape == (len(blocks), blocks.size, 2)
     assert torch.equal(blocks.join(parts), x)
-    torch.testing.assert_close(parts.sum((1, 2)), x.sum(1))
-    assert sum(blocks.opens) == sum(blocks.closes) == geometry.n_layers
+    torch.testing.assert_close(parts.sum((0, 1)), x.sum(1))
+    assert sum(blocks.opens) == int(blocks.last.sum()) == geometry.n_layers
     blocks.later.data = blocks.later.double()
-    for i, left in enumerate(blocks.remaining(parts).T):
-        same = [k for k in range(i, len(blocks)) if blocks.layer[k] == blocks.layer[i]]
-        torch.testing.assert_close(left, parts[:, same].sum((1, 2)))
+    for i, after in enumerate(blocks.after(parts)):
+        same = [k for k in range(i + 1, len(blocks)) if blocks.layer[k] == blocks.layer[i]]
+        torch.testing.assert_close(after, parts[same].sum((0, 1)))
 
 
 def test_half_rings_have_their_neighbours_before_them():
     geometry = image_geometry()
     blocks = Blocks(geometry, "half_ring")
-    number = blocks.join(torch.arange(len(blocks))[None, :, None].expand(1, -1, blocks.size))
+    number = blocks.join(torch.arange(len(blocks))[:, None, None].expand(-1, blocks.size, 1))
     image = number.view(geometry.n_layers, 8, 3)
     assert image[0, :, 0].tolist() == [0, 1] * 4
     assert image[0, 0].tolist() == [0, 2, 4]

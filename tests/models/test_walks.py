@@ -1,63 +1,45 @@
 """Heads that walk from block to block: they sample as they are trained, each layer to its end."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from caloman_cli.heads import mixture
-from caloman_cli.heads.autoregressive import Autoregressive
+from caloman_cli.heads import autoregressive, mixture
+from caloman_cli.heads.portions import Component, Components, log_excess
 from caloman_cli.noise import Noise
-from tests.contracts.groups import image_geometry
+from caloman_cli.preprocess.base import Context
+from caloman_cli.trainable import TensorRows
+from tests.contracts.groups import image_geometry, shares
 from tests.models.heads import ORDERS, contexts, detector, prepared
 
 __all__ = ["detector"]
 
 
 def drawn_by(head, params, monkeypatch):
-    """What a walk makes before layers are normalised (B, V), and its draws: lit, y by block."""
-    kept, n = [], len(params[0])
-
-    def watched(walk):
-        def watching(params, decide):
-            def watching_decide(*arguments):
-                kept.append(decide(*arguments))
-                return kept[-1]
-
-            return walk(params, watching_decide)
-
-        return watching
-
+    """What a head makes before layers are normalised, (B, V)."""
     with monkeypatch.context() as patch, torch.no_grad():
-        if isinstance(head, Autoregressive):
-            patch.setattr(head, "_walk", watched(head._walk))
         patch.setattr(head, "_rescued", lambda x, *_: x)
         patch.setattr(head, "_normalised", lambda x: x)
-        return head.sample(params, Noise(0, 0, n)), kept
+        return head.sample(params, Noise(0, 0, len(params[0])))
+
+
+def random_params(head, detector):
+    """Layers' energies (400, L) and parameters from random raw numbers, in double precision."""
+    context, c = contexts(detector)
+    raw = torch.randn(400, head.out_dim).double()
+    return context.layers.double(), tuple(part.double() for part in head.params(raw, c))
 
 
 @pytest.mark.parametrize("name", ["hurdle_mixture", *ORDERS])
 def test_voxels_are_drawn_above_the_cut(name, detector, monkeypatch):
     """Before layers are scaled, so that scaling is what a good model does not need."""
-    head, _, _ = prepared(name, detector)
-    context, c = contexts(detector)
-    raw = torch.randn(400, head.out_dim).double()
-    head = head.double()
-    params = tuple(part.double() for part in head.params(raw, c))
-    x, kept = drawn_by(head, params, monkeypatch)
-    layers = context.layers.double()
-    if name != "hurdle_mixture":
-        # Shares are of what the blocks before have left.
-        parts, blocks = head.blocks.split(x), head.blocks
-        begun = blocks.later.T - torch.eye(len(blocks))
-        left = 1.0 - parts.sum(2) @ begun.double()
-        lit, y, _ = (torch.stack(part, 1) for part in zip(*kept, strict=True))
-        energy = (y * head.shares.std + head.shares.mean).exp() * left[:, :, None]
-        energy = energy * layers[:, blocks.layer_index, None]
-        able = (left * layers[:, blocks.layer_index] >= detector.threshold)[:, :, None]
-        drawn = energy[(lit > 0) & blocks.valid & able]
-    else:
-        energy = x * layers[:, detector.layer_index]
-        drawn = energy[(x > 0) & (layers >= detector.threshold)[:, detector.layer_index]]
+    head = prepared(name, detector)[0].double()
+    layers, params = random_params(head, detector)
+    x = drawn_by(head, params, monkeypatch)
+    rich = (layers >= detector.threshold)[:, detector.layer_index]
+    drawn = (x * layers[:, detector.layer_index])[(x > 0) & rich]
     assert len(drawn) > 400
     assert float(drawn.min()) >= detector.threshold * (1 - 1e-6)
 
@@ -66,7 +48,7 @@ def test_voxels_are_drawn_above_the_cut(name, detector, monkeypatch):
 def test_places_that_are_no_voxels_have_no_say(order, tiny_geometry):
     """Blocks of one and of four voxels are padded to one size."""
     head, x, c = prepared(order, tiny_geometry)
-    places = head.bias_2.data[:, :-1].unflatten(1, (-1, head.blocks.size))
+    places = head.networks.says_bits.bias.data.unflatten(1, (3, -1))
     params = head.params(torch.randn(len(x), head.out_dim), c)
     found = []
     for logit in (-100.0, 100.0):
@@ -79,42 +61,52 @@ def test_places_that_are_no_voxels_have_no_say(order, tiny_geometry):
 @pytest.mark.parametrize("name", ORDERS)
 def test_a_walk_uses_up_each_layer_by_itself(name, detector, monkeypatch):
     """Normalising afterwards only helps layers whose last block was to end them and is dark."""
-    head, _, _ = prepared(name, detector)
-    context, c = contexts(detector)
-    head, rich = head.double(), context.layers >= 0.999 * detector.threshold
-    raw = torch.randn(400, head.out_dim).double()
-    params = tuple(part.double() for part in head.params(raw, c))
-    total = detector.layer_energies(drawn_by(head, params, monkeypatch)[0])
+    head = prepared(name, detector)[0].double()
+    layers, params = random_params(head, detector)
+    rich = layers >= 0.999 * detector.threshold
+    total = detector.layer_energies(drawn_by(head, params, monkeypatch))
     assert (total <= 1 + 1e-9).all()
     assert not total[~rich].any()
-    made = mixture.mixture
-    monkeypatch.setattr(
-        mixture, "mixture", lambda raw: made(raw)._replace(lit=made(raw).lit * 0 + 100)
-    )
-    x, _ = drawn_by(head, params, monkeypatch)
+    monkeypatch.setattr(autoregressive, "bit", lambda logit, *_: torch.full_like(logit, 100.0))
+    x = drawn_by(head, params, monkeypatch)
     torch.testing.assert_close(detector.layer_energies(x), rich.double())
-    blocks = (head.blocks.split(x) > 0).any(2)
-    stopped = (blocks.sum(1) < len(head.blocks)) & rich.all(1)
+    lit = (head.blocks.split(x) > 0).any(1)
+    stopped = (lit.sum(0) < len(head.blocks)) & rich.all(1)
     assert stopped.any() == (len(head.blocks) > detector.n_layers)
 
 
-def parallel(head, params, x, monkeypatch):
-    """log_prob in training's way, and the parameters of every block (B, N, *)."""
-    kept, split = [], head._split
+def test_a_layer_never_ends_where_no_training_shower_did(detector, monkeypatch):
+    head, x, _ = prepared("ring", detector)
+    bright = Context(torch.full((len(x), 1), 1e5), torch.full((len(x), detector.n_layers), 1e4))
+    c = shares(detector).condition(bright)
+    x = detector_shares(torch.rand_like(x) + 0.5, detector)  # every ring is lit
+    head.networks.limit.zero_()
+    head.prepare(TensorRows(x, c))
+    assert not head.networks.limit[~head.blocks.last].any()
+    with torch.no_grad():
+        head.networks.says_total.bias[:, 0] += 3.0
+        params = head.params(torch.randn(len(x), head.out_dim), c)
+        monkeypatch.setattr(autoregressive, "bit", lambda logit, *_: torch.full_like(logit, 9.0))
+        ended = (head.blocks.split(drawn_by(head, params, monkeypatch)) <= 0).all(1)
+    assert float(ended.float().mean()) < 0.01
 
-    def keep(raw):
-        kept.append(split(raw))
+
+def detector_shares(x, detector):
+    return x / detector.layer_energies(x)[:, detector.layer_index]
+
+
+def hidden_units(head, params, x, monkeypatch):
+    """log_prob in training's way, and the hidden units of every block (3, N, hidden, B)."""
+    kept, layers = [], head.networks.layers
+
+    def keep(*arguments):
+        kept.append(layers(*arguments))
         return kept[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(head, "_split", keep)
+        patch.setattr(head.networks, "layers", keep)
         value = head.log_prob(params, x)
-    return value, fields(kept[0])
-
-
-def fields(block):
-    """All that a block is drawn from."""
-    return {"end": block.end, "shift": block.shift, **block.voxels._asdict()}
+    return value, torch.stack(kept[0])
 
 
 def told(block, y, lit, edge, must, ends, valid=True):
@@ -150,34 +142,90 @@ def stopping(x, geometry):
     return x / geometry.layer_energies(x).clamp(min=1e-12)[:, geometry.layer_index]
 
 
+def divided(energies, normal):
+    """Log-density of a block's voxels (S,) of known energies over the cut, one shower, by hand.
+
+    ``normal(s, free, offset)`` tells components and where they are centred, for voxel s.
+    """
+    total = 0.0
+    lit = [s for s, energy in enumerate(energies) if energy > 0]
+    for rank, s in enumerate(lit[:-1]):
+        others = len(lit) - rank - 1
+        rest = max(sum(float(energies[k]) for k in lit[rank + 1 :]) - others, 1e-3)
+        mine = max(float(energies[s]) - 1.0, 1e-3)
+        total += normal(s, mine + rest, -math.log(others), math.log(mine / rest))
+    return total
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
     """Sampling, told to draw a given shower, gives it the probability that training gives it."""
     head, x, params = double(*prepared(order, detector))
     x = stopping(x, detector)
-    expected, training = parallel(head, params, x, monkeypatch)
-    blocks, parts = head.blocks, head.blocks.split(x)
-    left = blocks.remaining(parts)
-    y, lit = head._standard(parts, left)
-    # A block that cannot be lit, because its layer has nothing left, has no say.
-    alive = left * params[1][:, blocks.layer_index] >= 0.999
-    found, sampling, chosen = [], [], torch.zeros(2)
+    head.networks.limit.fill_(1e9)
+    expected, training = hidden_units(head, params, x, monkeypatch)
+    blocks, networks = head.blocks, head.networks
+    whole = params[1].T[blocks.layer_index]
+    voxels = blocks.split(x) * whole[:, None]
+    later = blocks.after(voxels)
+    found, chosen = torch.zeros(len(x)).double(), torch.zeros(2)
 
-    def decide(block, edge, room, must, i):
-        ends = blocks.last[i] | (parts.sum(2) @ blocks.later.tril(-1)[:, i] <= 0)
-        found.append(told(block, y[:, i], lit[:, i], edge, must, ends, blocks.valid[i]))
-        sampling.append(fields(block))
-        free = ~must & alive[:, i] & lit[:, i].any(1)
-        chosen.add_(torch.stack([free & ends, free & ~ends], 1).sum(0))
-        return lit[:, i], y[:, i], ends
+    def take(hidden, left, i):
+        alive = left >= 0.999
+        torch.testing.assert_close(torch.stack(hidden)[..., alive], training[:, i][..., alive])
+        part, after = voxels[i], later[i]
+        lit, n_lit = (part > 0).double(), (part > 0).sum(0)
+        logit, first, each = networks.bits(hidden[0], i)
+        before = lit.cumsum(0) - lit
+        logit = logit + (before > 0) * (first + each * (before - 1))
+        says = nn.functional.logsigmoid(torch.where(lit > 0, logit, -logit))
+        says = (says * blocks.valid[i, :, None]).sum(0) * alive
+        free = left - n_lit - 1.0
+        end, total = networks.total(hidden[1], lit, free, i)
+        may = (n_lit > 0) & (left >= n_lit + 1.0) & ~blocks.last[i]
+        says = says + may * nn.functional.logsigmoid(torch.where(after > 0, -end, end))
+        chosen.add_(torch.stack([may & (after <= 0), may & (after > 0)]).sum(1))
+        open_ = (n_lit > 0) & (after > 0)
+        y = log_excess(part.sum(0) - n_lit) - log_excess(after - 1.0)
+        portion = total.placed(free[None]).log_prob(y[None])[0]
+        says = says + torch.where(open_, portion, 0.0)
+        split = networks.split(hidden[2], lit, y, open_, i)
+        for b in range(len(x)):
 
-    torch.testing.assert_close(head._walk(params, decide), x, rtol=1e-6, atol=1e-9)
-    found = (torch.stack(found, 1) * alive).sum(1)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-4)
-    for name, at_once in training.items():
-        one_by_one = torch.stack([block[name] for block in sampling], 1)
-        torch.testing.assert_close(one_by_one[alive], at_once[alive], rtol=1e-5, atol=1e-6)
+            def normal(s, free, offset, y, b=b):
+                one = Components(*(field[:, s : s + 1, b : b + 1] for field in split))
+                one = one.placed(torch.full((1, 1), free), torch.full((1, 1), offset))
+                return one.log_prob(torch.full((1, 1), y).double()).squeeze()
+
+            says[b] += divided(part[:, b], normal)
+        found.add_(says.detach())
+        return part, lit, after
+
+    with torch.no_grad():
+        torch.testing.assert_close(head._walk(params, take), x, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-6, atol=1e-4)
     assert (chosen > 20).all() == (order != "layer")  # both were put to the test
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_is_drawn_is_what_was_divided(order, detector, monkeypatch):
+    """Portions that are put into a draw come out of its energies, as training reads them."""
+    head = prepared(order, detector)[0].double()
+    _, params = random_params(head, detector)
+    drawn, read = [], []
+    with monkeypatch.context() as patch:
+        draw, log_prob = Component.draw, Components.log_prob
+        patch.setattr(Component, "draw", lambda *a: drawn.append(draw(*a)) or drawn[-1])
+        x = drawn_by(head, params, monkeypatch)
+        patch.setattr(Components, "log_prob", lambda m, y: read.append(y) or log_prob(m, y))
+        head.log_prob(params, x)
+    voxels = head.blocks.split(x) * params[1].T[head.blocks.layer_index][:, None]
+    whole = (head.layers.sum(x) - 1).abs().lt(1e-9).all(1)
+    open_ = (voxels.sum(1) > 0) & (head.blocks.after(voxels) > 0) & whole
+    totals = torch.stack([y[0] for y in drawn if y.ndim == 2])
+    sure = open_ & (totals.abs() < 6)  # not at the resolution of an excess
+    assert int(sure.sum()) > (15 if order != "layer" else -1)
+    torch.testing.assert_close(totals[sure], read[0][:, 0][sure], rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -185,27 +233,24 @@ def test_a_block_sees_only_the_blocks_before_it(order, detector, monkeypatch):
     head, x, params = double(*prepared(order, detector))
     full = (params[1] > 0).all(1)
     x, params = x[full], (params[0][full], params[1][full])
-    _, before = parallel(head, params, x, monkeypatch)
+    _, before = hidden_units(head, params, x, monkeypatch)
     own = head.blocks.split(x)
-    left = head.blocks.remaining(own)
+    left = own.sum(1) + head.blocks.after(own)
     for j, layer in enumerate(head.blocks.layer):
         other = head.blocks.split(x.roll(1, 0))
         # The same up to block j; from there on another shower, with what this layer has left.
-        rest = head.blocks.remaining(other)[:, j]
-        usable = (rest > 0) & (left[:, j] > 0)
+        rest = (other.sum(1) + head.blocks.after(other))[j]
+        usable = (rest > 0) & (left[j] > 0)
         same = torch.tensor([k >= j and of == layer for k, of in enumerate(head.blocks.layer)])
-        factor = torch.where(usable, left[:, j] / rest, 1.0)[:, None, None]
-        other = torch.where(same[:, None], other * factor, other)
-        other[:, :j] = own[:, :j]
-        _, after = parallel(head, params, head.blocks.join(other), monkeypatch)
-        for name, parameter in before.items():
-            known = slice(0, j + 1)
-            torch.testing.assert_close(parameter[usable, known], after[name][usable, known])
+        factor = torch.where(usable, left[j] / rest, 1.0)
+        other = torch.where(same[:, None, None], other * factor, other)
+        other[:j] = own[:j]
+        _, after = hidden_units(head, params, head.blocks.join(other), monkeypatch)
+        known = slice(0, j + 1)
+        torch.testing.assert_close(before[:, known][..., usable], after[:, known][..., usable])
         if j + 1 < len(head.blocks):
             rest = slice(j + 1, None)
-            assert not torch.allclose(
-                before["center"][usable, rest], after["center"][usable, rest]
-            )
+            assert not torch.allclose(before[:, rest][..., usable], after[:, rest][..., usable])
 
 
 def test_cylinder_samples_as_it_was_trained():

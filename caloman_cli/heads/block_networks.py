@@ -1,0 +1,163 @@
+"""The networks of an autoregressive head: what they say of each block of voxels."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from caloman_cli.heads.blocks import Blocks
+from caloman_cli.heads.log_shares import LogShares
+from caloman_cli.heads.portions import Components, components, log_excess
+
+_NOTHING = 1e-12
+_LEAST = 1e-6  # of a layer's energy that a network is told is left
+_MARGIN, _NEVER = 1.5, 12.0  # times the largest energy that ended a block; off the logit beyond it
+
+Hidden = tuple[Tensor, Tensor, Tensor]
+"""A block's hidden units before their nonlinearity: of bits, total and split, each (hidden, B)."""
+
+
+class BlockNetworks(nn.Module):
+    """A perceptron for each of N blocks, asked for one of them or for all at once.
+
+    The argument i is the number of a block, for tensors (\\*, B), or ``slice(None)``, for tensors
+    (N, \\*, B) of all blocks. Energies are in units of the readout cut.
+
+    Args:
+        blocks: The voxels of each block.
+        state: Width of what the walk carries from block to block.
+        hidden: Width of each of a block's three perceptrons.
+        components: K of the mixtures.
+    """
+
+    limit: Tensor
+
+    def __init__(self, blocks: Blocks, state: int, hidden: int, components: int) -> None:
+        super().__init__()
+        n, size = len(blocks), blocks.size
+        self.size = size
+        self.shares = LogShares(n, size)  # log(voxel / left), which networks see
+        self.levels = LogShares(n, size)  # log of a voxel's excess
+        self.totals = LogShares(n, 1)  # logit of a block's portion
+        self.total_levels = LogShares(n, 1)  # log of its excess
+        self.register_buffer("limit", torch.zeros(n))  # largest energy that ended a block
+        self.read = nn.Parameter(0.1 * torch.randn(n, state, 2 * size))
+        self.left = nn.Parameter(0.1 * torch.randn(n, state, 3))
+        self.hidden = _Linears(n, state, 3 * hidden, 1.0)
+        self.says_bits = _Linears(n, hidden, 3 * size, 0.3)
+        self.total_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 1))
+        self.says_total = _Linears(n, hidden, 3 * components + 1, 0.3)
+        self.split_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 3))
+        self.says_split = _Linears(n, hidden, 3 * components * size, 0.3)
+
+    def measure(self, voxels: Tensor, after: Tensor) -> None:
+        """Take rows: energies (N, S, B), and what their layers have left after them (N, B)."""
+        taken, after = voxels.sum(1, keepdim=True), after[:, None]
+        lit = voxels > 0
+        some, n_lit = (taken > 0) & (after > 0), lit.sum(1, keepdim=True)
+        each = log_excess(taken - n_lit) - torch.log(n_lit.clamp(min=1))
+        for measured, value, known in (
+            (self.shares, _log(voxels) - _log(taken + after), lit),
+            (self.levels, log_excess(voxels - 1.0), lit),
+            (self.totals, each - log_excess(after - 1.0), some),
+            (self.total_levels, each, some),
+        ):
+            measured.add(value.movedim(2, 0), known.movedim(2, 0))
+        ended = torch.where(after > 0, 0.0, taken)
+        self.limit.copy_(torch.maximum(self.limit, ended.amax((1, 2))))
+
+    def measured(self) -> None:
+        """Set the statistics from what was taken."""
+        for measured in (self.shares, self.levels, self.totals, self.total_levels):
+            measured.finish()
+
+    def seen(self, voxels: Tensor, left: Tensor, i: int | slice) -> Tensor:
+        """Standardised log-shares of what was left, (\\*, B), 0 where empty: (\\*, S, B)."""
+        mean, std = _stats(self.shares, i)
+        return (_log(voxels) - _log(left).unsqueeze(-2) - mean) / std * (voxels > 0)
+
+    def layers(self, h: Tensor, share: Tensor, left: Tensor, i: int | slice) -> Hidden:
+        """From the state (\\*, state, B) and what is left, a share of the layer and an energy."""
+        told = torch.stack(
+            [
+                torch.log(share.clamp(min=_LEAST)) / 3.0,
+                torch.log(left.clamp(min=0.5)) / 5.0,
+                torch.ones_like(left),
+            ],
+            -2,
+        )
+        h = F.hardswish(_plus(h, self.left[i], told))
+        of_bits, of_total, of_split = self.hidden(h, i).chunk(3, -2)
+        return of_bits, of_total, of_split
+
+    def bits(self, hidden: Tensor, i: int | slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Of voxels that are lit: three parts of a logit, see :func:`bit`, each (\\*, S, B)."""
+        logit, first, each = self.says_bits(F.hardswish(hidden), i).chunk(3, -2)
+        return logit, first, each
+
+    def total(
+        self, hidden: Tensor, lit: Tensor, free: Tensor, i: int | slice
+    ) -> tuple[Tensor, Components]:
+        """Logit of the end, (\\*, B), and of the block's portion of what is free, S = 1."""
+        heard = _counted(lit)
+        hidden = _plus(hidden, self.total_hears[i], heard)
+        raw = self.says_total(F.hardswish(hidden), i)
+        # Without this, ends that never happened would have a small chance in each of many blocks.
+        beyond = free > _MARGIN * self.limit[i].unsqueeze(-1)
+        end, raw = raw[..., 0, :] - _NEVER * beyond, raw[..., 1:, None, :]
+        stats = (*_stats(self.totals, i), *_stats(self.total_levels, i))
+        # The sum of n alike: n times as large, and narrower in the logarithm.
+        log_n = heard[..., -1:, :]
+        mean, std, level, spread = stats
+        narrow = torch.exp(-0.5 * log_n)
+        return end, components(raw, mean + log_n, std * narrow, level + log_n, spread * narrow)
+
+    def split(
+        self, hidden: Tensor, lit: Tensor, y: Tensor, some: Tensor, i: int | slice
+    ) -> Components:
+        """Of each voxel's share; y is the logit of the block's, where there is some."""
+        mean, std = _stats(self.totals, i)
+        y = torch.where(some.unsqueeze(-2), (y.unsqueeze(-2) - mean) / std, 0.0)
+        heard = torch.cat([_counted(lit), y, some.unsqueeze(-2).to(y)], -2)
+        hidden = _plus(hidden, self.split_hears[i], heard)
+        raw = self.says_split(F.hardswish(hidden), i).unflatten(-2, (-1, self.size))
+        level, spread = _stats(self.levels, i)
+        return components(raw, torch.zeros_like(level), torch.ones_like(level), level, spread)
+
+
+def bit(logit: Tensor, first: Tensor, each: Tensor, n_lit: Tensor) -> Tensor:
+    """Logit of a voxel's bit, given how many voxels of its block are lit before it."""
+    return logit + torch.where(n_lit > 0, first + each * (n_lit - 1.0), 0.0)
+
+
+class _Linears(nn.Module):
+    """A linear layer for each of N blocks: of one, (I, B) -> (O, B), or of all, (N, \\*, B)."""
+
+    def __init__(self, n: int, size: int, out: int, gain: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(gain * torch.randn(n, out, size) / math.sqrt(size))
+        self.bias = nn.Parameter(torch.zeros(n, out, 1))
+
+    def forward(self, x: Tensor, i: int | slice) -> Tensor:
+        return _plus(self.bias[i], self.weight[i], x)
+
+
+def _plus(first: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+    """first + weight x, of one block or of all."""
+    product = torch.addmm if weight.ndim == 2 else torch.baddbmm
+    return product(first, weight, x)
+
+
+def _stats(shares: LogShares, i: int | slice) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (\\*, S, 1)."""
+    return shares.mean[i].unsqueeze(-1), shares.std[i].unsqueeze(-1)
+
+
+def _counted(lit: Tensor) -> Tensor:
+    """Bits and the logarithm of how many are set, (\\*, S + 1, B)."""
+    return torch.cat([lit, torch.log(lit.sum(-2, keepdim=True).clamp(min=1.0))], -2)
+
+
+def _log(share: Tensor) -> Tensor:
+    return torch.log(share.clamp(min=_NOTHING))
