@@ -1,5 +1,6 @@
 """The two-step model: the only object that sampling, scoring and timing know."""
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +24,9 @@ from caloman_cli.noise import BLOCK, Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.preprocess import Preprocess
 
-_CACHE_VALUES = 1 << 22  # 16 MiB of float32: what a CPU's caches hold, nearly
+_CACHE_VALUES = 1 << 24  # 64 MiB of float32: large enough that calls cost little
 _DEVICE_VALUES = 1 << 28
-FORMAT = 2
+FORMAT = 3
 """Version of the layout of a model file."""
 
 
@@ -76,7 +77,10 @@ class TwoStep(nn.Module):
         """Draw x (B, V) from the decoder, as many rows at once as memory likes."""
         head = self.encoder.head
         values = _CACHE_VALUES if z.device.type == "cpu" else _DEVICE_VALUES
-        rows = max(BLOCK, values // max(head.footprint, 1) // BLOCK * BLOCK)
+        # As many parts for each thread, all of one size: the slowest one is waited for.
+        threads = torch.get_num_threads() if z.device.type == "cpu" else 1
+        n_parts = threads * math.ceil(len(z) * head.footprint / (values * threads))
+        rows = BLOCK * math.ceil(len(z) / (n_parts * BLOCK))
         # Parts begin where the blocks of random numbers do, which are then drawn once.
         edges = [0, *range(rows - noise.start % BLOCK, len(z), rows), len(z)]
 

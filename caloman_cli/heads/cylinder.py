@@ -64,7 +64,7 @@ class Cylinder(ShareHead):
         layer_features: Features per layer that the decoder makes.
         embedding: Learned numbers per layer and half.
         hidden: Width of the perceptron.
-        components: K of the mixture.
+        components: K of the mixture, 2 or more: one is centred at an energy.
         geometry: The detector; all layers alike, with an even number of slices, four or more.
         conditions: Tells the layers' energies.
 
@@ -83,6 +83,8 @@ class Cylinder(ShareHead):
         conditions: Conditions,
     ) -> None:
         super().__init__(components, geometry=geometry, conditions=conditions)
+        if components < 2:
+            raise UserError(f"head.components={components} must be 2 or more in a walk, e.g. 3")
         if min(layer_features, embedding, hidden) < 1:
             raise UserError(
                 f"head.layer_features={layer_features}, head.embedding={embedding}, "

@@ -96,7 +96,9 @@ def components(
         level, spread: Where the logs of excesses over the cut lie, the same.
     """
     weight, center, log_scale = raw.unflatten(-3, (3, -1)).unbind(-4)
-    start = torch.linspace(-1.0, 1.0, center.shape[-3] - 1, device=raw.device)[:, None, None]
+    n = center.shape[-3] - 1
+    start = torch.linspace(-1.0, 1.0, n, device=raw.device) if n > 1 else raw.new_zeros(1)
+    start = start[:, None, None]
     mean, std, level, spread = (part.unsqueeze(-3) for part in (mean, std, level, spread))
     center = torch.cat(
         [mean + std * (center[..., :-1, :, :] + start), level + spread * center[..., -1:, :, :]],
