@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.heads.block_networks import BlockNetworks, Hidden, bit
+from caloman_cli.heads.block_networks import BlockNetworks, Hidden
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.portions import Component, log_excess
@@ -120,7 +120,7 @@ class Autoregressive(ShareHead):
         h = read.cumsum(0) - read + state.T
         share = left / whole.clamp(min=_NOTHING)
         of_bits, of_total, of_split = networks.layers(h, share, left, every)
-        logit = bit(*networks.bits(of_bits, every), lit.cumsum(1) - lit)
+        logit = networks.bits(of_bits, every).given(lit.cumsum(1) - lit)
         bits = -F.binary_cross_entropy_with_logits(logit, lit, reduction="none")
         possible = (left >= 1.0 - _TOLERANCE)[:, None] & self.blocks.valid[:, :, None]
         bits = torch.where(possible, bits, 0.0)
@@ -136,9 +136,9 @@ class Autoregressive(ShareHead):
         rest, others = _after(voxels), _after(lit)
         split = networks.split(of_split, lit, y, some, every)
         split = split.placed(voxels + rest - others - 1.0, -_log(others))
-        split = split.log_prob(log_excess(voxels - 1.0) - log_excess(rest - others))
-        split = torch.where((lit > 0) & (others > 0), split, 0.0)
-        return (bits + split).sum((0, 1)) + (ending + portion).sum(0)
+        parts = split.log_prob(log_excess(voxels - 1.0) - log_excess(rest - others))
+        parts = torch.where((lit > 0) & (others > 0), parts, 0.0)
+        return (bits + parts).sum((0, 1)) + (ending + portion).sum(0)
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
         n, size = len(self.blocks), self.blocks.size
@@ -151,12 +151,12 @@ class Autoregressive(ShareHead):
             (of_bits, of_total, of_split), networks = hidden, self.networks
             of_bit, choice = of_voxels[i]
             says = networks.bits(of_bits, i)
-            logits.append(says[0])
+            logits.append(says.logit)
             n_lit, bits = torch.zeros_like(budget), []
             for s in range(self.blocks.sizes[i]):
                 # No more voxels than there are cuts: none where nothing is left.
                 can = n_lit + 1.0 <= torch.where(n_lit > 0, budget, budget + _TOLERANCE)
-                lit = (of_bit[s] < torch.sigmoid(bit(*(part[s] for part in says), n_lit))) & can
+                lit = (of_bit[s] < torch.sigmoid(says.voxel(s).given(n_lit))) & can
                 bits.append(lit.to(budget))
                 n_lit = n_lit + bits[-1]
             lit = self._padded(bits)
@@ -165,8 +165,7 @@ class Autoregressive(ShareHead):
             end, total = networks.total(of_total, lit, free, i)
             ends = _must_end(budget, n_lit) | self.blocks.last[i]
             ends = ends | (of_blocks[i, 0] < torch.sigmoid(end))
-            total = total.chosen(of_blocks[i, 1, None])
-            y = total.draw(normal[i, -1:], free[None])[0]
+            y = total.chosen(of_blocks[i, 1, None]).draw(normal[i, -1:], free[None])[0]
             split = networks.split(of_split, lit, y, (n_lit > 0) & ~ends, i).chosen(choice)
             taken = torch.where(ends, budget, n_lit + torch.sigmoid(y) * free) * (n_lit > 0)
 
@@ -191,7 +190,7 @@ class Autoregressive(ShareHead):
             (of_bits, of_total, of_split), networks = hidden, self.networks
             says, n_lit, bits = networks.bits(of_bits, i), torch.zeros_like(budget), []
             for s in range(self.blocks.size):
-                bits.append(torch.sigmoid(bit(*(part[s] for part in says), n_lit)))
+                bits.append(torch.sigmoid(says.voxel(s).given(n_lit)))
                 n_lit = n_lit + bits[-1]
             lit = torch.stack(bits) * (
                 self.blocks.valid[i, :, None] & (budget >= 1.0 - _TOLERANCE)

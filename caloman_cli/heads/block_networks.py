@@ -1,6 +1,7 @@
 """The networks of an autoregressive head: what they say of each block of voxels."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,28 @@ _MARGIN, _NEVER = 1.5, 12.0  # times the largest energy that ended a block; off 
 
 Hidden = tuple[Tensor, Tensor, Tensor]
 """A block's hidden units before their nonlinearity: of bits, total and split, each (hidden, B)."""
+
+
+class Bits(NamedTuple):
+    """Which voxels are lit, one after the other; each field of shape (\\*, S, B).
+
+    Args:
+        logit: Of a voxel's probability.
+        first: Added to it where a voxel of the block is lit before it.
+        each: Added for each further one.
+    """
+
+    logit: Tensor
+    first: Tensor
+    each: Tensor
+
+    def voxel(self, s: int) -> "Bits":
+        """Of one voxel, fields (B,)."""
+        return Bits(*(field[s] for field in self))
+
+    def given(self, n_lit: Tensor) -> Tensor:
+        """The logit, given how many voxels of the block are lit before."""
+        return self.logit + torch.where(n_lit > 0, self.first + self.each * (n_lit - 1.0), 0.0)
 
 
 class BlockNetworks(nn.Module):
@@ -91,10 +114,9 @@ class BlockNetworks(nn.Module):
         of_bits, of_total, of_split = self.hidden(h, i).chunk(3, -2)
         return of_bits, of_total, of_split
 
-    def bits(self, hidden: Tensor, i: int | slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Of voxels that are lit: three parts of a logit, see :func:`bit`, each (\\*, S, B)."""
-        logit, first, each = self.says_bits(F.hardswish(hidden), i).chunk(3, -2)
-        return logit, first, each
+    def bits(self, hidden: Tensor, i: int | slice) -> Bits:
+        """Of voxels that are lit."""
+        return Bits(*self.says_bits(F.hardswish(hidden), i).chunk(3, -2))
 
     def total(
         self, hidden: Tensor, lit: Tensor, free: Tensor, i: int | slice
@@ -124,11 +146,6 @@ class BlockNetworks(nn.Module):
         raw = self.says_split(F.hardswish(hidden), i).unflatten(-2, (-1, self.size))
         level, spread = _stats(self.levels, i)
         return components(raw, torch.zeros_like(level), torch.ones_like(level), level, spread)
-
-
-def bit(logit: Tensor, first: Tensor, each: Tensor, n_lit: Tensor) -> Tensor:
-    """Logit of a voxel's bit, given how many voxels of its block are lit before it."""
-    return logit + torch.where(n_lit > 0, first + each * (n_lit - 1.0), 0.0)
 
 
 class _Linears(nn.Module):

@@ -8,8 +8,9 @@ from torch import nn
 
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.errors import UserError
-from caloman_cli.heads import autoregressive, mixture
+from caloman_cli.heads import mixture
 from caloman_cli.heads.autoregressive import Autoregressive
+from caloman_cli.heads.block_networks import Bits
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.gaussian import Gaussian
 from caloman_cli.heads.hurdle_mixture import HurdleMixture
@@ -33,7 +34,7 @@ def test_samples_are_shares_of_the_layers_that_have_energy(name, lit, detector, 
         return made(*arguments)._replace(lit=made(*arguments).lit * 0.1 + lit)
 
     monkeypatch.setattr(mixture, "mixture", tilted)
-    monkeypatch.setattr(autoregressive, "bit", lambda logit, *_: 0.1 * logit + lit)
+    monkeypatch.setattr(Bits, "given", lambda bits, _: 0.1 * bits.logit + lit)
     x = head.sample(head.params(torch.randn(400, head.out_dim), c), Noise(0, 0, 400))
     assert (x >= 0).all()
     total = detector.layer_energies(x)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from caloman_cli.heads import autoregressive, mixture
+from caloman_cli.heads import mixture
+from caloman_cli.heads.block_networks import Bits
 from caloman_cli.heads.portions import Component, Components, log_excess
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.base import Context
@@ -67,7 +68,7 @@ def test_a_walk_uses_up_each_layer_by_itself(name, detector, monkeypatch):
     total = detector.layer_energies(drawn_by(head, params, monkeypatch))
     assert (total <= 1 + 1e-9).all()
     assert not total[~rich].any()
-    monkeypatch.setattr(autoregressive, "bit", lambda logit, *_: torch.full_like(logit, 100.0))
+    monkeypatch.setattr(Bits, "given", lambda bits, _: torch.full_like(bits.logit, 100.0))
     x = drawn_by(head, params, monkeypatch)
     torch.testing.assert_close(detector.layer_energies(x), rich.double())
     lit = (head.blocks.split(x) > 0).any(1)
@@ -86,7 +87,7 @@ def test_a_layer_never_ends_where_no_training_shower_did(detector, monkeypatch):
     with torch.no_grad():
         head.networks.says_total.bias[:, 0] += 3.0
         params = head.params(torch.randn(len(x), head.out_dim), c)
-        monkeypatch.setattr(autoregressive, "bit", lambda logit, *_: torch.full_like(logit, 9.0))
+        monkeypatch.setattr(Bits, "given", lambda bits, _: torch.full_like(bits.logit, 9.0))
         ended = (head.blocks.split(drawn_by(head, params, monkeypatch)) <= 0).all(1)
     assert float(ended.float().mean()) < 0.01
 
