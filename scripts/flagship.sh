@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The numbers of docs/flagship.md: DATA is a folder with {ds1_photons,ds2}_{train,reference}.hdf5.
-#   scripts/flagship.sh DATA photons|ds2|pions [SEED ...] [-- OVERRIDE ...]
-# pions are built-in showers, made here. Trains, draws at the reference's energies and scores, once per seed.
+# The numbers of docs/flagship.md: DATA is a folder with {ds1_photons,ds2,...}_{train,reference}.hdf5, or the word
+# builtin: showers of the built-in generator, made here.
+#   scripts/flagship.sh DATA|builtin photons|pions|ds2|ds3 [SEED ...] [-- OVERRIDE ...]
+# Trains, draws at the reference's energies and scores, once per seed.
 set -euo pipefail
 
 data=$1
@@ -16,20 +17,24 @@ done
 out=${OUT:-outputs/flagship}
 mkdir -p "$out"
 
-name=ds1_$which
-[[ $which == ds2 ]] && name=ds2
-if [[ $which == pions ]]; then
+name=$which
+[[ $which == photons || $which == pions ]] && name=ds1_$which
+runs=$out/$which
+if [[ $data == builtin ]]; then
   data=$out/data
+  runs=$out/builtin_$which
+  declare -A showers=([photons]=20000 [pions]=20000 [ds2]=6000 [ds3]=2000)
   for part in train:11 reference:12; do
     file=$data/${name}_${part%:*}.hdf5
-    [[ -f $file ]] || caloman data generate dataset=builtin_pions n=20000 seed="${part#*:}" out="$file"
+    [[ -f $file ]] ||
+      caloman data generate dataset="builtin_$which" n="${showers[$which]}" seed="${part#*:}" out="$file"
   done
 fi
 
 for seed in "${seeds[@]:-1}"; do
-  run=$out/${which}_$seed
+  run=${runs}_$seed
   caloman train experiment="flagship_$which" dataset.train=["$data/${name}_train.hdf5"] \
     dataset.reference=["$data/${name}_reference.hdf5"] seed="$seed" output="$run" "$@"
   caloman evaluate run="$run" seed="$seed" evaluation=small
 done
-python scripts/seeds_table.py "$out/${which}"_[0-9]*
+python scripts/seeds_table.py "${runs}"_[0-9]*

@@ -12,12 +12,13 @@ from caloman_cli.errors import UserError
 from caloman_cli.heads.block_networks import BlockNetworks, Hidden
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.hurdle_mixture import ShareHead
-from caloman_cli.heads.portions import Component, log_excess
+from caloman_cli.heads.portions import Component, logit, portion
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.conditions import Conditions
 
 _NOTHING = 1e-12
 _TOLERANCE = 1e-3  # of the cut, for rounding
+_SMALLEST = 1e-7  # uniform number, and distance from one
 
 Take = Callable[[Hidden, Tensor, int], tuple[Tensor, Tensor, Tensor]]
 """(hidden units of a block, what its layer has left (B,), the block's number) -> the voxels'
@@ -118,10 +119,11 @@ class Autoregressive(ShareHead):
 
         read = torch.bmm(networks.read, torch.cat([networks.seen(voxels, left, every), lit], 1))
         h = read.cumsum(0) - read + state.T
-        share = left / whole.clamp(min=_NOTHING)
-        of_bits, of_total, of_split = networks.layers(h, share, left, every)
-        logit = networks.bits(of_bits, every).given(lit.cumsum(1) - lit)
-        bits = -F.binary_cross_entropy_with_logits(logit, lit, reduction="none")
+        of_bits, of_total, of_split = networks.layers(
+            h, left / whole.clamp(min=_NOTHING), left, every
+        )
+        given = networks.bits(of_bits, every).given(lit.cumsum(1) - lit)
+        bits = -F.binary_cross_entropy_with_logits(given, lit, reduction="none")
         possible = (left >= 1.0 - _TOLERANCE)[:, None] & self.blocks.valid[:, :, None]
         bits = torch.where(possible, bits, 0.0)
 
@@ -130,26 +132,27 @@ class Autoregressive(ShareHead):
         ending = -F.binary_cross_entropy_with_logits(end, (after <= 0).to(x), reduction="none")
         chance = (n_lit > 0) & ~_must_end(left, n_lit) & ~self.blocks.last[:, None]
         ending = torch.where(chance, ending, 0.0)
-        y = log_excess(taken - n_lit) - log_excess(after - 1.0)
-        portion = torch.where(some, total.placed(free[:, None]).log_prob(y[:, None])[:, 0], 0.0)
+        y = logit(taken - n_lit, after - 1.0)
+        share = total.placed(free[:, None]).log_prob(y[:, None], "normal")[:, 0]
+        share = torch.where(some, share, 0.0)
 
         rest, others = _after(voxels), _after(lit)
-        split = networks.split(of_split, lit, y, some, every)
-        split = split.placed(voxels + rest - others - 1.0, -_log(others))
-        parts = split.log_prob(log_excess(voxels - 1.0) - log_excess(rest - others))
+        split = networks.split(of_split, lit, y, taken - n_lit, some, every)
+        split = split.placed(voxels + rest - others - 1.0, others.clamp(min=1.0))
+        parts = split.log_prob(logit(voxels - 1.0, rest - others, others), "logistic")
         parts = torch.where((lit > 0) & (others > 0), parts, 0.0)
-        return (bits + parts).sum((0, 1)) + (ending + portion).sum(0)
+        return (bits + parts).sum((0, 1)) + (ending + share).sum(0)
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
         n, size = len(self.blocks), self.blocks.size
-        of_voxels = noise.uniform(n, 2, size).movedim(0, 3).contiguous()
+        of_voxels = noise.uniform(n, 3, size).movedim(0, 3).contiguous()
         of_blocks = noise.uniform(n, 2).movedim(0, 2).contiguous()
-        normal = noise.normal(n, size + 1).movedim(0, 2).contiguous()
+        normal = noise.normal(n).T.contiguous()
         logits = []
 
         def take(hidden: Hidden, budget: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
             (of_bits, of_total, of_split), networks = hidden, self.networks
-            of_bit, choice = of_voxels[i]
+            of_bit, choice, place = of_voxels[i]
             says = networks.bits(of_bits, i)
             logits.append(says.logit)
             n_lit, bits = torch.zeros_like(budget), []
@@ -165,16 +168,19 @@ class Autoregressive(ShareHead):
             end, total = networks.total(of_total, lit, free, i)
             ends = _must_end(budget, n_lit) | self.blocks.last[i]
             ends = ends | (of_blocks[i, 0] < torch.sigmoid(end))
-            y = total.chosen(of_blocks[i, 1, None]).draw(normal[i, -1:], free[None])[0]
-            split = networks.split(of_split, lit, y, (n_lit > 0) & ~ends, i).chosen(choice)
-            taken = torch.where(ends, budget, n_lit + torch.sigmoid(y) * free) * (n_lit > 0)
+            y = total.chosen(of_blocks[i, 1, None]).draw(normal[i, None], free[None])[0]
+            part, stays = portion(y)
+            taken = torch.where(ends, budget, n_lit + part * free) * (n_lit > 0)
+            goes_on = (n_lit > 0) & ~ends
+            split = networks.split(of_split, lit, y, taken - n_lit, goes_on, i).chosen(choice)
+            logistic = torch.logit(place, _SMALLEST)
 
             def divide(s: int, free: Tensor, others: Tensor) -> Tensor:
                 one = Component(*(field[s] for field in split))
-                return one.draw(normal[i, s], free, -_log(others))
+                return one.draw(logistic[s], free, others)
 
             voxels = self._divided(taken, lit, divide, i)
-            left = torch.where(n_lit > 0, (1.0 + torch.sigmoid(-y) * free) * ~ends, budget)
+            left = torch.where(n_lit > 0, (1.0 + stays * free) * ~ends, budget)
             return voxels, lit, left
 
         x = self._walk(params, take)
@@ -199,11 +205,12 @@ class Autoregressive(ShareHead):
             free = budget - n_lit - 1.0
             ends = _must_end(budget, n_lit) | self.blocks.last[i]
             y = networks.total(of_total, lit, free, i)[1].placed(free[None]).center_of_mass()[0]
-            split = networks.split(of_split, lit, y, ~ends, i).portions_only().center_of_mass()
-            taken = torch.where(ends, budget, n_lit + torch.sigmoid(y) * free)
+            taken = torch.where(ends, budget, n_lit + portion(y)[0] * free)
+            split = networks.split(of_split, lit, y, taken - n_lit, ~ends, i)
+            typical = split.portions_only().center_of_mass()
 
             def divide(s: int, free: Tensor, others: Tensor) -> Tensor:
-                return split[s] + _log(lit[s]) - _log(others)
+                return typical[s] + torch.log(lit[s].clamp(min=_NOTHING))
 
             voxels = self._divided(taken, lit, divide, i)
             return voxels, lit, torch.where(ends, 0.0, budget - taken)
@@ -220,10 +227,12 @@ class Autoregressive(ShareHead):
             voxel = rest * (lit[s] > 0)
             if s + 1 < size:
                 free = rest - others[s] - lit[s]
-                y, divided = divide(s, free, others[s]), (others[s] > 0) & (lit[s] > 0)
-                voxel = torch.where(divided, lit[s] + torch.sigmoid(y) * free, voxel)
+                more = others[s].clamp(min=_NOTHING)
+                part, stays = portion(divide(s, free, more), more)
+                divided = (others[s] > 0) & (lit[s] > 0)
+                voxel = torch.where(divided, lit[s] + part * free, voxel)
                 # Not by subtraction: little may be left of much.
-                rest = torch.where(divided, others[s] + torch.sigmoid(-y) * free, rest - voxel)
+                rest = torch.where(divided, others[s] + stays * free, rest - voxel)
             voxels.append(voxel)
         return self._padded(voxels)
 
@@ -249,10 +258,6 @@ class Autoregressive(ShareHead):
             voxels.append(drawn / whole[layer])
             left = after
         return self.blocks.join(torch.stack(voxels))
-
-
-def _log(share: Tensor) -> Tensor:
-    return torch.log(share.clamp(min=_NOTHING))
 
 
 def _after(values: Tensor) -> Tensor:

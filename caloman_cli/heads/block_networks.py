@@ -9,10 +9,11 @@ from torch.nn import functional as F
 
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.log_shares import LogShares
-from caloman_cli.heads.portions import Components, components, log_excess
+from caloman_cli.heads.portions import LEAST, Components, components, logit
 
 _NOTHING = 1e-12
 _LEAST = 1e-6  # of a layer's energy that a network is told is left
+_LITTLE = 0.05  # cuts of excess that it is told is free
 _MARGIN, _NEVER = 1.5, 12.0  # times the largest energy that ended a block; off the logit beyond it
 
 Hidden = tuple[Tensor, Tensor, Tensor]
@@ -69,9 +70,9 @@ class BlockNetworks(nn.Module):
         self.left = nn.Parameter(0.1 * torch.randn(n, state, 3))
         self.hidden = _Linears(n, state, 3 * hidden, 1.0)
         self.says_bits = _Linears(n, hidden, 3 * size, 0.3)
-        self.total_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 1))
+        self.total_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 2))
         self.says_total = _Linears(n, hidden, 3 * components + 1, 0.3)
-        self.split_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 3))
+        self.split_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 4))
         self.says_split = _Linears(n, hidden, 3 * components * size, 0.3)
 
     def measure(self, voxels: Tensor, after: Tensor) -> None:
@@ -79,12 +80,12 @@ class BlockNetworks(nn.Module):
         taken, after = voxels.sum(1, keepdim=True), after[:, None]
         lit = voxels > 0
         some, n_lit = (taken > 0) & (after > 0), lit.sum(1, keepdim=True)
-        each = log_excess(taken - n_lit) - torch.log(n_lit.clamp(min=1))
+        log_n = torch.log(n_lit.clamp(min=1))
         for measured, value, known in (
             (self.shares, _log(voxels) - _log(taken + after), lit),
-            (self.levels, log_excess(voxels - 1.0), lit),
-            (self.totals, each - log_excess(after - 1.0), some),
-            (self.total_levels, each, some),
+            (self.levels, torch.log((voxels - 1.0).clamp(min=LEAST)), lit),
+            (self.totals, logit(taken - n_lit, after - 1.0) - log_n, some),
+            (self.total_levels, torch.log((taken - n_lit).clamp(min=LEAST)) - log_n, some),
         ):
             measured.add(value.movedim(2, 0), known.movedim(2, 0))
         ended = torch.where(after > 0, 0.0, taken)
@@ -122,7 +123,7 @@ class BlockNetworks(nn.Module):
         self, hidden: Tensor, lit: Tensor, free: Tensor, i: int | slice
     ) -> tuple[Tensor, Components]:
         """Logit of the end, (\\*, B), and of the block's portion of what is free, S = 1."""
-        heard = _counted(lit)
+        heard = _counted(lit, free)
         hidden = _plus(hidden, self.total_hears[i], heard)
         raw = self.says_total(F.hardswish(hidden), i)
         # Without this, ends that never happened would have a small chance in each of many blocks.
@@ -130,18 +131,25 @@ class BlockNetworks(nn.Module):
         end, raw = raw[..., 0, :] - _NEVER * beyond, raw[..., 1:, None, :]
         stats = (*_stats(self.totals, i), *_stats(self.total_levels, i))
         # The sum of n alike: n times as large, and narrower in the logarithm.
-        log_n = heard[..., -1:, :]
+        log_n = heard[..., -2:-1, :]
         mean, std, level, spread = stats
         narrow = torch.exp(-0.5 * log_n)
         return end, components(raw, mean + log_n, std * narrow, level + log_n, spread * narrow)
 
     def split(
-        self, hidden: Tensor, lit: Tensor, y: Tensor, some: Tensor, i: int | slice
+        self,
+        hidden: Tensor,
+        lit: Tensor,
+        y: Tensor,
+        free: Tensor,
+        some: Tensor,
+        i: int | slice,
     ) -> Components:
-        """Of each voxel's share; y is the logit of the block's, where there is some."""
+        """Of each voxel's portion of the block's free excess; ``some``: the layer goes on after
+        it, and y is the block's portion of it."""
         mean, std = _stats(self.totals, i)
         y = torch.where(some.unsqueeze(-2), (y.unsqueeze(-2) - mean) / std, 0.0)
-        heard = torch.cat([_counted(lit), y, some.unsqueeze(-2).to(y)], -2)
+        heard = torch.cat([_counted(lit, free), y, some.unsqueeze(-2).to(y)], -2)
         hidden = _plus(hidden, self.split_hears[i], heard)
         raw = self.says_split(F.hardswish(hidden), i).unflatten(-2, (-1, self.size))
         level, spread = _stats(self.levels, i)
@@ -171,9 +179,11 @@ def _stats(shares: LogShares, i: int | slice) -> tuple[Tensor, Tensor]:
     return shares.mean[i].unsqueeze(-1), shares.std[i].unsqueeze(-1)
 
 
-def _counted(lit: Tensor) -> Tensor:
-    """Bits and the logarithm of how many are set, (\\*, S + 1, B)."""
-    return torch.cat([lit, torch.log(lit.sum(-2, keepdim=True).clamp(min=1.0))], -2)
+def _counted(lit: Tensor, free: Tensor) -> Tensor:
+    """Bits, the log of how many are set and of the free excess (\\*, B): (\\*, S + 2, B)."""
+    n_lit = lit.sum(-2, keepdim=True).clamp(min=1.0)
+    excess = torch.log(free.clamp(min=_LITTLE)).unsqueeze(-2) / 3.0
+    return torch.cat([lit, torch.log(n_lit), excess], -2)
 
 
 def _log(share: Tensor) -> Tensor:

@@ -1,16 +1,26 @@
-r"""Portions of an energy: mixtures of normal distributions for their logits.
+r"""Portions of an energy: mixtures on a logarithmic scale that have no impossible values.
 
 What is divided are energies above the readout cut, the excess that is free once every lit voxel
-has its cut. A portion of it lies between 0 and 1, and any value of its logit is possible: no
-truncation, no normalisation, no draw that does not fit. The last of the K components is centred
-at an energy and not at a portion: single particles that cross a cell leave an edge in MeV.
+has its cut. A portion r of it that m others share the rest of is drawn as
 
-Normal and not logistic: over a hundred draws in a row, the tails of logistic distributions sooner
-or later take a layer's whole energy.
+.. math::
+    y = \mathrm{logit}\,(1 - (1 - r)^m) ,
+
+of which any value is possible: no truncation, no normalisation, no draw that does not fit. For
+m + 1 parts of a whole that is divided uniformly, y is a standard logistic variable. The last of
+the K components is centred at an energy and not at a portion: single particles that cross a cell
+leave an edge in MeV.
+
+Voxels divide with logistic components, whose tails are the natural ones at the cut. Blocks take
+their energies with normal ones: over a hundred draws in a row, the tails of logistic distributions
+sooner or later take a layer's whole energy.
+
+References:
+    Connor, Mosimann (1969), Concepts of independence for proportions, JASA 64, 194.
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +29,12 @@ from torch.nn import functional as F
 _LOG_SCALE = (-5.0, 2.0)  # of a component, before the shift; in units of the data's width
 _SHIFT = -0.5
 _LARGEST = -0.05  # log of the portion that an energy is, if it is nearly all there is or more
-_LEAST = 1e-3  # cuts: the resolution of an excess
+LEAST = 1e-3  # cuts: the resolution of an excess
+_TINY = 1e-9
 _HALF_LOG_TAU = 0.5 * math.log(math.tau)
+
+
+Family = Literal["normal", "logistic"]
 
 
 class Components(NamedTuple):
@@ -28,27 +42,30 @@ class Components(NamedTuple):
 
     Args:
         weight: Logits of the weights.
-        center: Logits of portions; of the last component, the log of an excess over the cut.
-        log_scale: Logarithms of the standard deviations.
+        center: y of portions; of the last component, the log of an excess over the cut.
+        log_scale: Logarithms of the scales.
     """
 
     weight: Tensor
     center: Tensor
     log_scale: Tensor
 
-    def placed(self, free: Tensor, offset: Tensor | float = 0.0) -> "Components":
-        """All centres as logits of portions of the free excess (\\*, S, B), plus an offset."""
-        portion = self.center[..., :-1, :, :]
-        if isinstance(offset, Tensor):
-            portion = portion + offset.unsqueeze(-3)
-        fixed = _logit(self.center[..., -1:, :, :] - log_excess(free).unsqueeze(-3))
-        return self._replace(center=torch.cat([portion, fixed], -3))
+    def placed(self, free: Tensor, others: Tensor | float = 1.0) -> "Components":
+        """All centres as y of portions of the free excess (\\*, S, B)."""
+        if isinstance(others, Tensor):
+            others = others.unsqueeze(-3)
+        fixed = _fixed(self.center[..., -1:, :, :], free.unsqueeze(-3), others)
+        return self._replace(center=torch.cat([self.center[..., :-1, :, :], fixed], -3))
 
-    def log_prob(self, y: Tensor) -> Tensor:
+    def log_prob(self, y: Tensor, family: Family) -> Tensor:
         """Log-density of y (\\*, S, B) [nats]."""
         t = (y.unsqueeze(-3) - self.center) * torch.exp(-self.log_scale)
-        components = -0.5 * t.square() - self.log_scale - _HALF_LOG_TAU
-        return torch.logsumexp(F.log_softmax(self.weight, -3) + components, -3)
+        if family == "normal":
+            density = -0.5 * t.square() - _HALF_LOG_TAU
+        else:
+            density = -t - 2.0 * F.softplus(-t)
+        weight = F.log_softmax(self.weight, -3)
+        return torch.logsumexp(weight + density - self.log_scale, -3)
 
     def portions_only(self) -> "Components":
         """Without the component at an energy."""
@@ -79,10 +96,10 @@ class Component(NamedTuple):
     scale: Tensor
     fixed: Tensor
 
-    def draw(self, normal: Tensor, free: Tensor, offset: Tensor | float = 0.0) -> Tensor:
-        """The logit of a portion of the free excess, see :meth:`Components.placed`."""
-        fixed = _logit(self.center - log_excess(free))
-        return torch.where(self.fixed, fixed, self.center + offset) + self.scale * normal
+    def draw(self, noise: Tensor, free: Tensor, others: Tensor | float = 1.0) -> Tensor:
+        """y of a portion of the free excess; ``noise`` is standard, of the family."""
+        fixed = _fixed(self.center, free, others)
+        return torch.where(self.fixed, fixed, self.center) + self.scale * noise
 
 
 def components(
@@ -108,11 +125,24 @@ def components(
     return Components(weight, center, log_scale.clamp(*_LOG_SCALE) + _SHIFT + width.log())
 
 
-def log_excess(excess: Tensor) -> Tensor:
-    """The logarithm of energies above the cut, in cuts, down to the resolution."""
-    return torch.log(excess.clamp(min=_LEAST))
+def logit(mine: Tensor, rest: Tensor, others: Tensor | float = 1.0) -> Tensor:
+    """y of the portion mine / (mine + rest), of energies in cuts, see above."""
+    ratio = mine.clamp(min=LEAST) / rest.clamp(min=LEAST)
+    return _log_expm1(others * torch.log1p(ratio))
 
 
-def _logit(log_portion: Tensor) -> Tensor:
-    log_portion = log_portion.clamp(max=_LARGEST)
-    return log_portion - torch.log(-torch.expm1(log_portion))
+def portion(y: Tensor, others: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    """The portion whose y this is, and what it leaves; precise where either is small."""
+    log_left = -F.softplus(y) / others
+    return -torch.expm1(log_left), torch.exp(log_left)
+
+
+def _fixed(log_energy: Tensor, free: Tensor, others: Tensor | float) -> Tensor:
+    """y of an energy, given its logarithm, as a portion of the free excess."""
+    log_portion = (log_energy - torch.log(free.clamp(min=LEAST))).clamp(max=_LARGEST)
+    return _log_expm1(-others * torch.log(-torch.expm1(log_portion)))
+
+
+def _log_expm1(x: Tensor) -> Tensor:
+    x = x.clamp(min=_TINY)
+    return x + torch.log(-torch.expm1(-x))

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from caloman_cli.heads import mixture
-from caloman_cli.heads.portions import Component, Components, components, log_excess
+from caloman_cli.heads.portions import Component, Components, components, logit, portion
 
 FREE = 50.0
 
@@ -27,46 +27,73 @@ def constant(value, rows):
     return torch.full((1, rows), value, dtype=torch.float64)
 
 
-def test_density_integrates_to_one_and_peaks_at_the_energy():
-    y = torch.linspace(-12.0, 12.0, 20_001, dtype=torch.float64)
-    placed = two_and_one(len(y)).placed(constant(FREE, len(y)), constant(0.7, len(y)))
-    density = placed.log_prob(y[None])[0].exp()
+FAMILIES = {"normal": stats.norm, "logistic": stats.logistic}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_density_integrates_to_one_and_peaks_at_the_energy(family):
+    y = torch.linspace(-40.0, 40.0, 20_001, dtype=torch.float64)
+    placed = two_and_one(len(y)).placed(constant(FREE, len(y)), constant(3.0, len(y)))
+    density = placed.log_prob(y[None], family)[0].exp()
     assert float(torch.trapezoid(density, y)) == pytest.approx(1.0, abs=1e-9)
     centers = placed.center[:, 0, 0].tolist()
-    # An offset moves portions, not energies.
-    assert centers == pytest.approx([-0.8, 1.2, math.log(0.4 / 0.6)])
-    weights = torch.softmax(placed.weight[:, 0, 0], 0)
-    scales = placed.log_scale[:, 0, 0].exp()
+    # 20 of 50 cuts, which three others share the rest of.
+    assert centers == pytest.approx([-1.5, 0.5, math.log((1 - 0.6**3) / 0.6**3)])
     expected = sum(
-        float(w) * stats.norm.pdf(1.1, c, float(s))
-        for w, c, s in zip(weights, centers, scales, strict=True)
+        weight * FAMILIES[family].pdf(1.1, center, scale)
+        for weight, center, scale in zip(*numbers(placed), strict=True)
     )
-    found = placed.log_prob(constant(1.1, len(y)))[0, 0].exp()
+    found = placed.log_prob(constant(1.1, len(y)), family)[0, 0].exp()
     assert float(found) == pytest.approx(expected)
 
 
+def numbers(placed):
+    """Weights, centres and scales of the first row."""
+    weight = torch.softmax(placed.weight[:, 0, 0], 0)
+    return (
+        part.tolist() for part in (weight, placed.center[:, 0, 0], placed.log_scale[:, 0, 0].exp())
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("free", [2.0, 50.0, 1e6])
-def test_draws_follow_the_density(free):
+def test_draws_follow_the_density(family, free):
     n = 40_000
-    m = two_and_one(n)
+    m, others = two_and_one(n), constant(2.0, n)
     one = m.chosen(torch.rand(1, n, dtype=torch.float64))
-    y = one.draw(torch.randn(1, n, dtype=torch.float64), constant(free, n), constant(0.7, n))
-    placed = m.placed(constant(free, n), constant(0.7, n))
-    weights = torch.softmax(placed.weight[:, 0, 0], 0).tolist()
-    parts = [
-        stats.norm(float(c), math.exp(float(s)))
-        for c, s in zip(placed.center[:, 0, 0], placed.log_scale[:, 0, 0], strict=True)
-    ]
-    cdf = sum(w * part.cdf(y[0].numpy()) for w, part in zip(weights, parts, strict=True))
+    standard = torch.from_numpy(FAMILIES[family].rvs(size=(1, n), random_state=1))
+    y = one.draw(standard, constant(free, n), others)
+    placed = m.placed(constant(free, n), others)
+    cdf = sum(
+        weight * FAMILIES[family].cdf(y[0].numpy(), center, scale)
+        for weight, center, scale in zip(*numbers(placed), strict=True)
+    )
     assert stats.kstest(cdf, "uniform").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("others", [1, 2, 7])
+def test_equal_parts_are_standard_logistic(others):
+    """What the first of m + 1 takes of a whole that is divided uniformly."""
+    parts = torch.from_numpy(stats.dirichlet.rvs([1.0] * (others + 1), 20_000, random_state=1))
+    y = logit(parts[:, 0] * 1e6, parts[:, 1:].sum(1) * 1e6, float(others))
+    assert stats.kstest(y.numpy(), "logistic").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("others", [1.0, 3.0])
+@pytest.mark.parametrize("mine", [1e-2, 1.0, 1e6])
+@pytest.mark.parametrize("rest", [1e-2, 5.0, 1e6])
+def test_a_portion_and_its_logit_are_inverse_in_single_precision(others, mine, rest):
+    part, left = portion(logit(torch.tensor(mine), torch.tensor(rest), others), others)
+    assert float(part) == pytest.approx(mine / (mine + rest), rel=2e-4)
+    assert float(left) == pytest.approx(rest / (mine + rest), rel=2e-4)
 
 
 def test_an_energy_larger_than_all_there_is_is_nearly_all():
     one = Component(
         constant(math.log(20.0), 1), constant(1.0, 1), torch.ones(1, 1, dtype=torch.bool)
     )
-    y = one.draw(constant(0.0, 1), constant(5.0, 1))
-    assert 0.9 < float(torch.sigmoid(y)) < 1.0
+    part, _ = portion(one.draw(constant(0.0, 1), constant(5.0, 1)))
+    assert 0.9 < float(part) < 1.0
 
 
 @pytest.mark.parametrize("k", [2, 3, 5])
@@ -80,15 +107,16 @@ def test_raw_zeros_start_where_the_data_lie(k):
     torch.testing.assert_close(widths, torch.full((1, 4), 0.125))
 
 
-def test_excess_has_a_resolution():
-    assert log_excess(torch.tensor([0.0, -1.0])).tolist() == pytest.approx([math.log(1e-3)] * 2)
+def test_an_excess_has_a_resolution():
+    nothing = torch.zeros(1)
+    assert float(logit(nothing, nothing + 1.0)) == pytest.approx(math.log(1e-3), rel=1e-3)
 
 
 def test_a_mixture_of_shares_may_have_a_component_at_an_energy():
     """In units of y its place and width are given; the others stay where they were."""
     raw = torch.randn(6, 10, 4)  # 3 components
     place, width = torch.full((1, 4), 2.5), torch.full((1, 4), 0.1)
-    plain, fixed = mixture.mixture(raw[:, :, :]), mixture.mixture(raw, (place, width))
+    plain, fixed = mixture.mixture(raw), mixture.mixture(raw, (place, width))
     torch.testing.assert_close(fixed.center[:, 2], 2.5 + 0.1 * raw[:, 6])
     torch.testing.assert_close(fixed.log_scale[:, :2], plain.log_scale[:, :2])
     torch.testing.assert_close(

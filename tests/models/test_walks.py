@@ -8,7 +8,7 @@ from torch import nn
 
 from caloman_cli.heads import mixture
 from caloman_cli.heads.block_networks import Bits
-from caloman_cli.heads.portions import Component, Components, log_excess
+from caloman_cli.heads.portions import Component, Components
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.trainable import TensorRows
@@ -143,10 +143,10 @@ def stopping(x, geometry):
     return x / geometry.layer_energies(x).clamp(min=1e-12)[:, geometry.layer_index]
 
 
-def divided(energies, normal):
+def divided(energies, density):
     """Log-density of a block's voxels (S,) of known energies over the cut, one shower, by hand.
 
-    ``normal(s, free, offset)`` tells components and where they are centred, for voxel s.
+    ``density(s, free, others, y)`` is that of voxel s.
     """
     total = 0.0
     lit = [s for s, energy in enumerate(energies) if energy > 0]
@@ -154,7 +154,8 @@ def divided(energies, normal):
         others = len(lit) - rank - 1
         rest = max(sum(float(energies[k]) for k in lit[rank + 1 :]) - others, 1e-3)
         mine = max(float(energies[s]) - 1.0, 1e-3)
-        total += normal(s, mine + rest, -math.log(others), math.log(mine / rest))
+        left = (rest / (mine + rest)) ** others
+        total += density(s, mine + rest, others, math.log((1 - left) / left))
     return total
 
 
@@ -187,24 +188,25 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
         says = says + may * nn.functional.logsigmoid(torch.where(after > 0, -end, end))
         chosen.add_(torch.stack([may & (after <= 0), may & (after > 0)]).sum(1))
         open_ = (n_lit > 0) & (after > 0)
-        y = log_excess(part.sum(0) - n_lit) - log_excess(after - 1.0)
-        portion = total.placed(free[None]).log_prob(y[None])[0]
+        excess = (part.sum(0) - n_lit).clamp(min=1e-3)
+        y = torch.log(excess / (after - 1.0).clamp(min=1e-3))
+        portion = total.placed(free[None]).log_prob(y[None], "normal")[0]
         says = says + torch.where(open_, portion, 0.0)
-        split = networks.split(hidden[2], lit, y, open_, i)
+        split = networks.split(hidden[2], lit, y, part.sum(0) - n_lit, open_, i)
         for b in range(len(x)):
 
-            def normal(s, free, offset, y, b=b):
+            def density(s, free, others, y, b=b):
                 one = Components(*(field[:, s : s + 1, b : b + 1] for field in split))
-                one = one.placed(torch.full((1, 1), free), torch.full((1, 1), offset))
-                return one.log_prob(torch.full((1, 1), y).double()).squeeze()
+                one = one.placed(torch.full((1, 1), free), torch.full((1, 1), float(others)))
+                return one.log_prob(torch.full((1, 1), y).double(), "logistic").squeeze()
 
-            says[b] += divided(part[:, b], normal)
+            says[b] += divided(part[:, b], density)
         found.add_(says.detach())
         return part, lit, after
 
     with torch.no_grad():
         torch.testing.assert_close(head._walk(params, take), x, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-4)
     assert (chosen > 20).all() == (order != "layer")  # both were put to the test
 
 
@@ -218,7 +220,9 @@ def test_what_is_drawn_is_what_was_divided(order, detector, monkeypatch):
         draw, log_prob = Component.draw, Components.log_prob
         patch.setattr(Component, "draw", lambda *a: drawn.append(draw(*a)) or drawn[-1])
         x = drawn_by(head, params, monkeypatch)
-        patch.setattr(Components, "log_prob", lambda m, y: read.append(y) or log_prob(m, y))
+        patch.setattr(
+            Components, "log_prob", lambda m, y, family: read.append(y) or log_prob(m, y, family)
+        )
         head.log_prob(params, x)
     voxels = head.blocks.split(x) * params[1].T[head.blocks.layer_index][:, None]
     whole = (head.layers.sum(x) - 1).abs().lt(1e-9).all(1)
