@@ -86,7 +86,7 @@ class Autoregressive(ShareHead):
         self.blocks = Blocks(geometry, order)
         self.out_dim = state
         self.footprint = 4 * self.x_dim + 4 * (state + hidden)
-        self.feature_dim = 2 * self.x_dim
+        self.feature_dim = 2 * self.x_dim + len(self.blocks)
         self.networks = BlockNetworks(self.blocks, state, hidden, components)
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
@@ -97,10 +97,12 @@ class Autoregressive(ShareHead):
         self.networks.measured()
 
     def features(self, x: Tensor) -> Tensor:
-        """Standardised log-shares of what is left, 0 where empty, and which voxels are lit."""
-        parts = self.blocks.split(x)
-        seen = self.networks.seen(parts, parts.sum(1) + self.blocks.after(parts), slice(None))
-        return torch.cat([self.blocks.join(seen), (x > 0).to(x)], 1)
+        """How voxels divide their blocks, which are lit, and what blocks take of what is left."""
+        voxels = self.blocks.split(x)
+        left, lit = voxels.sum(1) + self.blocks.after(voxels), (voxels > 0).to(x)
+        seen = self.networks.seen(voxels, lit, left, slice(None))
+        parts, share, _ = seen.split([self.blocks.size, 1, self.blocks.size], 1)
+        return torch.cat([self.blocks.join(parts), (x > 0).to(x), share[:, 0].T], 1)
 
     def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         """The state (B, state) and the layers' energies over the cut (B, L)."""
@@ -117,7 +119,7 @@ class Autoregressive(ShareHead):
         taken, after, lit = voxels.sum(1), self.blocks.after(voxels), (voxels > 0).to(x)
         left, n_lit = taken + after, lit.sum(1)
 
-        read = torch.bmm(networks.read, torch.cat([networks.seen(voxels, left, every), lit], 1))
+        read = torch.bmm(networks.read, networks.seen(voxels, lit, left, every))
         h = read.cumsum(0) - read + state.T
         of_bits, of_total, of_split = networks.layers(
             h, left / whole.clamp(min=_NOTHING), left, every
@@ -253,7 +255,7 @@ class Autoregressive(ShareHead):
                 self.networks.layers(h, left / whole[layer], left, i), left, i
             )
             if i + 1 < len(self.blocks):
-                seen = torch.cat([self.networks.seen(drawn, left, i) * lit, lit])
+                seen = self.networks.seen(drawn, lit, left, i)
                 h = torch.addmm(h, self.networks.read[i], seen)
             voxels.append(drawn / whole[layer])
             left = after

@@ -61,12 +61,13 @@ class BlockNetworks(nn.Module):
         super().__init__()
         n, size = len(blocks), blocks.size
         self.size = size
-        self.shares = LogShares(n, size)  # log(voxel / left), which networks see
+        self.parts = LogShares(n, size)  # log(voxel / block), which networks see
+        self.shares = LogShares(n, 1)  # log(block / left), the same
         self.levels = LogShares(n, size)  # log of a voxel's excess
         self.totals = LogShares(n, 1)  # logit of a block's portion
         self.total_levels = LogShares(n, 1)  # log of its excess
         self.register_buffer("limit", torch.zeros(n))  # largest energy that ended a block
-        self.read = nn.Parameter(0.1 * torch.randn(n, state, 2 * size))
+        self.read = nn.Parameter(0.1 * torch.randn(n, state, 2 * size + 1))
         self.left = nn.Parameter(0.1 * torch.randn(n, state, 3))
         self.hidden = _Linears(n, state, 3 * hidden, 1.0)
         self.says_bits = _Linears(n, hidden, 3 * size, 0.3)
@@ -82,7 +83,8 @@ class BlockNetworks(nn.Module):
         some, n_lit = (taken > 0) & (after > 0), lit.sum(1, keepdim=True)
         log_n = torch.log(n_lit.clamp(min=1))
         for measured, value, known in (
-            (self.shares, _log(voxels) - _log(taken + after), lit),
+            (self.parts, _log(voxels) - _log(taken), lit & (n_lit > 1)),
+            (self.shares, _log(taken) - _log(taken + after), n_lit > 0),
             (self.levels, torch.log((voxels - 1.0).clamp(min=LEAST)), lit),
             (self.totals, logit(taken - n_lit, after - 1.0) - log_n, some),
             (self.total_levels, torch.log((taken - n_lit).clamp(min=LEAST)) - log_n, some),
@@ -93,13 +95,28 @@ class BlockNetworks(nn.Module):
 
     def measured(self) -> None:
         """Set the statistics from what was taken."""
-        for measured in (self.shares, self.levels, self.totals, self.total_levels):
+        for measured in (self.parts, self.shares, self.levels, self.totals, self.total_levels):
             measured.finish()
 
-    def seen(self, voxels: Tensor, left: Tensor, i: int | slice) -> Tensor:
-        """Standardised log-shares of what was left, (\\*, B), 0 where empty: (\\*, S, B)."""
+    def seen(self, voxels: Tensor, lit: Tensor, left: Tensor, i: int | slice) -> Tensor:
+        """What blocks to come see of a block, (\\*, 2 S + 1, B).
+
+        How voxels divide the block, apart from what the block takes of what is left, so that
+        small differences between voxels are not hidden behind a large one that they share.
+
+        Args:
+            voxels: Their energies, (\\*, S, B).
+            lit: How much each is lit, the same.
+            left: What the layer had left, (\\*, B).
+            i: The block, or all.
+        """
+        taken = voxels.sum(-2, keepdim=True)
+        mean, std = _stats(self.parts, i)
+        alone = lit.sum(-2, keepdim=True) <= 1
+        parts = torch.where(alone, 0.0, (_log(voxels) - _log(taken) - mean) / std) * lit
         mean, std = _stats(self.shares, i)
-        return (_log(voxels) - _log(left).unsqueeze(-2) - mean) / std * (voxels > 0)
+        share = (_log(taken) - _log(left).unsqueeze(-2) - mean) / std * (taken > 0)
+        return torch.cat([parts, share, lit], -2)
 
     def layers(self, h: Tensor, share: Tensor, left: Tensor, i: int | slice) -> Hidden:
         """From the state (\\*, state, B) and what is left, a share of the layer and an energy."""
