@@ -77,12 +77,13 @@ class TwoStep(nn.Module):
         """Draw x (B, V) from the decoder, as many rows at once as memory likes."""
         head = self.encoder.head
         values = _CACHE_VALUES if z.device.type == "cpu" else _DEVICE_VALUES
-        # As many parts for each thread, all of one size: the slowest one is waited for.
+        # As many parts for each thread, all of one size: the slowest one is waited for. They begin
+        # where the blocks of random numbers do, which are then drawn once.
         threads = torch.get_num_threads() if z.device.type == "cpu" else 1
         n_parts = threads * math.ceil(len(z) * head.footprint / (values * threads))
-        rows = BLOCK * math.ceil(len(z) / (n_parts * BLOCK))
-        # Parts begin where the blocks of random numbers do, which are then drawn once.
-        edges = [0, *range(rows - noise.start % BLOCK, len(z), rows), len(z)]
+        offset = noise.start % BLOCK
+        rows = BLOCK * math.ceil((offset + len(z)) / (n_parts * BLOCK))
+        edges = [0, *range(rows - offset, len(z), rows), len(z)]
 
         def part(span: tuple[int, int]) -> Tensor:
             start, stop = span

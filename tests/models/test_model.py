@@ -126,6 +126,7 @@ def test_any_batch_size_gives_the_same_showers(tiny_geometry, draw):
 @pytest.mark.parametrize("start", [0, 100])
 def test_decoding_in_parts_changes_nothing(tiny_geometry, monkeypatch, head, start):
     model = prepared(tiny_geometry, head=head)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     e_inc = torch.logspace(3, 5, 700)[:, None]
     rows, sample = [], model.encoder.head.sample
     monkeypatch.setattr(
