@@ -80,7 +80,7 @@ class TwoStep(nn.Module):
         # As many parts for each thread, all of one size: the slowest one is waited for. They begin
         # where the blocks of random numbers do, which are then drawn once.
         threads = torch.get_num_threads() if z.device.type == "cpu" else 1
-        n_parts = threads * math.ceil(len(z) * head.footprint / (values * threads))
+        n_parts = threads * max(1, math.ceil(len(z) * head.footprint / (values * threads)))
         offset = noise.start % BLOCK
         rows = BLOCK * math.ceil((offset + len(z)) / (n_parts * BLOCK))
         edges = [0, *range(rows - offset, len(z), rows), len(z)]
