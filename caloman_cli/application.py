@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -89,7 +89,7 @@ class Application:
             try:
                 return self._answer(hydra, options, overrides)
             except (HydraException, OmegaConfBaseException) as error:
-                raise self._mistake(hydra, error) from error
+                raise self._mistake(hydra, error, overrides) from error
 
     def check(self, arguments: list[str]) -> None:
         """Compose and check what the arguments ask for, every job of it, and do no work.
@@ -103,7 +103,7 @@ class Application:
             try:
                 self._check_jobs(hydra, overrides, options.multirun)
             except (HydraException, OmegaConfBaseException) as error:
-                raise self._mistake(hydra, error) from error
+                raise self._mistake(hydra, error, overrides) from error
 
     def complete(self, query: str) -> None:
         """Print what completes the command line that the shell shows (``COMP_LINE``)."""
@@ -184,21 +184,27 @@ class Application:
         keys = path_keys(self.verb.config)
         return [_quoted(argument, keys) for argument in overrides]
 
-    def _mistake(self, hydra: Hydra, error: Exception) -> UserError:
+    def _mistake(self, hydra: Hydra, error: Exception, overrides: list[str]) -> UserError:
         key = mistakes.unknown_key(error)
         if key is not None:
-            return UserError(
-                f"unknown key '{key}': {mistakes.suggestion(key, self._keys(hydra, key))}"
-            )
+            names = self._keys(hydra, key, overrides)
+            return UserError(f"unknown key '{key}': {mistakes.suggestion(key, names)}")
         group = mistakes.unchosen_group(error)
         if group is not None:
             return UserError(f"{group[0]}= is needed, one of: {', '.join(group[1])}")
         known = mistakes.unreadable(error) or mistakes.unknown_option(error)
         return known or UserError(mistakes.one_line(error))
 
-    def _keys(self, hydra: Hydra, key: str) -> list[str]:
-        """The keys that exist beside ``key``, or beside its nearest existing parent."""
+    def _keys(self, hydra: Hydra, key: str, overrides: list[str]) -> list[str]:
+        """The keys that exist beside ``key``, or beside its nearest existing parent.
+
+        Of the options that the user chose, where each group has one and they exist.
+        """
         cfg = compose_to_show(hydra, self.verb.config, [])
+        choices = cfg.hydra.runtime.choices
+        chosen = [o for o in overrides if o.partition("=")[0] in choices and "," not in o]
+        with suppress(HydraException):
+            cfg = compose_to_show(hydra, self.verb.config, chosen)
         parent = key.rpartition(".")[0]
         while parent and not OmegaConf.is_dict(OmegaConf.select(cfg, parent)):
             parent = parent.rpartition(".")[0]

@@ -8,6 +8,10 @@ set -euo pipefail
 data=$1
 which=$2
 shift 2
+[[ " photons pions ds2 ds3 " == *" $which "* ]] || {
+  echo "flagship.sh: $which is none of photons, pions, ds2, ds3" >&2
+  exit 2
+}
 seeds=()
 while [[ $# -gt 0 && $1 != -- ]]; do
   seeds+=("$1")

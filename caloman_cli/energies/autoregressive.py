@@ -41,7 +41,8 @@ class AutoregressiveEnergy(EnergyModel):
 
     Every component is truncated to what is possible: a non-empty layer has at least the smallest
     energy of a non-empty training layer, and leaves as much to each that follows. ``log_prob`` is
-    exact for every pattern of empty layers; a layer below the floor counts as one at it.
+    exact for every pattern of empty layers; a ratio beyond
+    its interval, of a layer below the floor, counts as one at its end.
 
     Args:
         components: Components of a mixture placed at ratios.

@@ -16,6 +16,10 @@ MISTAKES = {
         ["data", "check", "x", "dataset=ds2", "dataset.tran=1"],
         ["dataset.tran", "did you mean 'dataset.train'"],
     ),
+    "key of a chosen option": (
+        ["train", "experiment=flagship_photons", "dataset=builtin_photons", "head.componens=3"],
+        ["did you mean 'head.components'", "head.order"],
+    ),
     "key of hydra": (["sample", "run=x", "hydra.job.nmae=x"], ["did you mean 'hydra.job.name'"]),
     "option of a group": (
         ["data", "check", "x", "dataset=ds1_photon"],

@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy import stats
 
-from caloman_cli.data.geometry import Geometry
 from caloman_cli.energies.autoregressive import AutoregressiveEnergy
 from caloman_cli.energies.filled_layers import FilledLayers
 from caloman_cli.energies.layer_networks import LayerNetworks
@@ -16,22 +15,9 @@ from caloman_cli.energies.truncated_logistic import LogisticMixture, draw, log_p
 from caloman_cli.errors import UserError
 from caloman_cli.noise import Noise
 from caloman_cli.trainable import TensorRows
+from tests.models.energies import RESPONSE, layered
 
-RESPONSE = 2.0
 INTERVALS = [(-1.0, 2.0), (-60.0, 60.0), (9.0, 12.0), (-45.0, -40.0)]
-
-
-def layered(n_layers):
-    return Geometry.from_dict(
-        {
-            "name": f"stack{n_layers}",
-            "particle": "electron",
-            "threshold": 0.1,
-            "max_response": RESPONSE,
-            "incident_energies": None,
-            "layers": [{"id": i, "r_edges": [0, 5], "n_alpha": 2} for i in range(n_layers)],
-        }
-    )
 
 
 def shaken(n_layers, size=0.3, **settings):
@@ -224,19 +210,7 @@ def test_no_bridge_between_particles_that_pass_and_others():
         assert float(passing.std()) == pytest.approx(0.1, abs=0.03)
 
 
-def test_one_layer_and_all_empty():
-    model = AutoregressiveEnergy(2, 0, 8, 0, 8, geometry=layered(1))
-    layers, e_inc = torch.tensor([[0.0], [5.0], [7.0]]), torch.full((3, 1), 10.0)
-    model.prepare(TensorRows(layers, e_inc))
-    model.loss((layers, e_inc)).backward()
-    with torch.no_grad():
-        assert torch.isfinite(model.eval().log_prob(layers, e_inc)).all()
-        assert (model.sample(e_inc, Noise(0, 0, 3)) >= 0).all()
-    model.prepare(TensorRows(torch.zeros(3, 1), e_inc))
-    assert torch.isfinite(model.sample(e_inc, Noise(0, 0, 3))).all()
-
-
-def test_a_layer_below_the_floor_counts_as_one_at_it():
+def test_a_layer_below_the_floor_has_a_density():
     model, e_inc = shaken(2), torch.full((1, 1), 100.0)
     low = model.log_prob(torch.tensor([[0.5, 30.0]]), e_inc)
     assert torch.isfinite(low).all()

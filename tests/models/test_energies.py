@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from caloman_cli.data.geometry import Geometry
+from caloman_cli.energies.autoregressive import AutoregressiveEnergy
 from caloman_cli.energies.empty_layers import EmptyLayers
 from caloman_cli.energies.energy_table import EnergyTable
 from caloman_cli.energies.ratios import from_ratios, to_ratios, valid_ratios
@@ -18,22 +18,9 @@ from caloman_cli.energies.tails import bend, unbend
 from caloman_cli.errors import UserError
 from caloman_cli.noise import Noise
 from caloman_cli.trainable import TensorRows
+from tests.models.energies import RESPONSE, layered
 
-RESPONSE = 2.0
 energy = st.one_of(st.just(0.0), st.floats(0.0009765625, 1e5, width=32))
-
-
-def layered(n_layers, energies=None):
-    return Geometry.from_dict(
-        {
-            "name": f"stack{n_layers}",
-            "particle": "electron",
-            "threshold": 0.1,
-            "max_response": RESPONSE,
-            "incident_energies": energies,
-            "layers": [{"id": i, "r_edges": [0, 5], "n_alpha": 2} for i in range(n_layers)],
-        }
-    )
 
 
 @given(layers=arrays(np.float32, (3, 5), elements=energy))
@@ -304,8 +291,15 @@ def test_too_much_visible_energy_is_reported(caplog):
     assert "1 of 2 showers have more visible energy" in caplog.text
 
 
-def test_one_layer_and_all_empty():
-    model = SplineFlowEnergy(2, 8, 1, 8, 5.0, 8, geometry=layered(1))
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda **build: SplineFlowEnergy(2, 8, 1, 8, 5.0, 8, **build),
+        lambda **build: AutoregressiveEnergy(2, 0, 8, 0, 8, **build),
+    ],
+)
+def test_one_layer_and_all_empty(model):
+    model = model(geometry=layered(1))
     layers, e_inc = torch.tensor([[0.0], [5.0], [7.0]]), torch.full((3, 1), 10.0)
     model.prepare(TensorRows(layers, e_inc))
     model.loss((layers, e_inc)).backward()
