@@ -100,7 +100,7 @@ class VAE(Encoder):
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x, c = batch
         if self.training and self.augment:
-            x = self.head.turned(x)
+            x = self.head.turned(x, torch.randint(self.head.n_turns, x.shape[:1], device=x.device))
         posterior = self.posterior(x, c)
         mean, sigma = posterior
         if self.samples > 1:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.heads.block_networks import BlockNetworks, Hidden
+from caloman_cli.heads.block_networks import BlockNetworks, Follow, Hidden, sum_after
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.portions import Component, logit, portion
@@ -20,9 +20,14 @@ _NOTHING = 1e-12
 _TOLERANCE = 1e-3  # of the cut, for rounding
 _SMALLEST = 1e-7  # uniform number, and distance from one
 
-Take = Callable[[Hidden, Tensor, int], tuple[Tensor, Tensor, Tensor]]
-"""(hidden units of a block, what its layer has left (B,), the block's number) -> the voxels'
-energies and how much each is lit, both (S, B), and what then is left, (B,); all over the cut."""
+Take = Callable[[Hidden, Follow, Tensor, int], tuple[Tensor, Tensor, Tensor]]
+"""(hidden units of a block, what those near it add, what its layer has left (B,), the block's
+number) -> the voxels' energies and how much each is lit, both (S, B), and what then is left, (B,);
+all over the cut."""
+
+Divide = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""(a voxel's place, the free excess, how many others share the rest, what is added to the centre)
+-> y of its portion."""
 
 
 class Autoregressive(ShareHead):
@@ -31,10 +36,11 @@ class Autoregressive(ShareHead):
     With f_j the standardised log-shares and bits of block j, three perceptrons of
 
     .. math::
-        h_i = s(z, c) + \sum_{j < i} U_j f_j + R_i r_i ,
+        h_i = s(z, c) + \sum_{j < i} U_j f_j + \sum_{j \leq i} R_j r_j ,
 
-    where s is the decoder's output and :math:`r_i` what is left of the layer's energy, say of
-    block i, one after the other,
+    where s is the decoder's output and :math:`r_i` what is left of the layer's energy before block
+    i, and linear maps of the :math:`f_j` of the blocks next to it, say of block i, one after the
+    other,
 
     1. which voxels are lit, each given how many are lit before it in the block;
     2. whether they use up the layer, if one is lit;
@@ -85,13 +91,14 @@ class Autoregressive(ShareHead):
             raise UserError(f"head.state={state}, head.hidden={hidden} must be 1 or more")
         self.blocks = Blocks(geometry, order)
         self.out_dim = state
-        self.footprint = 4 * self.x_dim + 4 * (state + hidden)
+        self.footprint = 7 * self.x_dim + 4 * (state + hidden)
         self.feature_dim = 2 * self.x_dim + len(self.blocks)
         self.networks = BlockNetworks(self.blocks, state, hidden, components)
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
-        voxels = self.blocks.split(x) * self.params(x, c)[1].T[self.blocks.layer_index, None]
-        self.networks.measure(voxels, self.blocks.after(voxels))
+        whole = self.params(x, c)[1].T[self.blocks.layer_index]
+        voxels = self.blocks.split(x) * whole[:, None]
+        self.networks.measure(voxels, self.blocks.after(voxels), whole)
 
     def _measured(self) -> None:
         self.networks.measured()
@@ -101,7 +108,7 @@ class Autoregressive(ShareHead):
         voxels = self.blocks.split(x)
         left, lit = voxels.sum(1) + self.blocks.after(voxels), (voxels > 0).to(x)
         seen = self.networks.seen(voxels, lit, left, slice(None))
-        parts, share, _ = seen.split([self.blocks.size, 1, self.blocks.size], 1)
+        parts, share = seen.split([self.blocks.size, 1, 2 * self.blocks.size], 1)[:2]
         return torch.cat([self.blocks.join(parts), (x > 0).to(x), share[:, 0].T], 1)
 
     def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
@@ -119,12 +126,12 @@ class Autoregressive(ShareHead):
         taken, after, lit = voxels.sum(1), self.blocks.after(voxels), (voxels > 0).to(x)
         left, n_lit = taken + after, lit.sum(1)
 
-        read = torch.bmm(networks.read, networks.seen(voxels, lit, left, every))
-        h = read.cumsum(0) - read + state.T
-        of_bits, of_total, of_split = networks.layers(
-            h, left / whole.clamp(min=_NOTHING), left, every
-        )
-        given = networks.bits(of_bits, every).given(lit.cumsum(1) - lit)
+        seen = networks.seen(voxels, lit, left, every)
+        h = networks.states(state.T, seen, left / whole.clamp(min=_NOTHING), left)
+        near = networks.what_is_near(F.pad(seen, (0, 0, 0, 0, 0, 1)), every)
+        follow = networks.follow(near, whole, every)
+        of_bits, of_total, of_split = networks.layers(h, every)
+        given = networks.bits(of_bits, follow.bits, every).given(lit.cumsum(1) - lit)
         bits = -F.binary_cross_entropy_with_logits(given, lit, reduction="none")
         possible = (left >= 1.0 - _TOLERANCE)[:, None] & self.blocks.valid[:, :, None]
         bits = torch.where(possible, bits, 0.0)
@@ -138,11 +145,13 @@ class Autoregressive(ShareHead):
         share = total.placed(free[:, None]).log_prob(y[:, None], "normal")[:, 0]
         share = torch.where(some, share, 0.0)
 
-        rest, others = _after(voxels), _after(lit)
-        split = networks.split(of_split, lit, y, taken - n_lit, some, every)
+        rest, others = sum_after(voxels), sum_after(lit)
+        divided = (lit > 0) & (others > 0)
+        portions = torch.where(divided, logit(voxels - 1.0, rest - others, others), 0.0)
+        center = follow.split + networks.within(portions, follow.gates)
+        split = networks.split(of_split, lit, y, taken - n_lit, some, center, every)
         split = split.placed(voxels + rest - others - 1.0, others.clamp(min=1.0))
-        parts = split.log_prob(logit(voxels - 1.0, rest - others, others), "logistic")
-        parts = torch.where((lit > 0) & (others > 0), parts, 0.0)
+        parts = torch.where(divided, split.log_prob(portions, "logistic"), 0.0)
         return (bits + parts).sum((0, 1)) + (ending + share).sum(0)
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
@@ -152,10 +161,12 @@ class Autoregressive(ShareHead):
         normal = noise.normal(n).T.contiguous()
         logits = []
 
-        def take(hidden: Hidden, budget: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        def take(
+            hidden: Hidden, follow: Follow, budget: Tensor, i: int
+        ) -> tuple[Tensor, Tensor, Tensor]:
             (of_bits, of_total, of_split), networks = hidden, self.networks
             of_bit, choice, place = of_voxels[i]
-            says = networks.bits(of_bits, i)
+            says = networks.bits(of_bits, follow.bits, i)
             logits.append(says.logit)
             n_lit, bits = torch.zeros_like(budget), []
             for s in range(self.blocks.sizes[i]):
@@ -174,14 +185,15 @@ class Autoregressive(ShareHead):
             part, stays = portion(y)
             taken = torch.where(ends, budget, n_lit + part * free) * (n_lit > 0)
             goes_on = (n_lit > 0) & ~ends
-            split = networks.split(of_split, lit, y, taken - n_lit, goes_on, i).chosen(choice)
+            says_split = networks.split(of_split, lit, y, taken - n_lit, goes_on, follow.split, i)
+            split = says_split.chosen(choice)
             logistic = torch.logit(place, _SMALLEST)
 
-            def divide(s: int, free: Tensor, others: Tensor) -> Tensor:
+            def divide(s: int, free: Tensor, others: Tensor, shift: Tensor) -> Tensor:
                 one = Component(*(field[s] for field in split))
-                return one.draw(logistic[s], free, others)
+                return one.draw(logistic[s], free, others, shift)
 
-            voxels = self._divided(taken, lit, divide, i)
+            voxels = self._divided(taken, lit, divide, follow.gates, i)
             left = torch.where(n_lit > 0, (1.0 + stays * free) * ~ends, budget)
             return voxels, lit, left
 
@@ -194,9 +206,12 @@ class Autoregressive(ShareHead):
     def mean(self, params: tuple[Tensor, ...]) -> Tensor:
         """Voxels lit by their probabilities, shares at the mean centre, given those before."""
 
-        def take(hidden: Hidden, budget: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        def take(
+            hidden: Hidden, follow: Follow, budget: Tensor, i: int
+        ) -> tuple[Tensor, Tensor, Tensor]:
             (of_bits, of_total, of_split), networks = hidden, self.networks
-            says, n_lit, bits = networks.bits(of_bits, i), torch.zeros_like(budget), []
+            says = networks.bits(of_bits, follow.bits, i)
+            n_lit, bits = torch.zeros_like(budget), []
             for s in range(self.blocks.size):
                 bits.append(torch.sigmoid(says.voxel(s).given(n_lit)))
                 n_lit = n_lit + bits[-1]
@@ -208,30 +223,32 @@ class Autoregressive(ShareHead):
             ends = _must_end(budget, n_lit) | self.blocks.last[i]
             y = networks.total(of_total, lit, free, i)[1].placed(free[None]).center_of_mass()[0]
             taken = torch.where(ends, budget, n_lit + portion(y)[0] * free)
-            split = networks.split(of_split, lit, y, taken - n_lit, ~ends, i)
+            split = networks.split(of_split, lit, y, taken - n_lit, ~ends, follow.split, i)
             typical = split.portions_only().center_of_mass()
 
-            def divide(s: int, free: Tensor, others: Tensor) -> Tensor:
-                return typical[s] + torch.log(lit[s].clamp(min=_NOTHING))
+            def divide(s: int, free: Tensor, others: Tensor, shift: Tensor) -> Tensor:
+                return typical[s] + shift + torch.log(lit[s].clamp(min=_NOTHING))
 
-            voxels = self._divided(taken, lit, divide, i)
+            voxels = self._divided(taken, lit, divide, follow.gates, i)
             return voxels, lit, torch.where(ends, 0.0, budget - taken)
 
         return self._normalised(self._walk(params, take))
 
     def _divided(
-        self, taken: Tensor, lit: Tensor, divide: Callable[[int, Tensor, Tensor], Tensor], i: int
+        self, taken: Tensor, lit: Tensor, divide: Divide, gates: Tensor, i: int
     ) -> Tensor:
         """A block's energy (B,) voxel by voxel; ``lit`` and the result are (S, B)."""
-        rest, others, size = taken, _after(lit), self.blocks.sizes[i]
-        voxels = []
+        rest, others, size = taken, sum_after(lit), self.blocks.sizes[i]
+        voxels, shift = [], torch.zeros_like(lit)
         for s in range(size):
             voxel = rest * (lit[s] > 0)
             if s + 1 < size:
                 free = rest - others[s] - lit[s]
                 more = others[s].clamp(min=_NOTHING)
-                part, stays = portion(divide(s, free, more), more)
+                y = divide(s, free, more, shift[s])
+                part, stays = portion(y, more)
                 divided = (others[s] > 0) & (lit[s] > 0)
+                shift = shift + self.networks.goes_on_after(s, y * divided, gates, i)
                 voxel = torch.where(divided, lit[s] + part * free, voxel)
                 # Not by subtraction: little may be left of much.
                 rest = torch.where(divided, others[s] + stays * free, rest - voxel)
@@ -246,25 +263,22 @@ class Autoregressive(ShareHead):
 
     def _walk(self, params: tuple[Tensor, ...], take: Take) -> Tensor:
         """Shares (B, V), block after block."""
-        h, energies = (part.T.contiguous() for part in params)
-        whole, voxels = energies.clamp(min=_NOTHING), []
+        # The state is a copy: it is changed in place.
+        h, energies = params[0].T.clone(memory_format=torch.contiguous_format), params[1].T
+        whole, voxels, seen = energies.clamp(min=_NOTHING), [], None
+        networks = self.networks
+        # What is seen of blocks; the last, of those that there are not, stays zero.
+        every = h.new_zeros(len(self.blocks) + 1, 3 * self.blocks.size + 1, h.shape[1])
         for i, layer in enumerate(self.blocks.layer):
             if self.blocks.opens[i]:
                 left = energies[layer]
-            drawn, lit, after = take(
-                self.networks.layers(h, left / whole[layer], left, i), left, i
-            )
-            if i + 1 < len(self.blocks):
-                seen = self.networks.seen(drawn, lit, left, i)
-                h = torch.addmm(h, self.networks.read[i], seen)
+            h = networks.state(h, seen, left / whole[layer], left, i)
+            follow = networks.follow(networks.what_is_near(every, i), whole[layer], i)
+            drawn, lit, after = take(networks.layers(h, i), follow, left, i)
+            every[i] = seen = networks.seen(drawn, lit, left, i)
             voxels.append(drawn / whole[layer])
             left = after
         return self.blocks.join(torch.stack(voxels))
-
-
-def _after(values: Tensor) -> Tensor:
-    """The sum of all later places, exactly 0 if they are: (\\*, S, B)."""
-    return F.pad(values, (0, 0, 0, 1))[..., 1:, :].flip(-2).cumsum(-2).flip(-2)
 
 
 def _must_end(budget: Tensor, n_lit: Tensor) -> Tensor:

@@ -71,19 +71,28 @@ class Head(nn.Module):
         """log p(x | params) summed over voxels [nats], shape (B,)."""
         raise NotImplementedError
 
-    def turned(self, x: Tensor) -> Tensor:
-        """The batch x (B, V) rotated by a random angle about the axis and mirrored or not.
-
-        All layers turn by the same angle, a multiple of a common slice. A symmetry of detectors
-        that particles enter at normal incidence, without a magnetic field. The angle comes from
-        torch's generator.
-        """
+    @property
+    def n_turns(self) -> int:
+        """How many rotations about the axis, with and without mirroring, map voxels on voxels."""
         slices = [layer.n_alpha for layer in self.geometry.layers if layer.n_alpha > 1]
-        steps = math.gcd(*slices) if slices else 1
-        step, mirrored = (int(torch.randint(n, ())) for n in (steps, 2))
-        parts = []
+        return 2 * math.gcd(*slices) if slices else 1
+
+    def turned(self, x: Tensor, turn: Tensor) -> Tensor:
+        """Showers rotated about the axis and mirrored or not, all layers of one alike.
+
+        A symmetry of detectors that particles enter at normal incidence, without a magnetic field.
+
+        Args:
+            x: Showers, (B, V).
+            turn: Which of the ``n_turns``, int64 (B,); odd ones mirror.
+        """
+        x, step, mirrored = x.clone(), turn[:, None] // 2, turn[:, None] % 2 > 0
         for layer, part in zip(self.geometry.layers, self.geometry.slices, strict=True):
-            image = x[:, part].unflatten(1, (layer.n_alpha, layer.n_r))
-            image = image.roll(step * layer.n_alpha // steps, 1) if layer.n_alpha > 1 else image
-            parts.append((image.flip(1) if mirrored else image).flatten(1))
-        return torch.cat(parts, 1)
+            n = layer.n_alpha
+            if n > 1:
+                own = torch.arange(n, device=x.device)
+                source = torch.where(mirrored, -1 - own, own) + step * (2 * n // self.n_turns)
+                image = x[:, part].unflatten(1, (n, layer.n_r))
+                source = (source % n).unsqueeze(2).expand_as(image)
+                x[:, part] = image.gather(1, source).flatten(1)
+        return x

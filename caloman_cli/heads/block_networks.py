@@ -15,6 +15,7 @@ _NOTHING = 1e-12
 _LEAST = 1e-6  # of a layer's energy that a network is told is left
 _LITTLE = 0.05  # cuts of excess that it is told is free
 _MARGIN, _NEVER = 1.5, 12.0  # times the largest energy that ended a block; off the logit beyond it
+_GATES, _GATE_WIDTH = (-1.5, -0.75, 0.0, 0.75, 1.5), 0.45  # standard deviations of a log-energy
 
 Hidden = tuple[Tensor, Tensor, Tensor]
 """A block's hidden units before their nonlinearity: of bits, total and split, each (hidden, B)."""
@@ -42,8 +43,25 @@ class Bits(NamedTuple):
         return self.logit + torch.where(n_lit > 0, self.first + self.each * (n_lit - 1.0), 0.0)
 
 
+class Follow(NamedTuple):
+    """How a block follows those near it.
+
+    Args:
+        bits: Added to the logits of its bits, (\\*, S, B).
+        split: Added to the centres of its division, the same.
+        gates: How near the layer's energy is to each of G energies, sum 1, (\\*, G, B).
+    """
+
+    bits: Tensor
+    split: Tensor
+    gates: Tensor
+
+
 class BlockNetworks(nn.Module):
-    """A perceptron for each of N blocks, asked for one of them or for all at once.
+    """Three perceptrons for each of N blocks, asked for one of them or for all at once.
+
+    Beside them runs a linear map of what was seen of the blocks near it, mixed from several by
+    the layer's energy: that neighbours are alike is learned first and not lost among the rest.
 
     The argument i is the number of a block, for tensors (\\*, B), or ``slice(None)``, for tensors
     (N, \\*, B) of all blocks. Energies are in units of the readout cut.
@@ -56,6 +74,7 @@ class BlockNetworks(nn.Module):
     """
 
     limit: Tensor
+    near: Tensor
 
     def __init__(self, blocks: Blocks, state: int, hidden: int, components: int) -> None:
         super().__init__()
@@ -67,7 +86,8 @@ class BlockNetworks(nn.Module):
         self.totals = LogShares(n, 1)  # logit of a block's portion
         self.total_levels = LogShares(n, 1)  # log of its excess
         self.register_buffer("limit", torch.zeros(n))  # largest energy that ended a block
-        self.read = nn.Parameter(0.1 * torch.randn(n, state, 2 * size + 1))
+        self.wholes = LogShares(n, 1)  # log of the layer's energy
+        self.read = nn.Parameter(0.1 * torch.randn(n, state, 3 * size + 1))
         self.left = nn.Parameter(0.1 * torch.randn(n, state, 3))
         self.hidden = _Linears(n, state, 3 * hidden, 1.0)
         self.says_bits = _Linears(n, hidden, 3 * size, 0.3)
@@ -75,9 +95,13 @@ class BlockNetworks(nn.Module):
         self.says_total = _Linears(n, hidden, 3 * components + 1, 0.3)
         self.split_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 4))
         self.says_split = _Linears(n, hidden, 3 * components * size, 0.3)
+        self.register_buffer("near", blocks.near, persistent=False)
+        n_near = blocks.near.shape[1] * (3 * size + 1)
+        self.follows = nn.Parameter(torch.zeros(n, 2 * len(_GATES) * size, n_near))
+        self.goes_on = nn.Parameter(torch.zeros(n, len(_GATES), size, size))
 
-    def measure(self, voxels: Tensor, after: Tensor) -> None:
-        """Take rows: energies (N, S, B), and what their layers have left after them (N, B)."""
+    def measure(self, voxels: Tensor, after: Tensor, whole: Tensor) -> None:
+        """Take rows: energies (N, S, B), what their layers have left after them and in all."""
         taken, after = voxels.sum(1, keepdim=True), after[:, None]
         lit = voxels > 0
         some, n_lit = (taken > 0) & (after > 0), lit.sum(1, keepdim=True)
@@ -87,6 +111,7 @@ class BlockNetworks(nn.Module):
             (self.shares, _log(taken) - _log(taken + after), n_lit > 0),
             (self.levels, torch.log((voxels - 1.0).clamp(min=LEAST)), lit),
             (self.totals, logit(taken - n_lit, after - 1.0) - log_n, some),
+            (self.wholes, _log(whole)[:, None], whole[:, None] > 0),
             (self.total_levels, torch.log((taken - n_lit).clamp(min=LEAST)) - log_n, some),
         ):
             measured.add(value.movedim(2, 0), known.movedim(2, 0))
@@ -95,11 +120,12 @@ class BlockNetworks(nn.Module):
 
     def measured(self) -> None:
         """Set the statistics from what was taken."""
-        for measured in (self.parts, self.shares, self.levels, self.totals, self.total_levels):
-            measured.finish()
+        for module in self.children():
+            if isinstance(module, LogShares):
+                module.finish()
 
     def seen(self, voxels: Tensor, lit: Tensor, left: Tensor, i: int | slice) -> Tensor:
-        """What blocks to come see of a block, (\\*, 2 S + 1, B).
+        """What blocks to come see of a block, (\\*, 3 S + 1, B).
 
         How voxels divide the block, apart from what the block takes of what is left, so that
         small differences between voxels are not hidden behind a large one that they share.
@@ -112,29 +138,68 @@ class BlockNetworks(nn.Module):
         """
         taken = voxels.sum(-2, keepdim=True)
         mean, std = _stats(self.parts, i)
-        alone = lit.sum(-2, keepdim=True) <= 1
+        n_lit = lit.sum(-2, keepdim=True)
+        alone = n_lit <= 1
         parts = torch.where(alone, 0.0, (_log(voxels) - _log(taken) - mean) / std) * lit
         mean, std = _stats(self.shares, i)
         share = (_log(taken) - _log(left).unsqueeze(-2) - mean) / std * (taken > 0)
-        return torch.cat([parts, share, lit], -2)
+        uneven = voxels / taken.clamp(min=_NOTHING) - lit / n_lit.clamp(min=1.0)
+        return torch.cat([parts, share, lit, 3.0 * uneven], -2)
 
-    def layers(self, h: Tensor, share: Tensor, left: Tensor, i: int | slice) -> Hidden:
-        """From the state (\\*, state, B) and what is left, a share of the layer and an energy."""
-        told = torch.stack(
-            [
-                torch.log(share.clamp(min=_LEAST)) / 3.0,
-                torch.log(left.clamp(min=0.5)) / 5.0,
-                torch.ones_like(left),
-            ],
-            -2,
-        )
-        h = F.hardswish(_plus(h, self.left[i], told))
-        of_bits, of_total, of_split = self.hidden(h, i).chunk(3, -2)
+    def states(self, state: Tensor, seen: Tensor, share: Tensor, left: Tensor) -> Tensor:
+        """The states (N, state, B) of all blocks.
+
+        Args:
+            state: The first one, (state, B).
+            seen: Of every block, (N, ., B).
+            share: What each block's layer has left, of all it has, (N, B).
+            left: The same as an energy.
+        """
+        read = torch.bmm(self.read, seen)
+        told = torch.bmm(self.left, _told(share, left))
+        return (read + told).cumsum(0) - read + state
+
+    def state(self, h: Tensor, seen: Tensor | None, share: Tensor, left: Tensor, i: int) -> Tensor:
+        """The state of block i, of that and what is seen of the block before it; h is lost."""
+        told, weight = _told(share, left), self.left[i]
+        if seen is not None:
+            told, weight = torch.cat([seen, told]), torch.cat([self.read[i - 1], weight], 1)
+        return _plus(h, weight, told)
+
+    def layers(self, h: Tensor, i: int | slice) -> Hidden:
+        """From the state (\\*, state, B)."""
+        of_bits, of_total, of_split = self.hidden(F.hardswish(h), i).chunk(3, -2)
         return of_bits, of_total, of_split
 
-    def bits(self, hidden: Tensor, i: int | slice) -> Bits:
+    def follow(self, near: Tensor, whole: Tensor, i: int | slice) -> Follow:
+        """What was seen of blocks ``near`` adds to the bits' logits and to the split's centres.
+
+        With weights that depend on the layer's energy ``whole``, (\\*, B): the fewer particles
+        there are, the more a voxel goes its own way.
+        """
+        mean, std = _stats(self.wholes, i)
+        t = (_log(whole).unsqueeze(-2) - mean) / std
+        places = torch.tensor(_GATES, dtype=t.dtype, device=t.device)[:, None]
+        gates = torch.softmax(-0.5 * ((t - places) / _GATE_WIDTH).square(), -2)
+        parts = torch.matmul(self.follows[i], near).unflatten(-2, (len(_GATES), 2, -1))
+        of_bits, of_split = (gates.unsqueeze(-2).unsqueeze(-2) * parts).sum(-4).unbind(-3)
+        return Follow(of_bits, of_split, gates)
+
+    def within(self, y: Tensor, gates: Tensor) -> Tensor:
+        """What portions y, 0 where there are none, add to the centres of later voxels, all
+        (N, S, B)."""
+        weight = self.goes_on.tril(-1).flatten(1, 2)
+        parts = torch.bmm(weight, _bounded(y)).unflatten(1, (len(_GATES), -1))
+        return (gates.unsqueeze(2) * parts).sum(1)
+
+    def goes_on_after(self, s: int, y: Tensor, gates: Tensor, i: int) -> Tensor:
+        """What the portion y (B,) of a voxel adds to centres, (S, B), of use for later ones."""
+        return torch.matmul(self.goes_on[i, :, :, s].T, gates) * _bounded(y)
+
+    def bits(self, hidden: Tensor, follows: Tensor, i: int | slice) -> Bits:
         """Of voxels that are lit."""
-        return Bits(*self.says_bits(F.hardswish(hidden), i).chunk(3, -2))
+        bits = Bits(*self.says_bits(F.hardswish(hidden), i).chunk(3, -2))
+        return bits._replace(logit=bits.logit + follows)
 
     def total(
         self, hidden: Tensor, lit: Tensor, free: Tensor, i: int | slice
@@ -160,17 +225,25 @@ class BlockNetworks(nn.Module):
         y: Tensor,
         free: Tensor,
         some: Tensor,
+        center: Tensor,
         i: int | slice,
     ) -> Components:
-        """Of each voxel's portion of the block's free excess; ``some``: the layer goes on after
-        it, and y is the block's portion of it."""
+        """Of each voxel's portion of the block's free excess.
+
+        Where there is ``some``, the layer goes on after the block, and y is the block's portion
+        of it. Portions are around ``center``.
+        """
         mean, std = _stats(self.totals, i)
         y = torch.where(some.unsqueeze(-2), (y.unsqueeze(-2) - mean) / std, 0.0)
         heard = torch.cat([_counted(lit, free), y, some.unsqueeze(-2).to(y)], -2)
         hidden = _plus(hidden, self.split_hears[i], heard)
         raw = self.says_split(F.hardswish(hidden), i).unflatten(-2, (-1, self.size))
         level, spread = _stats(self.levels, i)
-        return components(raw, torch.zeros_like(level), torch.ones_like(level), level, spread)
+        return components(raw, center, torch.ones_like(level), level, spread)
+
+    def what_is_near(self, seen: Tensor, i: int | slice) -> Tensor:
+        """Of what was seen of all blocks, (N + 1, D, B), that of those near: (\\*, M D, B)."""
+        return seen[self.near[i]].flatten(-3, -2)
 
 
 class _Linears(nn.Module):
@@ -182,13 +255,37 @@ class _Linears(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n, out, 1))
 
     def forward(self, x: Tensor, i: int | slice) -> Tensor:
-        return _plus(self.bias[i], self.weight[i], x)
+        return torch.matmul(self.weight[i], x).add_(self.bias[i])
 
 
 def _plus(first: Tensor, weight: Tensor, x: Tensor) -> Tensor:
-    """first + weight x, of one block or of all."""
-    product = torch.addmm if weight.ndim == 2 else torch.baddbmm
-    return product(first, weight, x)
+    """first + weight x, of one block or of all; in place of the first where nothing is learned."""
+    if torch.is_grad_enabled():
+        product = torch.addmm if weight.ndim == 2 else torch.baddbmm
+        return product(first, weight, x)
+    return first.addmm_(weight, x) if weight.ndim == 2 else first.baddbmm_(weight, x)
+
+
+def _bounded(y: Tensor) -> Tensor:
+    """What later voxels of a block are told of a portion's y: no extremes."""
+    return 2.0 * torch.tanh(0.5 * y)
+
+
+def sum_after(values: Tensor) -> Tensor:
+    """The sum of all later places, exactly 0 if they are: (\\*, S, B)."""
+    return F.pad(values, (0, 0, 0, 1))[..., 1:, :].flip(-2).cumsum(-2).flip(-2)
+
+
+def _told(share: Tensor, left: Tensor) -> Tensor:
+    """What is left of a layer, a share of it and an energy (\\*, B), for networks: (\\*, 3, B)."""
+    return torch.stack(
+        [
+            torch.log(share.clamp(min=_LEAST)) / 3.0,
+            torch.log(left.clamp(min=0.5)) / 5.0,
+            torch.ones_like(left),
+        ],
+        -2,
+    )
 
 
 def _stats(shares: LogShares, i: int | slice) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,9 @@ class Blocks(nn.Module):
         opens: Whether a block is the first of its layer, a list.
         last: Whether it is the last one, boolean (N,).
         valid: Which places are voxels, boolean (N, S).
+        near: The numbers of blocks before each that lie next to it, int64 (N, M). Of rings and
+            half rings up to three of its layer and two at its place in the layer before, N where
+            there is none; whole layers have none.
 
     Raises:
         UserError: The order is unknown.
@@ -36,6 +39,7 @@ class Blocks(nn.Module):
     place: Tensor
     voxel: Tensor
     valid: Tensor
+    near: Tensor
     layer_index: Tensor
     later: Tensor
     last: Tensor
@@ -67,7 +71,10 @@ class Blocks(nn.Module):
         same = layer_index.unsqueeze(0) == layer_index.unsqueeze(1)
         later = (same & torch.ones_like(same).triu(1)).float()
         last = torch.tensor([a != b for a, b in zip(edges[2:], self.layer, strict=True)])
+        near = torch.tensor([self._near(number) for number in range(len(blocks))])
+        near = near[:, :0] if order == "layer" else near
         for name, value in (
+            ("near", near),
             ("voxel", voxel.flatten()),
             ("valid", valid),
             ("place", place),
@@ -76,6 +83,16 @@ class Blocks(nn.Module):
             ("last", last),
         ):
             self.register_buffer(name, value, persistent=False)
+
+    def _near(self, i: int) -> list[int]:
+        """See ``near``."""
+        first = self.layer.index(self.layer[i])
+        own = [i - k for k in (1, 2, 3) if i - k >= first]
+        begins = self.layer.index(self.layer[i] - 1) if self.layer[i] else first
+        place = begins + i - first
+        before = [j for j in (place, begins + ((i - first) ^ 1)) if j < first]
+        none = len(self.layer)
+        return own + [none] * (3 - len(own)) + before + [none] * (2 - len(before))
 
     def __len__(self) -> int:
         return len(self.layer)

@@ -96,10 +96,17 @@ class Component(NamedTuple):
     scale: Tensor
     fixed: Tensor
 
-    def draw(self, noise: Tensor, free: Tensor, others: Tensor | float = 1.0) -> Tensor:
-        """y of a portion of the free excess; ``noise`` is standard, of the family."""
+    def draw(
+        self,
+        noise: Tensor,
+        free: Tensor,
+        others: Tensor | float = 1.0,
+        shift: Tensor | float = 0.0,
+    ) -> Tensor:
+        """y of a portion of the free excess; ``noise`` is standard, of the family, and ``shift``
+        is added to the centre of a portion."""
         fixed = _fixed(self.center, free, others)
-        return torch.where(self.fixed, fixed, self.center) + self.scale * noise
+        return torch.where(self.fixed, fixed, self.center + shift) + self.scale * noise
 
 
 def components(

@@ -215,12 +215,13 @@ def test_showers_are_turned_in_training_only(tiny_geometry, monkeypatch):
     head = make_head("gaussian", tiny_geometry)
     model = VAE(2, (8,), augment=True, x_dim=12, c_dim=7, head=head)
     turned = []
-    monkeypatch.setattr(head, "turned", lambda x: turned.append(x) or 1000 + x)
+    monkeypatch.setattr(head, "turned", lambda x, turn: turned.append(turn) or 1000 + x)
     batch = share_rows(tiny_geometry)
     plain = model.eval().loss(batch)
     assert not turned
     assert model.train().loss(batch) > 10 * plain
-    assert len(turned) == 1
+    assert [turn.shape for turn in turned] == [batch[0].shape[:1]]
+    assert set(turned[0].tolist()) <= set(range(head.n_turns))
 
 
 def test_layer_norm_normalises_hidden_layers():

@@ -215,17 +215,10 @@ def test_showers_stop_where_the_data_do(name, more):
 
 
 @pytest.fixture
-def turn(geometry, monkeypatch):
-    """``turned`` with a choice in the place of chance: (x, steps, mirrored) -> x."""
+def turn(geometry):
+    """``turned``, all rows alike: (x, steps, mirrored) -> x."""
     head = Gaussian(geometry=geometry, conditions=None)
-
-    def turn(x, *chosen):
-        drawn = list(chosen)
-        with monkeypatch.context() as patch:
-            patch.setattr(torch, "randint", lambda *_: torch.tensor(drawn.pop(0)))
-            return head.turned(x)
-
-    return turn
+    return lambda x, step, mirrored: head.turned(x, torch.full((len(x),), 2 * step + mirrored))
 
 
 def test_turning_is_a_symmetry_of_the_detector(geometry, turn):
@@ -234,6 +227,9 @@ def test_turning_is_a_symmetry_of_the_detector(geometry, turn):
     found = {(step, mirror): turn(x, step, mirror) for step in range(n) for mirror in range(2)}
     assert torch.equal(found[0, 0], x)
     assert len({tuple(turned[0].tolist()) for turned in found.values()}) == 2 * n > 2
+    # Each row by its own turn.
+    rows = Gaussian(geometry=geometry, conditions=None).turned(x, torch.tensor([3, 0]))
+    assert torch.equal(rows, torch.stack([found[1, 1][0], x[1]]))
     for turned in found[1, 0], found[n - 1, 1]:
         for layer, part in zip(geometry.layers, geometry.slices, strict=True):
             # Every ring of every layer keeps its voxels.
@@ -251,8 +247,8 @@ def test_neighbours_stay_neighbours_when_turned(tiny_geometry):
     head = Gaussian(geometry=tiny_geometry, conditions=None)
     x = torch.arange(12.0)[None]
     seen = set()
-    for _ in range(100):
-        inner = head.turned(x)[0, 2:10].view(4, 2)[:, 0]
+    for turn in range(head.n_turns):
+        inner = head.turned(x, torch.tensor([turn]))[0, 2:10].view(4, 2)[:, 0]
         seen.add(tuple(inner.tolist()))
         assert {abs(float(d)) for d in inner.roll(1) - inner} == {2.0, 6.0}
     assert len(seen) == 8

@@ -165,6 +165,8 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
     head, x, params = double(*prepared(order, detector))
     x = stopping(x, detector)
     head.networks.limit.fill_(1e9)
+    head.networks.follows.data.normal_(0.0, 0.1)
+    head.networks.goes_on.data.normal_(0.0, 0.3)
     expected, training = hidden_units(head, params, x, monkeypatch)
     blocks, networks = head.blocks, head.networks
     whole = params[1].T[blocks.layer_index]
@@ -172,12 +174,12 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
     later = blocks.after(voxels)
     found, chosen = torch.zeros(len(x)).double(), torch.zeros(2)
 
-    def take(hidden, left, i):
+    def take(hidden, follow, left, i):
         alive = left >= 0.999
         torch.testing.assert_close(torch.stack(hidden)[..., alive], training[:, i][..., alive])
         part, after = voxels[i], later[i]
         lit, n_lit = (part > 0).double(), (part > 0).sum(0)
-        logit, first, each = networks.bits(hidden[0], i)
+        logit, first, each = networks.bits(hidden[0], follow.bits, i)
         before = lit.cumsum(0) - lit
         logit = logit + (before > 0) * (first + each * (before - 1))
         says = nn.functional.logsigmoid(torch.where(lit > 0, logit, -logit))
@@ -192,11 +194,16 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
         y = torch.log(excess / (after - 1.0).clamp(min=1e-3))
         portion = total.placed(free[None]).log_prob(y[None], "normal")[0]
         says = says + torch.where(open_, portion, 0.0)
-        split = networks.split(hidden[2], lit, y, part.sum(0) - n_lit, open_, i)
+        split = networks.split(hidden[2], lit, y, part.sum(0) - n_lit, open_, follow.split, i)
         for b in range(len(x)):
+            shift = torch.zeros(blocks.size).double()
 
-            def density(s, free, others, y, b=b):
+            def density(s, free, others, y, b=b, shift=shift):
                 one = Components(*(field[:, s : s + 1, b : b + 1] for field in split))
+                portions = torch.arange(len(one.center))[:, None, None] < len(one.center) - 1
+                one = one._replace(center=one.center + portions * shift[s])
+                goes_on = (follow.gates[:, b, None, None] * networks.goes_on[i]).sum(0)
+                shift += goes_on[:, s].detach() * 2 * math.tanh(y / 2)
                 one = one.placed(torch.full((1, 1), free), torch.full((1, 1), float(others)))
                 return one.log_prob(torch.full((1, 1), y).double(), "logistic").squeeze()
 
@@ -228,7 +235,8 @@ def test_what_is_drawn_is_what_was_divided(order, detector, monkeypatch):
     whole = (head.layers.sum(x) - 1).abs().lt(1e-9).all(1)
     open_ = (voxels.sum(1) > 0) & (head.blocks.after(voxels) > 0) & whole
     totals = torch.stack([y[0] for y in drawn if y.ndim == 2])
-    sure = open_ & (totals.abs() < 6)  # not at the resolution of an excess
+    free = voxels.sum(1) + head.blocks.after(voxels) - (voxels > 0).sum(1) - 1.0
+    sure = open_ & (totals.abs() < 6) & (free > 0.1)  # not at the resolution of an excess
     assert int(sure.sum()) > 15
     torch.testing.assert_close(totals[sure], read[0][:, 0][sure], rtol=1e-4, atol=1e-3)
 
