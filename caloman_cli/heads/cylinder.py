@@ -1,7 +1,6 @@
 """Sampled voxels of many equal layers: one network walks through the detector."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +8,7 @@ from torch.nn import functional as F
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.heads import mixture
+from caloman_cli.heads import history, mixture
 from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.log_shares import LogShares
 from caloman_cli.noise import Noise
@@ -20,29 +19,11 @@ _ATTEMPTS = 4  # at drawing a half that leaves something to the other
 _LEAST = 1e-4  # of a layer's energy that the network is told is left
 _TOLERANCE = 1.0 - 1e-3  # what is left of a layer must reach the cut, up to rounding
 _TWO = 2.0 * _TOLERANCE  # what both halves need
-_REACH = 2  # slices on either side that the network sees of the layers before
 _NEIGHBOURS = (-1, 0, 1, 2)  # even slices seen from an odd one, which lies between 0 and 1
-_CHANNELS = 5  # of a voxel's history: two layers' energies and bits, the energy so far
 
 Decide = Callable[[mixture.Block, Tensor, Tensor, Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
 """(parameters, edge, room (B,), must it end? (B,), layer, half) -> how much a voxel is lit and y,
 both (B, A / 2, R), and whether the half uses up the layer, boolean (B,)."""
-
-
-class History(NamedTuple):
-    """What the network sees of the layers before, each of shape (\\*, A, R).
-
-    Args:
-        energy, lit: Of the layer before; log-energies over the cut, and bits.
-        energy_2, lit_2: Of the layer before that.
-        sum: Log of the energy so far.
-    """
-
-    energy: Tensor
-    lit: Tensor
-    energy_2: Tensor
-    lit_2: Tensor
-    sum: Tensor
 
 
 class Cylinder(ShareHead):
@@ -105,7 +86,7 @@ class Cylinder(ShareHead):
         self.levels = LogShares(n_layers, 2, rings)  # log(voxel / cut)
         self.embedding = nn.Parameter(0.3 * torch.randn(n_layers, 2, embedding))
         self.context = nn.Linear(layer_features + embedding + 5 * rings + 2, hidden)
-        seen = rings * (_CHANNELS * (2 * _REACH + 1) + 2 * len(_NEIGHBOURS))
+        seen = rings * (history.WIDTH + 2 * len(_NEIGHBOURS))
         self.first = nn.Linear(seen, hidden, bias=False)
         self.norm = nn.LayerNorm(hidden)
         self.second = nn.Linear(hidden, hidden)
@@ -146,9 +127,10 @@ class Cylinder(ShareHead):
     def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
         features, energies = params
         image = x.unflatten(1, self.shape)
-        energy, lit = _told(image * energies[:, :, None, None])
-        history = self._history(image * energies[:, :, None, None], energy, lit)
-        seen, summary = _windows(history), _summary(history)
+        voxels = image * energies[:, :, None, None]
+        energy, lit = history.told(voxels)
+        past = history.of_all(voxels)
+        seen, summary = past.windows(), past.summary()
         result = x.new_zeros(len(x))
         for half in (0, 1):
             part = image[:, :, half::2]
@@ -177,17 +159,6 @@ class Cylinder(ShareHead):
                 total = total + torch.where((n_lit > 0) & (budget[at] >= _TWO), ending, 0.0)
             result = result.index_add(0, row, total)
         return result
-
-    def _history(self, voxels: Tensor, energy: Tensor, lit: Tensor) -> History:
-        """Of all layers at once; voxels over the cut (B, L, A, R)."""
-
-        def before(values: Tensor, layers: int) -> Tensor:
-            return F.pad(values, (0, 0, 0, 0, layers, 0))[:, : values.shape[1]]
-
-        so_far = torch.log1p(voxels.cumsum(1) - voxels) / 6.0
-        return History(
-            before(energy, 1), before(lit, 1), before(energy, 2), before(lit, 2), so_far
-        )
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
         uniform = noise.uniform(3, self.x_dim).unflatten(2, self.shape).transpose(1, 3)
@@ -236,15 +207,15 @@ class Cylinder(ShareHead):
         features, energies = params
         n_layers, slices, rings = self.shape
         nothing = features.new_zeros(len(features), slices, rings)
-        history, total = History(*[nothing] * _CHANNELS), nothing
+        past, total = history.History(*[nothing] * len(history.History._fields)), nothing
         layers = []
         for layer in range(n_layers):
-            seen, summary = _windows(history), _summary(history)
+            seen, summary = past.windows(), past.summary()
             left = torch.ones_like(energies[:, layer])
             halves: list[Tensor] = []
             for half in (0, 1):
                 budget = left * energies[:, layer]
-                now = _told(halves[0] * energies[:, layer, None, None]) if half else None
+                now = history.told(halves[0] * energies[:, layer, None, None]) if half else None
                 mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
                 edge = (-torch.log(budget.clamp(min=0.5))[:, None, None] - mean) / std
                 block = self._block(
@@ -266,9 +237,7 @@ class Cylinder(ShareHead):
             image = image / image.sum((1, 2), keepdim=True).clamp(min=_NOTHING)
             voxels = image * energies[:, layer, None, None]
             total = total + voxels
-            history = History(
-                *_told(voxels), history.energy, history.lit, torch.log1p(total) / 6.0
-            )
+            past = past.after(voxels, total)
             layers.append(image)
         return torch.stack(layers, 1).flatten(1)
 
@@ -313,22 +282,6 @@ class Cylinder(ShareHead):
         raw = self.last(h).unflatten(2, (self.n_parameters + 1, rings))
         end = self.end(h.mean(1))[:, 0]
         return mixture.Block(mixture.mixture(raw[:, :, :-1], fixed), end, raw[:, :, -1])
-
-
-def _told(voxels: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-energies, 0 where empty, and bits of voxels over the cut."""
-    return torch.log(voxels.clamp(min=1.0)) / 4.0, (voxels > 0).to(voxels)
-
-
-def _windows(history: History) -> Tensor:
-    """Each slice with its neighbours, circularly: (\\*, A, (2 reach + 1) R channels)."""
-    slices = torch.stack(history, -1).flatten(-2)
-    return torch.cat([slices.roll(k, -2) for k in range(-_REACH, _REACH + 1)], -1)
-
-
-def _summary(history: History) -> Tensor:
-    """Means over the slices: (\\*, 3 R)."""
-    return torch.cat([part.mean(-2) for part in (history.energy, history.lit, history.sum)], -1)
 
 
 def _log_of(share: Tensor, left: Tensor) -> Tensor:
