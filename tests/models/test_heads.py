@@ -8,7 +8,7 @@ from torch import nn
 
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.errors import UserError
-from caloman_cli.heads import mixture
+from caloman_cli.heads import block_networks, mixture
 from caloman_cli.heads.autoregressive import Autoregressive
 from caloman_cli.heads.block_networks import Bits
 from caloman_cli.heads.blocks import Blocks
@@ -121,6 +121,43 @@ def test_half_rings_have_their_neighbours_before_them():
     assert image[0, :, 0].tolist() == [0, 1] * 4
     assert image[0, 0].tolist() == [0, 2, 4]
     assert image[1].min() > image[0].max()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_near_blocks_come_before_and_lie_next_to_it(order, geometry):
+    blocks = Blocks(geometry, order)
+    if order == "layer":
+        assert blocks.near.shape == (len(blocks), 0)
+        return
+    for i, near in enumerate(blocks.near.tolist()):
+        there = [j for j in near if j < len(blocks)]
+        assert all(j < i and blocks.layer[i] - blocks.layer[j] in (0, 1) for j in there)
+        assert len(set(there)) == len(there)
+        assert blocks.opens[i] or i - 1 in there  # the even half of an odd one
+        first = blocks.layer.index(blocks.layer[i])
+        if blocks.layer[i] and i == first:
+            assert blocks.layer.index(blocks.layer[i] - 1) in there  # the axis, a layer before
+
+
+def test_what_follows_is_weighed_by_the_layers_energy(tiny_geometry):
+    """Of weights that are 1, 2, ... for each of the energies that have their own."""
+    networks = prepared("half_ring", tiny_geometry)[0].networks
+    n_gates = len(block_networks._GATES)
+    numbers = torch.arange(1.0, n_gates + 1).repeat_interleave(
+        networks.follows.shape[1] // n_gates
+    )
+    networks.follows.data.copy_(numbers[:, None].expand_as(networks.follows))
+    i, near = 3, torch.zeros(networks.follows.shape[2], n_gates + 2)
+    near[0] = 1.0
+    places = torch.tensor([-9.0, *block_networks._GATES, 9.0])
+    whole = torch.exp(networks.wholes.mean[i] + networks.wholes.std[i] * places)
+    follow = networks.follow(near, whole, i)
+    torch.testing.assert_close(follow.gates.sum(0), torch.ones(n_gates + 2))
+    for added in follow.bits, follow.split:
+        assert bool((added.diff(dim=1) > -1e-5).all())
+        torch.testing.assert_close(added[:, 0], torch.full((networks.size,), 1.0))
+        torch.testing.assert_close(added[:, -1], torch.full((networks.size,), float(n_gates)))
+        assert added[0, n_gates // 2 + 1].item() == pytest.approx((n_gates + 1) / 2)
 
 
 def learned(head, x, c, steps):
