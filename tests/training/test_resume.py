@@ -95,6 +95,15 @@ def test_several_kills_of_several_players(make_trainer, stage):
     assert torch.equal(model.model, resumed.model)
 
 
+@pytest.fixture
+def ctrl_c_counts():
+    """Jobs that a shell starts in the background ignore it, and so would the tests."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("ctrl_c_counts")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_saves_in_mid_epoch_and_exits_with_its_status(make_trainer, data, number, status):
     whole, model = make_trainer("whole", **SETTINGS), fresh()
@@ -127,6 +136,7 @@ def test_a_launchers_own_sigterm_handler_is_left_alone():
         signal.signal(signal.SIGTERM, previous)
 
 
+@pytest.mark.usefixtures("ctrl_c_counts")
 def test_a_second_ctrl_c_does_not_wait():
     with Interruption() as interruption, interruption.deferred():
         os.kill(os.getpid(), signal.SIGINT)
