@@ -6,7 +6,8 @@ A low-level classifier sees this when per-ring sums, centres and widths are righ
 incident energies and the innermost rings of each layer with slices it prints, as a Markdown table
 of real showers and each file:
 
-* size: mean square of the dipole d = sum f_k exp(i alpha_k), where f are the slices' shares;
+* size: mean square of the dipole d = sum f_k exp(i alpha_k), where f are the slices' shares, of
+  the layer and of each ring;
 * halves: the correlation of the dipoles of the even and of the odd slices;
 * next: the correlation of the dipoles of this ring and of the next one.
 """
@@ -61,6 +62,8 @@ def print_group(geometry: Geometry, label: str, chosen: dict[str, np.ndarray]) -
         if layer.n_alpha < 4:
             continue
         found = [layer_numbers(layer, voxels[:, part]) for voxels in chosen.values()]
+        cells = [f"{numbers['layer'][0]:.4f}" for numbers in found]
+        print(f"| {label} | {layer.id} | all | size | {' | '.join(cells)} |")
         for ring in range(min(RINGS, layer.n_r)):
             for quantity in ("size", "halves", "next"):
                 cells = [f"{numbers[quantity][ring]:.3f}" for numbers in found]
@@ -68,7 +71,7 @@ def print_group(geometry: Geometry, label: str, chosen: dict[str, np.ndarray]) -
 
 
 def layer_numbers(layer: Layer, voxels: np.ndarray) -> dict[str, list[float]]:
-    """Size, halves and next of the innermost rings; voxels (N, n_alpha * n_r)."""
+    """Size of the layer; size, halves and next of its innermost rings; voxels (N, n_alpha n_r)."""
     image = voxels.reshape(-1, layer.n_alpha, layer.n_r)
     total = image.sum((1, 2))
     image = image[total > LEAST * np.median(total)].astype(np.float64)
@@ -78,7 +81,9 @@ def layer_numbers(layer: Layer, voxels: np.ndarray) -> dict[str, list[float]]:
         for slices in (slice(None), slice(0, None, 2), slice(1, None, 2))
     )
     rings = range(min(RINGS, layer.n_r))
+    layer_dipole = dipoles(image.sum(2, keepdims=True), angles)
     return {
+        "layer": [float(np.mean(np.abs(layer_dipole) ** 2))],
         "size": [float(np.nanmean(np.abs(whole[:, ring]) ** 2)) for ring in rings],
         "halves": [correlation(even[:, ring], odd[:, ring]) for ring in rings],
         "next": [
