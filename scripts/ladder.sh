@@ -28,11 +28,12 @@ plain="encoder.free_bits=0"
   row independent_3 $plain head=hurdle_mixture
   row independent_3_beta $plain head=hurdle_mixture encoder.beta=0.3
   row independent_3_wide $plain head=hurdle_mixture encoder.latent_dim=32
-  row independent_3_free_bits head=hurdle_mixture
+  row independent_3_free_bits head=hurdle_mixture encoder.free_bits=0.3
   row layer $plain head.order=layer
   row ring $plain head.order=ring
   row half_ring $plain
-  row half_ring_free_bits
+  row half_ring_free_bits encoder.free_bits=0.3
+  row half_ring_a_nat
   row half_ring_augmented encoder.augment=true
 }
 for run in "$out"/*/; do
