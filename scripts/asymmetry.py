@@ -2,9 +2,9 @@
 
     python scripts/asymmetry.py DATASET REAL.hdf5 NAME=GENERATED.hdf5 [NAME=GENERATED.hdf5 ...]
 
-A low-level classifier sees this when per-ring sums, centres and widths are right. For groups of
-incident energies and the innermost rings of each layer with slices it prints, as a Markdown table
-of real showers and each file:
+A low-level classifier sees this when per-ring sums, centres and widths are right. Voxels below the
+readout cut count as empty, of every file. For groups of incident energies and the innermost rings
+of each layer with slices it prints, as a Markdown table of real showers and each file:
 
 * size: mean square of the dipole d = sum f_k exp(i alpha_k), where f are the slices' shares, of
   the layer and of each ring;
@@ -19,6 +19,7 @@ import numpy as np
 
 from caloman_cli.data.geometry import Geometry, Layer, official_geometries
 from caloman_cli.data.showers import Showers
+from caloman_cli.errors import UserError
 
 EDGES = (200.0, 1e3, 3e3, 1e4, 1e5)  # of incident energies [MeV]
 RINGS = 3
@@ -39,7 +40,10 @@ def main() -> None:
         if not found:
             parser.error(f"{item} is not NAME=FILE")
         files[name] = Path(path)
-    showers = {name: Showers.from_files([path], geometry) for name, path in files.items()}
+    try:
+        showers = {name: Showers.from_files([path], geometry) for name, path in files.items()}
+    except UserError as error:
+        parser.error(str(error))
     print("| E_inc [GeV] | layer | ring | | " + " | ".join(files) + " |")
     print("|---|---|---|---|" + "---:|" * len(files))
     for low, high in zip(EDGES[:-1], EDGES[1:], strict=True):
@@ -49,10 +53,11 @@ def main() -> None:
 
 
 def selected(showers: Showers, low: float, high: float) -> np.ndarray:
-    """Voxels (N, V) of showers whose incident energy lies in a range."""
+    """Voxels (N, V) [MeV] of showers whose incident energy lies in a range, after the cut."""
     parts = []
     for energies, voxels in showers.iterate():
-        parts.append(voxels[(energies[:, 0] >= low) & (energies[:, 0] < high)])
+        chosen = voxels[(energies[:, 0] >= low) & (energies[:, 0] < high)]
+        parts.append(np.where(chosen < showers.geometry.threshold, 0.0, chosen))
     return np.concatenate(parts)
 
 
@@ -71,7 +76,12 @@ def print_group(geometry: Geometry, label: str, chosen: dict[str, np.ndarray]) -
 
 
 def layer_numbers(layer: Layer, voxels: np.ndarray) -> dict[str, list[float]]:
-    """Size of the layer; size, halves and next of its innermost rings; voxels (N, n_alpha n_r)."""
+    """Size of the layer; size, halves and next of its innermost rings.
+
+    Args:
+        layer: Tells slices and rings.
+        voxels: Its energies [MeV], (N, n_alpha * n_r), slices first.
+    """
     image = voxels.reshape(-1, layer.n_alpha, layer.n_r)
     total = image.sum((1, 2))
     image = image[total > LEAST * np.median(total)].astype(np.float64)

@@ -61,7 +61,7 @@ class BlockNetworks(nn.Module):
     """Three perceptrons for each of N blocks, asked for one of them or for all at once.
 
     Beside them runs a linear map of what was seen of the blocks near it, mixed from several by
-    the layer's energy: that neighbours are alike is learned first and not lost among the rest.
+    the layer's energy: how alike neighbours are need not share the perceptrons' hidden units.
 
     The argument i is the number of a block, for tensors (\\*, B), or ``slice(None)``, for tensors
     (N, \\*, B) of all blocks. Energies are in units of the readout cut.
