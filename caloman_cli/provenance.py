@@ -99,7 +99,7 @@ class Usage:
 
     The system's record of the peak is left alone: resetting it would falsify what ``time`` and a
     cluster's accounting report. Where the block does not raise that record, its peak is the
-    largest of samples, 20 per second.
+    largest of samples, 20 per second and one at either end.
 
     Attributes:
         seconds: Wall time [s].
@@ -131,7 +131,8 @@ class Usage:
         self.seconds = time.perf_counter() - self._start
         self._over.set()
         self._sampler.join()
-        record = _peak_rss_mib()
+        record, now = _peak_rss_mib(), _rss_mib()  # the sampler may have had no turn
+        self._sampled = max(self._sampled, now)
         self.peak_rss_mib = round(record if record > self._record else self._sampled, 1)
         if self.device.type == "cuda":
             self.peak_cuda_mib = round(torch.cuda.max_memory_allocated(self.device) / 2**20, 1)
