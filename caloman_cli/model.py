@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from caloman_cli import __version__
+from caloman_cli.calibration import Calibration, Unchanged
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.densities.base import Density
 from caloman_cli.encoders.base import Encoder
@@ -39,6 +40,7 @@ class TwoStep(nn.Module):
         energy: How much energy each layer gets.
         encoder: The manifold, with the head that its decoder speaks through.
         density: The distribution of latents.
+        calibration: What is corrected of a drawn shower; None: nothing.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class TwoStep(nn.Module):
         energy: EnergyModel,
         encoder: Encoder,
         density: Density,
+        calibration: Calibration | None = None,
     ) -> None:
         super().__init__()
         self.geometry = geometry
@@ -55,8 +58,8 @@ class TwoStep(nn.Module):
         self.energy = energy
         self.encoder = encoder
         self.density = density
+        self.calibration = Unchanged(geometry=geometry) if calibration is None else calibration
 
-    @torch.inference_mode()
     def sample(self, e_inc: Tensor, noise: Noise) -> Tensor:
         """Generate one shower per incident energy; layer energies are generated too.
 
@@ -67,6 +70,12 @@ class TwoStep(nn.Module):
         Returns:
             Voxels [MeV], shape (B, V), float32; row i has incident energy i.
         """
+        with torch.inference_mode():
+            return self.calibration(self.draw(e_inc, noise))
+
+    @torch.inference_mode()
+    def draw(self, e_inc: Tensor, noise: Noise) -> Tensor:
+        """The same before the calibration."""
         e_inc = e_inc.float()
         context = Context(e_inc, self.energy.sample(e_inc, noise))
         c = self.preprocess.condition(context)
@@ -105,7 +114,7 @@ class TwoStep(nn.Module):
         to D-dimensional volume in preprocessed units. The sum compares showers under one model,
         not models of different D, and is not a density in R^V unless D = V. It belongs to the
         projection of x on the manifold: read :meth:`reconstruction_error` beside it. It is exact
-        where the density's and the energy model's ``log_prob`` are.
+        where the density's and the energy model's ``log_prob`` are. The calibration is left out.
 
         Args:
             voxels: [MeV], shape (B, V).
@@ -154,7 +163,8 @@ def build(cfg: DictConfig | dict, geometry: Geometry) -> TwoStep:
     Dimensions are taken from geometry, preprocessing and encoder; no config repeats them.
 
     Args:
-        cfg: Has the groups ``preprocess``, ``energy``, ``encoder``, ``head`` and ``density``.
+        cfg: Has the groups ``preprocess``, ``energy``, ``encoder``, ``head``, ``density`` and,
+            if showers are calibrated, ``calibration``.
         geometry: The detector.
 
     Raises:
@@ -167,7 +177,9 @@ def build(cfg: DictConfig | dict, geometry: Geometry) -> TwoStep:
     head = make(config.head)(geometry=geometry, conditions=preprocess.conditions)
     encoder: Encoder = make(config.encoder)(**dims, head=head)
     density: Density = make(config.density)(z_dim=encoder.latent_dim, c_dim=preprocess.c_dim)
-    return TwoStep(geometry, preprocess, energy, encoder, density)
+    # Model files from before there was one have no such group.
+    calibration = make(config.calibration)(geometry=geometry) if "calibration" in config else None
+    return TwoStep(geometry, preprocess, energy, encoder, density, calibration)
 
 
 def make(node: DictConfig) -> Callable[..., Any]:

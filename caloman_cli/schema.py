@@ -226,6 +226,7 @@ class Train:
     encoder: Target
     head: Target
     density: Target
+    calibration: Target
     trainer: TrainerSettings
     logger: Target
     output: Path

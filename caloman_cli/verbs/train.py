@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from caloman_cli.data.cache import default_cache_dir, voxel_array
 from caloman_cli.data.geometry import Geometry
@@ -17,7 +18,7 @@ from caloman_cli.latents import active_dimensions, read_latents, write_latents
 from caloman_cli.loggers import make_logger
 from caloman_cli.metrics.intrinsic_dimension import estimate_latent_dim
 from caloman_cli.model import TwoStep, build, save_model
-from caloman_cli.noise import mix
+from caloman_cli.noise import Noise, mix
 from caloman_cli.run import RunDirectory
 from caloman_cli.storage import load_state, replacing, save_state
 from caloman_cli.trainer import Trainer
@@ -27,7 +28,7 @@ from caloman_cli.training.settings import trainer_settings
 
 log = logging.getLogger(__name__)
 
-_SPLIT, _WEIGHTS, _DIMENSION = range(3)  # what a seed is for
+_SPLIT, _WEIGHTS, _DIMENSION, _CALIBRATION = range(4)  # what a seed is for
 _DIMENSION_SHOWERS = 10_000
 _DIMENSION_COMPARISONS = 2 * 10**11  # a few minutes on one core
 
@@ -95,8 +96,17 @@ def _train(
         )
     latents = read_latents(directory.latents_path, trainer.settings.latents, device)
     fit_stage(trainer, "density", model.density, *latents)
+    _calibrate(model, train, mix(cfg.seed, _CALIBRATION))
     save_model(directory.model_path, model, cfg)
     log.info("trained: %s", directory.model_path)
+
+
+def _calibrate(model: TwoStep, train: ShowerRows, seed: int) -> None:
+    def generate(e_inc: Tensor, start: int) -> Tensor:
+        return model.draw(e_inc, Noise(seed, start, len(e_inc), e_inc.device))
+
+    model.eval()
+    model.calibration.fit(train, generate)
 
 
 def _prepared_model(

@@ -36,7 +36,7 @@ DOCUMENTED = [
 @pytest.mark.parametrize(("page", "command"), DOCUMENTED)
 def test_documented_commands_compose(page, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for group in ("encoder", "density", "head", "energy", "preprocess"):
+    for group in ("encoder", "density", "head", "energy", "preprocess", "calibration"):
         folder = tmp_path / "mine" / group
         folder.mkdir(parents=True)
         source = next((ROOT / "conf" / group).glob("*.yaml"))

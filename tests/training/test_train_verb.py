@@ -10,6 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from caloman_cli import calibration
 from caloman_cli.config import CONF
 from caloman_cli.data.sources import Dataset
 from caloman_cli.encoders.identity import Identity
@@ -125,6 +126,20 @@ def test_a_run_leaves_everything_that_is_promised(whole):
     with np.load(path / "split.npz") as split:
         both = np.concatenate([split["train"], split["validation"]])
     assert sorted(both) == list(range(N))
+
+
+def test_a_calibration_is_measured_after_the_last_stage(whole, config, monkeypatch):
+    monkeypatch.setattr(calibration, "_VOXELS_PER_LEVEL", 20)  # there are few showers
+    choices = ["calibration=voxel_spectrum", "calibration.least_lit=0"]
+    path = run(config(*choices, output="calibrated"))
+    found, plain = weights(path), weights(whole)
+    assert found["calibration.active"].all()
+    assert found["calibration.shift"].any()
+    assert all(torch.equal(value, plain[key]) for key, value in found.items() if key in plain)
+    assert "calibration: spectra of 3 of 3 layers" in (path / "train.log").read_text()
+    (path / "model.pt").unlink()  # stopped before the end
+    again = weights(run(config(*choices, output="calibrated")))
+    assert torch.equal(again["calibration.shift"], found["calibration.shift"])
 
 
 def test_the_model_file_generates_showers(whole):
