@@ -12,6 +12,7 @@ from caloman_cli.heads.base import Head
 from caloman_cli.nn.mlp import MLP
 
 _LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
+_MOMENT_SIGMA = 1e-2  # of moments, which are of order 1
 
 
 class VAE(Encoder):
@@ -34,6 +35,9 @@ class VAE(Encoder):
         free_bits: Divergence per dimension that costs nothing, mean over a batch [nats].
         kl_warmup: Training steps in which beta rises linearly from zero.
         augment: Train on showers rotated about the axis and mirrored at random.
+        moments: Add what the head would like to be told of a shower (``Head.moments``) to the
+            latents as it is, free of charge: ``latent_dim`` grows by it. Heads without moments
+            leave everything as it was.
         x_dim: V.
         c_dim: C.
         head: The distribution that the decoder parametrises.
@@ -62,6 +66,7 @@ class VAE(Encoder):
         free_bits: float = 0.0,
         kl_warmup: int = 0,
         augment: bool = False,
+        moments: bool = False,
         *,
         x_dim: int,
         c_dim: int,
@@ -78,12 +83,13 @@ class VAE(Encoder):
             )
         if free_bits and samples > 1:
             raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
-        self.latent_dim = checked_latent_dim(latent_dim, x_dim)
+        self.n_learned = checked_latent_dim(latent_dim, x_dim)
+        self.latent_dim = self.n_learned + (head.moment_dim if moments else 0)
         self.head, self.beta, self.samples, self.conditional = head, beta, samples, conditional
         self.free_bits, self.kl_warmup, self.augment = free_bits, kl_warmup, augment
         extra = c_dim if conditional else 0
         style = activation, layer_norm
-        self.encoder = MLP(head.feature_dim + extra, hidden, 2 * self.latent_dim, *style)
+        self.encoder = MLP(head.feature_dim + extra, hidden, 2 * self.n_learned, *style)
         mirrored = list(reversed(hidden))
         self.decoder = MLP(self.latent_dim + extra, mirrored, head.out_dim, *style)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
@@ -92,10 +98,16 @@ class VAE(Encoder):
         seen = self.head.features(x)
         raw = self.encoder(torch.cat([seen, c], 1) if self.conditional else seen)
         mean, log_sigma = raw.chunk(2, 1)
-        return Posterior(mean, log_sigma.clamp(*_LOG_SIGMA).exp())
+        sigma = log_sigma.clamp(*_LOG_SIGMA).exp()
+        if self.n_learned == self.latent_dim:
+            return Posterior(mean, sigma)
+        moments = self.head.moments(x, c)
+        known = torch.full_like(moments, _MOMENT_SIGMA)
+        return Posterior(torch.cat([mean, moments], 1), torch.cat([sigma, known], 1))
 
     def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        return self.head.params(self.decoder(torch.cat([z, c], 1) if self.conditional else z), c)
+        raw = self.decoder(torch.cat([z, c], 1) if self.conditional else z)
+        return self.head.params(torch.cat([raw, z[:, self.n_learned :]], 1), c)
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x, c = batch
@@ -106,13 +118,17 @@ class VAE(Encoder):
         if self.samples > 1:
             return -self._importance_bound(x, c, mean, sigma).mean()
         z = mean + sigma * torch.randn_like(mean)
-        kl = divergence(posterior).mean(0).clamp(min=self.free_bits).sum()
+        kl = self._divergence(posterior).mean(0).clamp(min=self.free_bits).sum()
         return self._beta() * kl - self.head.log_prob(self.decode(z, c), x).mean()
 
     def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The loss, the reconstruction error and the divergence of the posterior [nats]."""
-        kl = divergence(self.posterior(*batch)).sum(1).mean()
+        kl = self._divergence(self.posterior(*batch)).sum(1).mean()
         return {**super().scores(batch), "kl": kl}
+
+    def _divergence(self, posterior: Posterior) -> Tensor:
+        """Of the learned dimensions."""
+        return divergence(posterior)[:, : self.n_learned]
 
     def _beta(self) -> Tensor | float:
         """Counts training steps while beta rises; validation always takes it whole."""
@@ -128,6 +144,7 @@ class VAE(Encoder):
             z = mean + sigma * noise
             # log q(z|x) - log p(z); the constants of both normals cancel.
             excess = 0.5 * (z.square() - noise.square()) - torch.log(sigma)
+            excess = excess[:, : self.n_learned]
             weights.append(self.head.log_prob(self.decode(z, c), x) - beta * excess.sum(1))
         return torch.logsumexp(torch.stack(weights), 0) - math.log(self.samples)
 

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.heads.block_networks import BlockNetworks, Follow, Hidden, sum_after
+from caloman_cli.heads.block_networks import BlockNetworks, Follow, Hidden, sum_after, told
 from caloman_cli.heads.blocks import Blocks
+from caloman_cli.heads.dipoles import Dipoles
 from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.portions import Component, logit, portion
 from caloman_cli.noise import Noise
@@ -93,7 +94,11 @@ class Autoregressive(ShareHead):
         self.out_dim = state
         self.footprint = 7 * self.x_dim + 4 * (state + hidden)
         self.feature_dim = 2 * self.x_dim + len(self.blocks)
-        self.networks = BlockNetworks(self.blocks, state, hidden, components)
+        self.dipoles = Dipoles(geometry, self.blocks)
+        self.moment_dim = self.dipoles.dim
+        self.networks = BlockNetworks(
+            self.blocks, state, hidden, components, self.dipoles.told_dim
+        )
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
         whole = self.params(x, c)[1].T[self.blocks.layer_index]
@@ -111,15 +116,23 @@ class Autoregressive(ShareHead):
         parts, share = seen.split([self.blocks.size, 1, 2 * self.blocks.size], 1)[:2]
         return torch.cat([self.blocks.join(parts), (x > 0).to(x), share[:, 0].T], 1)
 
+    def moments(self, x: Tensor, c: Tensor) -> Tensor:
+        """Which way each layer leans, see :mod:`caloman_cli.heads.dipoles`."""
+        energies = self.conditions.layer_energies(c) / self.cut
+        return self.dipoles.moments(self.blocks.split(x), energies)
+
     def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """The state (B, state) and the layers' energies over the cut (B, L)."""
-        return raw, self.conditions.layer_energies(c) / self.cut
+        """The state (B, state), the layers' energies over the cut (B, L) and, where they are
+        given, what moments say."""
+        energies = self.conditions.layer_energies(c) / self.cut
+        state, moments = raw.tensor_split([self.out_dim], 1)
+        return (state, energies, moments) if moments.shape[1] else (state, energies)
 
     def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
         raise UserError("an autoregressive head has no plain mean")
 
     def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        state, energies = params
+        state, energies, *moments = params
         every, networks = slice(None), self.networks
         whole = energies.T[self.blocks.layer_index]
         voxels = self.blocks.split(x) * whole[:, None]  # (N, S, B)
@@ -127,8 +140,11 @@ class Autoregressive(ShareHead):
         left, n_lit = taken + after, lit.sum(1)
 
         seen = networks.seen(voxels, lit, left, every)
-        h = networks.states(state.T, seen, left / whole.clamp(min=_NOTHING), left)
+        lean = self.dipoles.told(self.dipoles.left(voxels) if moments else None, left)
+        of_energy = told(left / whole.clamp(min=_NOTHING), left)
+        h = networks.states(state.T, seen, torch.cat([of_energy, lean], 1))
         near = networks.what_is_near(F.pad(seen, (0, 0, 0, 0, 0, 1)), every)
+        near = torch.cat([near, lean], 1)
         follow = networks.follow(near, whole, every)
         of_bits, of_total, of_split = networks.layers(h, every)
         given = networks.bits(of_bits, follow.bits, every).given(lit.cumsum(1) - lit)
@@ -263,21 +279,27 @@ class Autoregressive(ShareHead):
 
     def _walk(self, params: tuple[Tensor, ...], take: Take) -> Tensor:
         """Shares (B, V), block after block."""
+        state, energies, *moments = params
+        dipoles = self.dipoles.energies(moments[0], energies) if moments else None
         # The state is a copy: it is changed in place.
-        h, energies = params[0].T.clone(memory_format=torch.contiguous_format), params[1].T
+        h, energies = state.T.clone(memory_format=torch.contiguous_format), energies.T
         whole, voxels, seen = energies.clamp(min=_NOTHING), [], None
-        networks = self.networks
+        networks, dipole = self.networks, None
         # What is seen of blocks; the last, of those that there are not, stays zero.
         every = h.new_zeros(len(self.blocks) + 1, 3 * self.blocks.size + 1, h.shape[1])
         for i, layer in enumerate(self.blocks.layer):
             if self.blocks.opens[i]:
                 left = energies[layer]
-            h = networks.state(h, seen, left / whole[layer], left, i)
-            follow = networks.follow(networks.what_is_near(every, i), whole[layer], i)
+                dipole = None if dipoles is None else dipoles[layer]
+            lean = self.dipoles.told(dipole, left)
+            h = networks.state(h, seen, torch.cat([told(left / whole[layer], left), lean]), i)
+            near = torch.cat([networks.what_is_near(every, i), lean])
+            follow = networks.follow(near, whole[layer], i)
             drawn, lit, after = take(networks.layers(h, i), follow, left, i)
             every[i] = seen = networks.seen(drawn, lit, left, i)
             voxels.append(drawn / whole[layer])
             left = after
+            dipole = None if dipole is None else self.dipoles.after(dipole, drawn, i)
         return self.blocks.join(torch.stack(voxels))
 
 

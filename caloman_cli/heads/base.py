@@ -22,12 +22,14 @@ class Head(nn.Module):
         x_dim: V.
         out_dim: Width of the raw decoder output.
         feature_dim: Width of :meth:`features`.
+        moment_dim: Width of :meth:`moments`.
         footprint: Numbers per shower that exist at once while sampling.
     """
 
     out_dim: int
     feature_dim: int
     footprint: int
+    moment_dim: int = 0
 
     def __init__(self, *, geometry: Geometry, conditions: Conditions) -> None:
         super().__init__()
@@ -47,8 +49,15 @@ class Head(nn.Module):
         """How an encoder's network reads x (B, V): shape (B, feature_dim)."""
         return x
 
+    def moments(self, x: Tensor, c: Tensor) -> Tensor:
+        """What a head would like to be told of x (B, V) as it is, shape (B, moment_dim)."""
+        return x[:, :0]
+
     def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """Split and constrain a decoder's raw output (B, out_dim) at conditions c (B, C)."""
+        """Split and constrain a decoder's raw output (B, out_dim) at conditions c (B, C).
+
+        Where latents hold the moments, they follow as further columns of ``raw``.
+        """
         raise NotImplementedError
 
     def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:

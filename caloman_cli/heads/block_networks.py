@@ -71,12 +71,15 @@ class BlockNetworks(nn.Module):
         state: Width of what the walk carries from block to block.
         hidden: Width of each of a block's three perceptrons.
         components: K of the mixtures.
+        told: Numbers that a block is told beside what is left of its layer's energy.
     """
 
     limit: Tensor
     near: Tensor
 
-    def __init__(self, blocks: Blocks, state: int, hidden: int, components: int) -> None:
+    def __init__(
+        self, blocks: Blocks, state: int, hidden: int, components: int, told: int
+    ) -> None:
         super().__init__()
         n, size = len(blocks), blocks.size
         self.size = size
@@ -88,7 +91,7 @@ class BlockNetworks(nn.Module):
         self.register_buffer("limit", torch.zeros(n))  # largest energy that ended a block
         self.wholes = LogShares(n, 1)  # log of the layer's energy
         self.read = nn.Parameter(0.1 * torch.randn(n, state, 3 * size + 1))
-        self.left = nn.Parameter(0.1 * torch.randn(n, state, 3))
+        self.left = nn.Parameter(0.1 * torch.randn(n, state, 3 + told))
         self.hidden = _Linears(n, state, 3 * hidden, 1.0)
         self.says_bits = _Linears(n, hidden, 3 * size, 0.3)
         self.total_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 2))
@@ -96,7 +99,7 @@ class BlockNetworks(nn.Module):
         self.split_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 4))
         self.says_split = _Linears(n, hidden, 3 * components * size, 0.3)
         self.register_buffer("near", blocks.near, persistent=False)
-        n_near = blocks.near.shape[1] * (3 * size + 1)
+        n_near = blocks.near.shape[1] * (3 * size + 1) + told
         self.follows = nn.Parameter(torch.zeros(n, 2 * len(_GATES) * size, n_near))
         self.goes_on = nn.Parameter(torch.zeros(n, len(_GATES), size, size))
 
@@ -146,22 +149,20 @@ class BlockNetworks(nn.Module):
         uneven = voxels / taken.clamp(min=_NOTHING) - lit / n_lit.clamp(min=1.0)
         return torch.cat([parts, share, lit, 3.0 * uneven], -2)
 
-    def states(self, state: Tensor, seen: Tensor, share: Tensor, left: Tensor) -> Tensor:
+    def states(self, state: Tensor, seen: Tensor, told: Tensor) -> Tensor:
         """The states (N, state, B) of all blocks.
 
         Args:
             state: The first one, (state, B).
             seen: Of every block, (N, ., B).
-            share: What each block's layer has left, of all it has, (N, B).
-            left: The same as an energy.
+            told: What each block is told of what its layer has left, (N, ., B).
         """
         read = torch.bmm(self.read, seen)
-        told = torch.bmm(self.left, _told(share, left))
-        return (read + told).cumsum(0) - read + state
+        return (read + torch.bmm(self.left, told)).cumsum(0) - read + state
 
-    def state(self, h: Tensor, seen: Tensor | None, share: Tensor, left: Tensor, i: int) -> Tensor:
+    def state(self, h: Tensor, seen: Tensor | None, told: Tensor, i: int) -> Tensor:
         """The state of block i, of that and what is seen of the block before it; h is lost."""
-        told, weight = _told(share, left), self.left[i]
+        weight = self.left[i]
         if seen is not None:
             told, weight = torch.cat([seen, told]), torch.cat([self.read[i - 1], weight], 1)
         return _plus(h, weight, told)
@@ -172,7 +173,8 @@ class BlockNetworks(nn.Module):
         return of_bits, of_total, of_split
 
     def follow(self, near: Tensor, whole: Tensor, i: int | slice) -> Follow:
-        """What was seen of blocks ``near`` adds to the bits' logits and to the split's centres.
+        """What was seen of blocks ``near``, and what else the block is told, adds to the bits'
+        logits and to the split's centres.
 
         With weights that depend on the layer's energy ``whole``, (\\*, B): the fewer particles
         there are, the more a voxel goes its own way.
@@ -276,7 +278,7 @@ def sum_after(values: Tensor) -> Tensor:
     return F.pad(values, (0, 0, 0, 1))[..., 1:, :].flip(-2).cumsum(-2).flip(-2)
 
 
-def _told(share: Tensor, left: Tensor) -> Tensor:
+def told(share: Tensor, left: Tensor) -> Tensor:
     """What is left of a layer, a share of it and an energy (\\*, B), for networks: (\\*, 3, B)."""
     return torch.stack(
         [

@@ -159,11 +159,14 @@ def divided(energies, density):
     return total
 
 
+@pytest.mark.parametrize("moments", [False, True], ids=["", "moments"])
 @pytest.mark.parametrize("order", ORDERS)
-def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
+def test_training_and_sampling_walk_the_same_way(order, moments, detector, monkeypatch):
     """Sampling, told to draw a given shower, gives it the probability that training gives it."""
     head, x, params = double(*prepared(order, detector))
     x = stopping(x, detector)
+    if moments:
+        params = (*params, head.dipoles.moments(head.blocks.split(x), params[1]))
     head.networks.limit.fill_(1e9)
     head.networks.follows.data.normal_(0.0, 0.1)
     head.networks.goes_on.data.normal_(0.0, 0.3)
