@@ -200,6 +200,9 @@ class Autoregressive(ShareHead):
             y = total.chosen(of_blocks[i, 1, None]).draw(normal[i, None], free[None])[0]
             part, stays = portion(y)
             taken = torch.where(ends, budget, n_lit + part * free) * (n_lit > 0)
+            left = torch.where(n_lit > 0, (1.0 + stays * free) * ~ends, budget)
+            if self.blocks.sizes[i] == 1:  # nothing to divide
+                return self._padded([taken]), lit, left
             goes_on = (n_lit > 0) & ~ends
             says_split = networks.split(of_split, lit, y, taken - n_lit, goes_on, follow.split, i)
             split = says_split.chosen(choice)
@@ -209,9 +212,7 @@ class Autoregressive(ShareHead):
                 one = Component(*(field[s] for field in split))
                 return one.draw(logistic[s], free, others, shift)
 
-            voxels = self._divided(taken, lit, divide, follow.gates, i)
-            left = torch.where(n_lit > 0, (1.0 + stays * free) * ~ends, budget)
-            return voxels, lit, left
+            return self._divided(taken, lit, divide, follow.gates, i), lit, left
 
         x = self._walk(params, take)
         if bool(((self.layers.sum(x) <= 0) & (params[1] > 0)).any()):
