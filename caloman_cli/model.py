@@ -177,7 +177,6 @@ def build(cfg: DictConfig | dict, geometry: Geometry) -> TwoStep:
     head = make(config.head)(geometry=geometry, conditions=preprocess.conditions)
     encoder: Encoder = make(config.encoder)(**dims, head=head)
     density: Density = make(config.density)(z_dim=encoder.latent_dim, c_dim=preprocess.c_dim)
-    # Model files from before there was one have no such group.
     calibration = make(config.calibration)(geometry=geometry) if "calibration" in config else None
     return TwoStep(geometry, preprocess, energy, encoder, density, calibration)
 

@@ -9,7 +9,13 @@ from torch.nn import functional as F
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.heads.block_networks import BlockNetworks, Follow, Hidden, sum_after, told
+from caloman_cli.heads.block_networks import (
+    BlockNetworks,
+    Follow,
+    Hidden,
+    energy_told,
+    sum_after,
+)
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.dipoles import Dipoles
 from caloman_cli.heads.hurdle_mixture import ShareHead
@@ -40,8 +46,8 @@ class Autoregressive(ShareHead):
         h_i = s(z, c) + \sum_{j < i} U_j f_j + \sum_{j \leq i} R_j r_j ,
 
     where s is the decoder's output and :math:`r_i` what is left of the layer's energy before block
-    i, and linear maps of the :math:`f_j` of the blocks next to it, say of block i, one after the
-    other,
+    i and, where latents hold the moments, of its dipole in alpha, and linear maps of the
+    :math:`f_j` of the blocks next to it and of that dipole, say of block i, one after the other,
 
     1. which voxels are lit, each given how many are lit before it in the block;
     2. whether they use up the layer, if one is lit;
@@ -141,7 +147,7 @@ class Autoregressive(ShareHead):
 
         seen = networks.seen(voxels, lit, left, every)
         lean = self.dipoles.told(self.dipoles.left(voxels) if moments else None, left)
-        of_energy = told(left / whole.clamp(min=_NOTHING), left)
+        of_energy = energy_told(left / whole.clamp(min=_NOTHING), left)
         h = networks.states(state.T, seen, torch.cat([of_energy, lean], 1))
         near = networks.what_is_near(F.pad(seen, (0, 0, 0, 0, 0, 1)), every)
         near = torch.cat([near, lean], 1)
@@ -293,7 +299,8 @@ class Autoregressive(ShareHead):
                 left = energies[layer]
                 dipole = None if dipoles is None else dipoles[layer]
             lean = self.dipoles.told(dipole, left)
-            h = networks.state(h, seen, torch.cat([told(left / whole[layer], left), lean]), i)
+            of_energy = energy_told(left / whole[layer], left)
+            h = networks.state(h, seen, torch.cat([of_energy, lean]), i)
             near = torch.cat([networks.what_is_near(every, i), lean])
             follow = networks.follow(near, whole[layer], i)
             drawn, lit, after = take(networks.layers(h, i), follow, left, i)

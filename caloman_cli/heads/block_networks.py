@@ -278,7 +278,7 @@ def sum_after(values: Tensor) -> Tensor:
     return F.pad(values, (0, 0, 0, 1))[..., 1:, :].flip(-2).cumsum(-2).flip(-2)
 
 
-def told(share: Tensor, left: Tensor) -> Tensor:
+def energy_told(share: Tensor, left: Tensor) -> Tensor:
     """What is left of a layer, a share of it and an energy (\\*, B), for networks: (\\*, 3, B)."""
     return torch.stack(
         [

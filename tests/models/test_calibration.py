@@ -170,5 +170,5 @@ def test_models_sample_through_it_and_keep_it(tiny_geometry, tmp_path):
     assert torch.equal(loaded.sample(e_inc, Noise(4, 0, len(e_inc))), found)
 
 
-def test_models_from_before_there_was_one_have_none(tiny_geometry):
+def test_models_built_without_one_leave_showers_as_they_are(tiny_geometry):
     assert isinstance(build(config(), tiny_geometry).calibration, Unchanged)
