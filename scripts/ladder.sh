@@ -17,23 +17,25 @@ row() {
     output="$out/$name" trainer.energy.epochs=8 trainer.encoder.epochs=4 trainer.density.epochs=8 "$@"
   [[ -f $out/validation.hdf5 ]] || python scripts/split_file.py "$out/$name" "$train" "$out"
   caloman evaluate run="$out/$name" reference="$out/validation.hdf5" truth="$out/train.hdf5" evaluation=small \
-    evaluation.correlation=null evaluation.neighbours=null
+    evaluation.correlation=null evaluation.neighbours=null evaluation.separation.plots=none
 }
 
-plain="encoder.free_bits=0"
+plain="encoder.free_bits=0 encoder.moments=false calibration=none"
 # shellcheck disable=SC2086
 {
   row mean $plain head=gaussian
   row independent_1 $plain head=hurdle_mixture head.components=1
   row independent_3 $plain head=hurdle_mixture
-  row independent_3_beta $plain head=hurdle_mixture encoder.beta=0.3
-  row independent_3_wide $plain head=hurdle_mixture encoder.latent_dim=32
-  row independent_3_free_bits head=hurdle_mixture encoder.free_bits=0.3
+  row independent_3_free_bits $plain head=hurdle_mixture encoder.free_bits=0.3
   row layer $plain head.order=layer
   row ring $plain head.order=ring
   row half_ring $plain
-  row half_ring_free_bits encoder.free_bits=0.3
-  row half_ring_a_nat
+  row half_ring_beta $plain encoder.beta=0.3
+  row half_ring_wide $plain encoder.latent_dim=32
+  row half_ring_free_bits $plain encoder.free_bits=0.3
+  row half_ring_a_nat encoder.moments=false calibration=none
+  row half_ring_moments calibration=none
+  row half_ring_calibrated
   row half_ring_augmented encoder.augment=true
 }
 for run in "$out"/*/; do

@@ -12,7 +12,7 @@ from caloman_cli.heads.base import Head
 from caloman_cli.nn.mlp import MLP
 
 _LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
-_MOMENT_SIGMA = 1e-2  # of moments, which are of order 1
+_MOMENT_SIGMA = 0.1  # of moments, which are of order 1: latents know them roughly
 
 
 class VAE(Encoder):
@@ -36,8 +36,8 @@ class VAE(Encoder):
         kl_warmup: Training steps in which beta rises linearly from zero.
         augment: Train on showers rotated about the axis and mirrored at random.
         moments: Add what the head would like to be told of a shower (``Head.moments``) to the
-            latents as it is, free of charge: ``latent_dim`` grows by it. Heads without moments
-            leave everything as it was.
+            latents, with a little noise and free of charge: ``latent_dim`` grows by it. Heads
+            without moments leave everything as it was.
         x_dim: V.
         c_dim: C.
         head: The distribution that the decoder parametrises.

@@ -146,7 +146,10 @@ class Autoregressive(ShareHead):
         left, n_lit = taken + after, lit.sum(1)
 
         seen = networks.seen(voxels, lit, left, every)
-        lean = self.dipoles.told(self.dipoles.left(voxels) if moments else None, left)
+        lean = None
+        if moments:
+            lean = self.dipoles.left(self.dipoles.energies(moments[0], energies), voxels)
+        lean = self.dipoles.told(lean, left)
         of_energy = energy_told(left / whole.clamp(min=_NOTHING), left)
         h = networks.states(state.T, seen, torch.cat([of_energy, lean], 1))
         near = networks.what_is_near(F.pad(seen, (0, 0, 0, 0, 0, 1)), every)

@@ -50,7 +50,7 @@ class Head(nn.Module):
         return x
 
     def moments(self, x: Tensor, c: Tensor) -> Tensor:
-        """What a head would like to be told of x (B, V) as it is, shape (B, moment_dim)."""
+        """What a head would like to be told of x (B, V), of order 1, shape (B, moment_dim)."""
         return x[:, :0]
 
     def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:

@@ -2,7 +2,8 @@ r"""Which way a layer leans: the dipole of its energy in alpha, and what is left
 
 The dipole of layer l is :math:`D_l = \sum_k E_k (\cos\alpha_k, \sin\alpha_k)` over its voxels. A
 walk from ring to ring that is not told of it forgets a little in every step, and its layers come
-out too round.
+out too round. It is told of the latents' D, which is not quite that of the voxels: a walk that
+knew exactly what is left would know when its last voxel comes.
 """
 
 import math
@@ -68,10 +69,11 @@ class Dipoles(nn.Module):
             0, self.blocks.layer_index, taken
         )
 
-    def left(self, voxels: Tensor) -> Tensor:
-        """What the layer has left of D before each block, its own part included, (N, 2, B)."""
+    def left(self, dipole: Tensor, voxels: Tensor) -> Tensor:
+        """What is left of D (L, 2, B) before each block of voxels (N, S, B): (N, 2, B)."""
         taken = torch.bmm(self.direction, voxels)
-        return taken + (self.blocks.later @ taken.flatten(1)).view_as(taken)
+        before = (self.blocks.later.T @ taken.flatten(1)).view_as(taken)
+        return dipole[self.blocks.layer_index] - before
 
     def after(self, dipole: Tensor, drawn: Tensor, i: int) -> Tensor:
         """What is left, (2, B), after the voxels (S, B) of block i."""
