@@ -154,7 +154,7 @@ class Autoregressive(ShareHead):
         h = networks.states(state.T, seen, torch.cat([of_energy, lean], 1))
         near = networks.what_is_near(F.pad(seen, (0, 0, 0, 0, 0, 1)), every)
         near = torch.cat([near, lean], 1)
-        follow = networks.follow(near, whole, every)
+        follow = networks.follow(near, networks.gates(whole, every), every)
         of_bits, of_total, of_split = networks.layers(h, every)
         given = networks.bits(of_bits, follow.bits, every).given(lit.cumsum(1) - lit)
         bits = -F.binary_cross_entropy_with_logits(given, lit, reduction="none")
@@ -301,11 +301,12 @@ class Autoregressive(ShareHead):
             if self.blocks.opens[i]:
                 left = energies[layer]
                 dipole = None if dipoles is None else dipoles[layer]
+                gates = networks.gates(whole[layer], i)
             lean = self.dipoles.told(dipole, left)
             of_energy = energy_told(left / whole[layer], left)
             h = networks.state(h, seen, torch.cat([of_energy, lean]), i)
             near = torch.cat([networks.what_is_near(every, i), lean])
-            follow = networks.follow(near, whole[layer], i)
+            follow = networks.follow(near, gates, i)
             drawn, lit, after = take(networks.layers(h, i), follow, left, i)
             every[i] = seen = networks.seen(drawn, lit, left, i)
             voxels.append(drawn / whole[layer])

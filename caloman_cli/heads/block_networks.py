@@ -76,6 +76,7 @@ class BlockNetworks(nn.Module):
 
     limit: Tensor
     near: Tensor
+    places: Tensor
 
     def __init__(
         self, blocks: Blocks, state: int, hidden: int, components: int, told: int
@@ -99,6 +100,7 @@ class BlockNetworks(nn.Module):
         self.split_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 4))
         self.says_split = _Linears(n, hidden, 3 * components * size, 0.3)
         self.register_buffer("near", blocks.near, persistent=False)
+        self.register_buffer("places", torch.tensor(_GATES)[:, None], persistent=False)
         n_near = blocks.near.shape[1] * (3 * size + 1) + told
         self.follows = nn.Parameter(torch.zeros(n, 2 * len(_GATES) * size, n_near))
         self.goes_on = nn.Parameter(torch.zeros(n, len(_GATES), size, size))
@@ -172,17 +174,20 @@ class BlockNetworks(nn.Module):
         of_bits, of_total, of_split = self.hidden(F.hardswish(h), i).chunk(3, -2)
         return of_bits, of_total, of_split
 
-    def follow(self, near: Tensor, whole: Tensor, i: int | slice) -> Follow:
+    def gates(self, whole: Tensor, i: int | slice) -> Tensor:
+        """How near the layer's energy (\\*, B) is to each of G: (\\*, G, B); of a block, those of
+        all blocks of its layer."""
+        mean, std = _stats(self.wholes, i)
+        t = (_log(whole).unsqueeze(-2) - mean) / std
+        return torch.softmax(-0.5 * ((t - self.places) / _GATE_WIDTH).square(), -2)
+
+    def follow(self, near: Tensor, gates: Tensor, i: int | slice) -> Follow:
         """What was seen of blocks ``near``, and what else the block is told, adds to the bits'
         logits and to the split's centres.
 
-        With weights that depend on the layer's energy ``whole``, (\\*, B): the fewer particles
-        there are, the more a voxel goes its own way.
+        With weights that depend on the layer's energy: the fewer particles there are, the more a
+        voxel goes its own way.
         """
-        mean, std = _stats(self.wholes, i)
-        t = (_log(whole).unsqueeze(-2) - mean) / std
-        places = torch.tensor(_GATES, dtype=t.dtype, device=t.device)[:, None]
-        gates = torch.softmax(-0.5 * ((t - places) / _GATE_WIDTH).square(), -2)
         parts = torch.matmul(self.follows[i], near).unflatten(-2, (len(_GATES), 2, -1))
         of_bits, of_split = (gates.unsqueeze(-2).unsqueeze(-2) * parts).sum(-4).unbind(-3)
         return Follow(of_bits, of_split, gates)
