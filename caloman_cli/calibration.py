@@ -15,6 +15,7 @@ from caloman_cli.trainable import RowSource
 log = logging.getLogger(__name__)
 
 _STEP, _BINS = 0.01, 2048  # of the logarithm of an energy over the cut; 20 of it in all
+_WIDE = 8  # such bins, in which spectra are compared
 _LEVELS, _VOXELS_PER_LEVEL = 256, 200
 _KEPT_VALUES = 1 << 28  # 1 GiB of generated voxels
 _CHUNK_VALUES = 1 << 22
@@ -62,7 +63,8 @@ class VoxelSpectrum(Calibration):
     A monotone map :math:`e \to e\, e^{d_l(e)}` of every lit voxel of layer l, then the excess
     over the readout cut of the layer's lit voxels is scaled by one factor, so that the layer
     keeps its energy and no voxel falls below the cut. The map is that of quantiles; as the factor
-    changes spectra too, it is measured in rounds. Which voxels are lit does not change.
+    changes spectra too, it is measured in rounds, of which the best one of each layer counts, or
+    none. Which voxels are lit does not change.
 
     It corrects edges of a few per cent that mixtures blur, such as that of a single particle that
     crosses a cell. It knows nothing of incident energies or places: a model that is wrong there
@@ -135,15 +137,19 @@ class VoxelSpectrum(Calibration):
             lit, squares = lit + count.sum(0), squares + count.square().sum(0)
             drawn.append(generate(e_inc, int(rows[0])).cpu())
         self.active.copy_((lit > 0) & (squares >= self.least_lit * lit))
-        found = self._found(drawn)
-        before = _distance(found, real, self.active)
+        found, best = self._found(drawn), self.shift.clone()
+        before = least = _separation(found, real)
         for _ in range(self.rounds):
             self._improve(found, real)
             found = self._found(drawn)
+            apart = _separation(found, real)
+            best = torch.where((apart < least)[:, None], self.shift, best)
+            least = torch.minimum(apart, least)
+        self.shift.copy_(best)
+        self.active.logical_and_(least < before)
         log.info(
-            "calibration: spectra of %d of %d layers, apart by at most %.4f before and %.4f after",
-            int(self.active.sum()), len(self.active), before,
-            _distance(found, real, self.active),
+            "calibration: voxels of %d of %d layers; mean separation of spectra %.2g, was %.2g",
+            int(self.active.sum()), len(self.active), float(least.mean()), float(before.mean()),
         )  # fmt: skip
 
     def _improve(self, found: Tensor, real: Tensor) -> None:
@@ -151,7 +157,7 @@ class VoxelSpectrum(Calibration):
         edges = _STEP * np.arange(_BINS + 1)
         for layer in self.active.nonzero()[:, 0].tolist():
             n = min(float(found[layer].sum()), float(real[layer].sum()))
-            levels = np.linspace(0.0, 1.0, int(np.clip(n / _VOXELS_PER_LEVEL, 1, _LEVELS)) + 1)
+            levels = _levels(n)
             x, y = (_quantiles(part[layer].cpu().numpy(), levels, edges) for part in (found, real))
             # The ends are single voxels: the cut is kept, the last step goes on.
             x, y = np.append(x[:-1], edges[-1]), np.append(y[:-1], edges[-1] + y[-2] - x[-2])
@@ -179,6 +185,17 @@ class VoxelSpectrum(Calibration):
         return counts.view(-1, _BINS).double()
 
 
+def _levels(n: float) -> np.ndarray:
+    """Rising numbers from 0 to 1, denser at both ends, as far as n voxels resolve them."""
+    least = _VOXELS_PER_LEVEL / max(n, 1.0)
+    if least > 0.5:
+        return np.array([0.0, 1.0])
+    step = max(1.0 / _LEVELS, least)
+    inner = np.linspace(0.0, 1.0, round(1.0 / step) + 1)
+    tail = step * 0.5 ** np.arange(1, int(np.log2(step / least)) + 1)
+    return np.unique(np.concatenate([inner, tail, 1.0 - tail]))
+
+
 def _quantiles(counts: np.ndarray, levels: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Where the cumulated histogram reaches levels in [0, 1]."""
     cumulated = np.concatenate([[0.0], counts.cumsum() / counts.sum()])
@@ -186,11 +203,8 @@ def _quantiles(counts: np.ndarray, levels: np.ndarray, edges: np.ndarray) -> np.
     return np.interp(levels, cumulated[kept], edges[kept])
 
 
-def _distance(found: Tensor, real: Tensor, active: Tensor) -> float:
-    """Largest difference of the cumulated spectra of a layer."""
-    if not bool(active.any()):
-        return 0.0
-    found, real = (
-        part[active].cumsum(1) / part[active].sum(1, keepdim=True) for part in (found, real)
-    )
-    return float((found - real).abs().max())
+def _separation(found: Tensor, real: Tensor) -> Tensor:
+    """Of the spectra of each layer, in wider bins, (L,); 0 where there is nothing."""
+    f, r = (part.unflatten(1, (-1, _WIDE)).sum(2) for part in (found, real))
+    f, r = (part / part.sum(1, keepdim=True).clamp(min=1.0) for part in (f, r))
+    return 0.5 * ((f - r).square() / (f + r).clamp(min=_NOTHING)).sum(1)

@@ -101,6 +101,17 @@ def test_right_spectra_hardly_change():
     assert change.abs().mean() < 0.01
 
 
+def test_a_map_that_makes_spectra_worse_is_not_kept():
+    """Layers of other energies: what the map gives, the sum takes away again."""
+    real, drawn = spectrum(3000, 0.0, 1), spectrum(3000, 0.0, 2)
+    bright = torch.arange(3000)[:, None] % 7 == 0
+    drawn = torch.where(bright & (drawn > 0), CUT + 30 * (drawn - CUT), drawn)
+    calibration = fitted(real, drawn, rounds=8)
+    found = calibration(drawn)
+    before, after = (distance(part[:, MANY], real[:, MANY]) for part in (drawn, found))
+    assert after <= before * 1.05
+
+
 def test_what_lies_below_the_cut_stays():
     drawn = spectrum(3000, 0.4, 2)
     calibration = fitted(spectrum(3000, 0.0, 1), drawn)
