@@ -33,6 +33,7 @@ class Dipoles(nn.Module):
     """
 
     direction: Tensor
+    member: Tensor
 
     def __init__(self, geometry: Geometry, blocks: Blocks) -> None:
         super().__init__()
@@ -48,6 +49,8 @@ class Dipoles(nn.Module):
         unit = torch.stack([angle.cos(), angle.sin()]) * lean  # (2, V)
         # Of each block's voxels, (N, 2, S).
         self.register_buffer("direction", blocks.split(unit).movedim(2, 1), persistent=False)
+        member = blocks.layer_index == torch.arange(geometry.n_layers)[:, None]  # (L, N)
+        self.register_buffer("member", member.float(), persistent=False)
 
     def moments(self, voxels: Tensor, energies: Tensor) -> Tensor:
         """Of shares (N, S, B) and layers (B, L): D / E times the root of E, shape (B, dim)."""
@@ -65,9 +68,7 @@ class Dipoles(nn.Module):
     def whole(self, voxels: Tensor) -> Tensor:
         """D of voxels (N, S, B), shape (L, 2, B)."""
         taken = torch.bmm(self.direction, voxels)
-        return taken.new_zeros(self.n_layers, *taken.shape[1:]).index_add(
-            0, self.blocks.layer_index, taken
-        )
+        return (self.member @ taken.flatten(1)).unflatten(1, taken.shape[1:])
 
     def left(self, dipole: Tensor, voxels: Tensor) -> Tensor:
         """What is left of D (L, 2, B) before each block of voxels (N, S, B): (N, 2, B)."""
