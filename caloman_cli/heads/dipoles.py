@@ -54,7 +54,7 @@ class Dipoles(nn.Module):
 
     def moments(self, voxels: Tensor, energies: Tensor) -> Tensor:
         """Of shares (N, S, B) and layers (B, L): D / E times the root of E, shape (B, dim)."""
-        share = torch.stack([self.whole(voxels)[layer] for layer in self.layers])  # (., 2, B)
+        share = self.whole(voxels)[self.layers]  # (., 2, B)
         scale = torch.sqrt(energies[:, self.layers] / _TYPICAL)
         return (share.movedim(2, 0) * scale.unsqueeze(2)).flatten(1)
 
