@@ -198,7 +198,7 @@ def _levels(n: float) -> np.ndarray:
 
 def _quantiles(counts: np.ndarray, levels: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Where the cumulated histogram reaches levels in [0, 1]."""
-    cumulated = np.concatenate([[0.0], counts.cumsum() / counts.sum()])
+    cumulated = np.concatenate([[0.0], counts.cumsum() / max(counts.sum(), 1.0)])
     kept = np.concatenate([[True], counts > 0])  # rising steps only
     return np.interp(levels, cumulated[kept], edges[kept])
 

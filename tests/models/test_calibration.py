@@ -137,6 +137,11 @@ def test_showers_that_are_dark_leave_nothing_to_correct():
     assert torch.equal(calibration(dark), dark)
 
 
+def test_a_model_that_draws_nothing_is_left_alone():
+    dark = torch.zeros(1000, 44)
+    assert not fitted(spectrum(1000, 0.0, 1), dark).active.any()
+
+
 def test_a_detector_without_a_cut():
     calibration = VoxelSpectrum(geometry=detector(threshold=0.0))
     real, drawn = spectrum(4000, 0.0, 1), spectrum(4000, 0.4, 2)
