@@ -20,21 +20,20 @@ row() {
     evaluation.correlation=null evaluation.neighbours=null evaluation.separation.plots=none
 }
 
-plain="encoder.free_bits=0 encoder.moments=false calibration=none"
+plain="encoder.free_bits=0 calibration=none"
 # shellcheck disable=SC2086
 {
   row mean $plain head=gaussian
   row independent_1 $plain head=hurdle_mixture head.components=1
   row independent_3 $plain head=hurdle_mixture
   row independent_3_free_bits $plain head=hurdle_mixture encoder.free_bits=0.3
-  row layer $plain head.order=layer
-  row ring $plain head.order=ring
-  row half_ring $plain
-  row half_ring_beta $plain encoder.beta=0.3
-  row half_ring_wide $plain encoder.latent_dim=32
-  row half_ring_free_bits $plain encoder.free_bits=0.3
-  row half_ring_a_nat encoder.moments=false calibration=none
-  row half_ring_moments calibration=none
+  row layer $plain head=autoregressive head.order=layer
+  row ring $plain head=autoregressive head.order=ring
+  row half_ring $plain head=autoregressive
+  row half_ring_beta $plain head=autoregressive encoder.beta=0.3
+  row half_ring_wide $plain head=autoregressive encoder.latent_dim=32
+  row half_ring_a_nat head=autoregressive calibration=none
+  row half_ring_dipoles calibration=none
   row half_ring_calibrated
   row half_ring_augmented encoder.augment=true
 }

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from caloman_cli.encoders.base import Encoder, Posterior, checked_latent_dim
+from caloman_cli.errors import UserError
 from caloman_cli.heads.base import Head
 from caloman_cli.nn.mlp import MLP
 
@@ -26,7 +27,7 @@ class AE(Encoder):
         head: The distribution that the decoder parametrises.
 
     Raises:
-        UserError: An argument is out of range.
+        UserError: An argument is out of range, or the head wants moments in the latents.
     """
 
     def __init__(
@@ -41,6 +42,11 @@ class AE(Encoder):
         head: Head,
     ) -> None:
         super().__init__()
+        if head.moment_dim:
+            raise UserError(
+                f"encoder=ae has no room in its latents for the dipoles of head="
+                f"{type(head).__name__}: use encoder=vae, or head.dipoles=false"
+            )
         self.latent_dim = checked_latent_dim(latent_dim, x_dim)
         self.head, self.conditional = head, conditional
         extra = c_dim if conditional else 0

@@ -24,6 +24,9 @@ class VAE(Encoder):
     counts at least ``free_bits``, which leaves that much of it free of charge and keeps the
     dimension in use.
 
+    Where the head would like to be told of a shower's moments, latents also hold these, with a
+    little noise and free of charge: ``latent_dim`` grows by them.
+
     Args:
         latent_dim: D, or ``auto``, which is resolved before a model is built.
         hidden: Hidden widths of the encoder; the decoder mirrors them.
@@ -35,9 +38,6 @@ class VAE(Encoder):
         free_bits: Divergence per dimension that costs nothing, mean over a batch [nats].
         kl_warmup: Training steps in which beta rises linearly from zero.
         augment: Train on showers rotated about the axis and mirrored at random.
-        moments: Add what the head would like to be told of a shower (``Head.moments``) to the
-            latents, with a little noise and free of charge: ``latent_dim`` grows by it. Heads
-            without moments leave everything as it was.
         x_dim: V.
         c_dim: C.
         head: The distribution that the decoder parametrises.
@@ -66,7 +66,6 @@ class VAE(Encoder):
         free_bits: float = 0.0,
         kl_warmup: int = 0,
         augment: bool = False,
-        moments: bool = False,
         *,
         x_dim: int,
         c_dim: int,
@@ -84,14 +83,16 @@ class VAE(Encoder):
         if free_bits and samples > 1:
             raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
         self.n_learned = checked_latent_dim(latent_dim, x_dim)
-        self.latent_dim = self.n_learned + (head.moment_dim if moments else 0)
+        self.latent_dim = self.n_learned + head.moment_dim
         self.head, self.beta, self.samples, self.conditional = head, beta, samples, conditional
         self.free_bits, self.kl_warmup, self.augment = free_bits, kl_warmup, augment
         extra = c_dim if conditional else 0
         style = activation, layer_norm
         self.encoder = MLP(head.feature_dim + extra, hidden, 2 * self.n_learned, *style)
         mirrored = list(reversed(hidden))
-        self.decoder = MLP(self.latent_dim + extra, mirrored, head.out_dim, *style)
+        self.decoder = MLP(
+            self.latent_dim + extra, mirrored, head.out_dim - head.moment_dim, *style
+        )
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def posterior(self, x: Tensor, c: Tensor) -> Posterior:
@@ -99,8 +100,6 @@ class VAE(Encoder):
         raw = self.encoder(torch.cat([seen, c], 1) if self.conditional else seen)
         mean, log_sigma = raw.chunk(2, 1)
         sigma = log_sigma.clamp(*_LOG_SIGMA).exp()
-        if self.n_learned == self.latent_dim:
-            return Posterior(mean, sigma)
         moments = self.head.moments(x, c)
         known = torch.full_like(moments, _MOMENT_SIGMA)
         return Posterior(torch.cat([mean, moments], 1), torch.cat([sigma, known], 1))

@@ -46,8 +46,8 @@ class Autoregressive(ShareHead):
         h_i = s(z, c) + \sum_{j < i} U_j f_j + \sum_{j \leq i} R_j r_j ,
 
     where s is the decoder's output and :math:`r_i` what is left of the layer's energy before block
-    i and, where latents hold the moments, of its dipole in alpha, and linear maps of the
-    :math:`f_j` of the blocks next to it and of that dipole, say of block i, one after the other,
+    i (with ``dipoles``, of its dipole in alpha too), and linear maps of the :math:`f_j` of the
+    blocks next to it, and of what is left of the dipole, say of block i, one after the other,
 
     1. which voxels are lit, each given how many are lit before it in the block;
     2. whether they use up the layer, if one is lit;
@@ -68,6 +68,8 @@ class Autoregressive(ShareHead):
         state: Width of s and h.
         hidden: Width of each of a block's three perceptrons: of bits, total and split.
         components: K of each mixture, 2 or more: one is centred at an energy.
+        dipoles: Let latents hold which way each layer leans, and tell the walk what is left of it,
+            see :mod:`caloman_cli.heads.dipoles`; for encoders that hold moments.
         geometry: The detector.
         conditions: Tells the layers' energies.
 
@@ -87,6 +89,7 @@ class Autoregressive(ShareHead):
         state: int = 128,
         hidden: int = 48,
         components: int = 3,
+        dipoles: bool = False,
         *,
         geometry: Geometry,
         conditions: Conditions,
@@ -97,17 +100,17 @@ class Autoregressive(ShareHead):
         if min(state, hidden) < 1:
             raise UserError(f"head.state={state}, head.hidden={hidden} must be 1 or more")
         self.blocks = Blocks(geometry, order)
-        self.out_dim = state
         self.footprint = 7 * self.x_dim + 4 * (state + hidden)
         self.feature_dim = 2 * self.x_dim + len(self.blocks)
-        self.dipoles = Dipoles(geometry, self.blocks)
-        self.moment_dim = self.dipoles.dim
-        self.networks = BlockNetworks(
-            self.blocks, state, hidden, components, self.dipoles.told_dim
-        )
+        slices = any(layer.n_alpha > 1 for layer in geometry.layers)
+        self.dipoles = Dipoles(geometry, self.blocks) if dipoles and slices else None
+        told = 0 if self.dipoles is None else self.dipoles.told_dim
+        self.moment_dim = 0 if self.dipoles is None else self.dipoles.dim
+        self.out_dim = state + self.moment_dim
+        self.networks = BlockNetworks(self.blocks, state, hidden, components, told)
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
-        whole = self.params(x, c)[1].T[self.blocks.layer_index]
+        whole = self._energies(c).T[self.blocks.layer_index]
         voxels = self.blocks.split(x) * whole[:, None]
         self.networks.measure(voxels, self.blocks.after(voxels), whole)
 
@@ -123,16 +126,22 @@ class Autoregressive(ShareHead):
         return torch.cat([self.blocks.join(parts), (x > 0).to(x), share[:, 0].T], 1)
 
     def moments(self, x: Tensor, c: Tensor) -> Tensor:
-        """Which way each layer leans, see :mod:`caloman_cli.heads.dipoles`."""
-        energies = self.conditions.layer_energies(c) / self.cut
-        return self.dipoles.moments(self.blocks.split(x), energies)
+        """Which way each layer leans, with ``dipoles``."""
+        if self.dipoles is None:
+            return super().moments(x, c)
+        return self.dipoles.moments(self.blocks.split(x), self._energies(c))
+
+    def _energies(self, c: Tensor) -> Tensor:
+        """The layers' energies over the cut (B, L)."""
+        return self.conditions.layer_energies(c) / self.cut
 
     def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """The state (B, state), the layers' energies over the cut (B, L) and, where they are
-        given, what moments say."""
-        energies = self.conditions.layer_energies(c) / self.cut
-        state, moments = raw.tensor_split([self.out_dim], 1)
-        return (state, energies, moments) if moments.shape[1] else (state, energies)
+        """The state (B, state), the layers' energies over the cut (B, L) and, with ``dipoles``,
+        the moments (B, .)."""
+        if self.dipoles is None:
+            return raw, self._energies(c)
+        state, moments = raw.tensor_split([-self.moment_dim], 1)
+        return state, self._energies(c), moments
 
     def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
         raise UserError("an autoregressive head has no plain mean")
@@ -146,14 +155,13 @@ class Autoregressive(ShareHead):
         left, n_lit = taken + after, lit.sum(1)
 
         seen = networks.seen(voxels, lit, left, every)
-        lean = None
-        if moments:
-            lean = self.dipoles.left(self.dipoles.energies(moments[0], energies), voxels)
-        lean = self.dipoles.told(lean, left)
-        of_energy = energy_told(left / whole.clamp(min=_NOTHING), left)
-        h = networks.states(state.T, seen, torch.cat([of_energy, lean], 1))
+        told = energy_told(left / whole.clamp(min=_NOTHING), left)
         near = networks.what_is_near(F.pad(seen, (0, 0, 0, 0, 0, 1)), every)
-        near = torch.cat([near, lean], 1)
+        if self.dipoles is not None:
+            dipole = self.dipoles.left(self.dipoles.energies(moments[0], energies), voxels)
+            lean = self.dipoles.told(dipole, left)
+            told, near = torch.cat([told, lean], 1), torch.cat([near, lean], 1)
+        h = networks.states(state.T, seen, told)
         follow = networks.follow(near, networks.gates(whole, every), every)
         of_bits, of_total, of_split = networks.layers(h, every)
         given = networks.bits(of_bits, follow.bits, every).given(lit.cumsum(1) - lit)
@@ -290,11 +298,11 @@ class Autoregressive(ShareHead):
     def _walk(self, params: tuple[Tensor, ...], take: Take) -> Tensor:
         """Shares (B, V), block after block."""
         state, energies, *moments = params
-        dipoles = self.dipoles.energies(moments[0], energies) if moments else None
+        dipoles = None if self.dipoles is None else self.dipoles.energies(moments[0], energies)
         # The state is a copy: it is changed in place.
         h, energies = state.T.clone(memory_format=torch.contiguous_format), energies.T
         whole, voxels, seen = energies.clamp(min=_NOTHING), [], None
-        networks, dipole = self.networks, None
+        networks = self.networks
         # What is seen of blocks; the last, of those that there are not, stays zero.
         every = h.new_zeros(len(self.blocks) + 1, 3 * self.blocks.size + 1, h.shape[1])
         for i, layer in enumerate(self.blocks.layer):
@@ -302,16 +310,18 @@ class Autoregressive(ShareHead):
                 left = energies[layer]
                 dipole = None if dipoles is None else dipoles[layer]
                 gates = networks.gates(whole[layer], i)
-            lean = self.dipoles.told(dipole, left)
-            of_energy = energy_told(left / whole[layer], left)
-            h = networks.state(h, seen, torch.cat([of_energy, lean]), i)
-            near = torch.cat([networks.what_is_near(every, i), lean])
+            told, near = energy_told(left / whole[layer], left), networks.what_is_near(every, i)
+            if self.dipoles is not None and dipole is not None:
+                lean = self.dipoles.told(dipole, left)
+                told, near = torch.cat([told, lean]), torch.cat([near, lean])
+            h = networks.state(h, seen, told, i)
             follow = networks.follow(near, gates, i)
             drawn, lit, after = take(networks.layers(h, i), follow, left, i)
             every[i] = seen = networks.seen(drawn, lit, left, i)
             voxels.append(drawn / whole[layer])
             left = after
-            dipole = None if dipole is None else self.dipoles.after(dipole, drawn, i)
+            if self.dipoles is not None and dipole is not None:
+                dipole = self.dipoles.after(dipole, drawn, i)
         return self.blocks.join(torch.stack(voxels))
 
 

@@ -20,7 +20,7 @@ class Head(nn.Module):
 
     Attributes:
         x_dim: V.
-        out_dim: Width of the raw decoder output.
+        out_dim: Width of the raw decoder output, moments included.
         feature_dim: Width of :meth:`features`.
         moment_dim: Width of :meth:`moments`.
         footprint: Numbers per shower that exist at once while sampling.
@@ -56,7 +56,7 @@ class Head(nn.Module):
     def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         """Split and constrain a decoder's raw output (B, out_dim) at conditions c (B, C).
 
-        Where latents hold the moments, they follow as further columns of ``raw``.
+        The last ``moment_dim`` columns are what latents say of the moments.
         """
         raise NotImplementedError
 

@@ -29,7 +29,7 @@ class Dipoles(nn.Module):
 
     Attributes:
         dim: Numbers per shower, two for each of those layers.
-        told_dim: Numbers that a block is told; 0 where no layer has slices.
+        told_dim: Numbers that a block is told.
     """
 
     direction: Tensor
@@ -38,7 +38,7 @@ class Dipoles(nn.Module):
     def __init__(self, geometry: Geometry, blocks: Blocks) -> None:
         super().__init__()
         self.layers = [i for i, layer in enumerate(geometry.layers) if layer.n_alpha > 1]
-        self.dim, self.told_dim = 2 * len(self.layers), 4 if self.layers else 0
+        self.dim, self.told_dim = 2 * len(self.layers), 4
         self.n_layers, self.blocks = geometry.n_layers, blocks
         angles = [
             torch.arange(layer.n_alpha).repeat_interleave(layer.n_r) * (math.tau / layer.n_alpha)
@@ -62,7 +62,8 @@ class Dipoles(nn.Module):
         """D of moments (B, dim) and layers (B, L): shape (L, 2, B), 0 without slices."""
         scale = torch.sqrt(energies[:, self.layers] * _TYPICAL)
         dipole = moments.new_zeros(self.n_layers, 2, len(moments))
-        dipole[self.layers] = (moments.unflatten(1, (-1, 2)) * scale.unsqueeze(2)).movedim(0, 2)
+        moments = moments.unflatten(1, (len(self.layers), 2)) * scale.unsqueeze(2)
+        dipole[self.layers] = moments.movedim(0, 2)
         return dipole
 
     def whole(self, voxels: Tensor) -> Tensor:
@@ -80,12 +81,10 @@ class Dipoles(nn.Module):
         """What is left, (2, B), after the voxels (S, B) of block i."""
         return torch.addmm(dipole, self.direction[i], drawn, alpha=-1.0)
 
-    def told(self, dipole: Tensor | None, left: Tensor) -> Tensor:
-        """What networks hear of what is left of D (\\*, 2, B) and of the energy (\\*, B): shape
-        (\\*, told_dim, B); zeros where D is not known."""
+    def told(self, dipole: Tensor, left: Tensor) -> Tensor:
+        """What networks hear of what is left of D (\\*, 2, B) and of the energy (\\*, B):
+        (\\*, told_dim, B)."""
         left = left.unsqueeze(-2)
-        if dipole is None:
-            return left.new_zeros(*left.shape[:-2], self.told_dim, left.shape[-1])
         share = (dipole / left.clamp(min=1.0)).clamp(-1.0, 1.0) * (left > 0)
         scaled = share * torch.sqrt(left / _TYPICAL)
         return torch.cat([share, scaled.clamp(-_LARGEST, _LARGEST)], -2)

@@ -18,6 +18,9 @@ HEADS = {
         order: lambda order=order, **build: Autoregressive(order, 16, 16, 2, **build)
         for order in ORDERS
     },
+    "half_ring_dipoles": lambda **build: Autoregressive(
+        "half_ring", 16, 16, 2, dipoles=True, **build
+    ),
     "cylinder": lambda **build: Cylinder(8, 4, 16, 2, **build),
 }
 
