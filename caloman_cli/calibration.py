@@ -19,6 +19,7 @@ _WIDE = 8  # such bins, in which spectra are compared
 _LEVELS, _VOXELS_PER_LEVEL = 256, 200
 _KEPT_VALUES = 1 << 28  # 1 GiB of generated voxels
 _CHUNK_VALUES = 1 << 22
+_CACHE_VALUES, _DEVICE_VALUES = 1 << 19, 1 << 26  # mapped at once
 _NO_CUT = 1e-3  # MeV, where a detector has none
 _NOTHING = 1e-9
 
@@ -110,13 +111,21 @@ class VoxelSpectrum(Calibration):
         self.register_buffer("active", torch.zeros(geometry.n_layers, dtype=torch.bool))
 
     def forward(self, voxels: Tensor) -> Tensor:
-        lit = (voxels >= self.cut) & self.active[self.layers.index]
-        place = self._log(voxels) / _STEP
-        low = place.long()
+        values = _CACHE_VALUES if voxels.device.type == "cpu" else _DEVICE_VALUES
+        parts = voxels.split(max(1, values // self.geometry.n_voxels))
+        return torch.cat([self._mapped(part) for part in parts])
+
+    def _mapped(self, voxels: Tensor) -> Tensor:
+        layer = self.layers.index
+        lit = (voxels >= self.cut) & self.active[layer]
+        where = lit.flatten().nonzero()[:, 0]  # most are dark
+        bright = voxels.flatten()[where]
+        place = self._log(bright) / _STEP
+        slot = place.long() + layer[where % len(layer)] * (_BINS + 1)
         table = self.shift.flatten()
-        where = low + self.layers.index * (_BINS + 1)
-        shift = torch.lerp(table[where], table[where + 1], place - low)
-        excess = torch.where(lit, voxels * torch.exp(shift) - self.cut, 0.0).clamp(min=0.0)
+        shift = torch.lerp(table[slot], table[slot + 1], place.frac())
+        excess = torch.zeros_like(voxels)
+        excess.view(-1)[where] = (bright * torch.exp(shift) - self.cut).clamp(min=0.0)
         before = torch.where(lit, voxels - self.cut, 0.0)
         scale = self.layers.sum(before) / self.layers.sum(excess).clamp(min=_NOTHING)
         return torch.where(lit, self.cut + excess * self.layers.spread(scale), voxels)
