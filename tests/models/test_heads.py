@@ -151,7 +151,7 @@ def test_what_follows_is_weighed_by_the_layers_energy(tiny_geometry):
     near[0] = 1.0
     places = torch.tensor([-9.0, *block_networks._GATES, 9.0])
     whole = torch.exp(networks.wholes.mean[i] + networks.wholes.std[i] * places)
-    follow = networks.follow(near, whole, i)
+    follow = networks.follow(near, networks.gates(whole, i), i)
     torch.testing.assert_close(follow.gates.sum(0), torch.ones(n_gates + 2))
     for added in follow.bits, follow.split:
         assert bool((added.diff(dim=1) > -1e-5).all())
