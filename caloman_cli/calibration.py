@@ -21,6 +21,7 @@ _KEPT_VALUES = 1 << 28  # 1 GiB of generated voxels
 _CHUNK_VALUES = 1 << 22
 _CACHE_VALUES, _DEVICE_VALUES = 1 << 19, 1 << 26  # mapped at once
 _NO_CUT = 1e-3  # MeV, where a detector has none
+_LEAST = 1e-3  # of an excess over the cut stays
 _NOTHING = 1e-9
 
 Generate = Callable[[Tensor, int], Tensor]
@@ -125,7 +126,9 @@ class VoxelSpectrum(Calibration):
         table = self.shift.flatten()
         shift = torch.lerp(table[slot], table[slot + 1], place.frac())
         excess = torch.zeros_like(voxels)
-        excess.view(-1)[where] = (bright * torch.exp(shift) - self.cut).clamp(min=0.0)
+        # Never quite nothing, or a layer could lose its energy.
+        mapped, least = bright * torch.exp(shift) - self.cut, _LEAST * (bright - self.cut)
+        excess.view(-1)[where] = torch.maximum(mapped, least)
         before = torch.where(lit, voxels - self.cut, 0.0)
         scale = self.layers.sum(before) / self.layers.sum(excess).clamp(min=_NOTHING)
         return torch.where(lit, self.cut + excess * self.layers.spread(scale), voxels)

@@ -112,6 +112,18 @@ def test_a_map_that_makes_spectra_worse_is_not_kept():
     assert after <= before * 1.05
 
 
+def test_a_map_onto_the_cut_loses_no_energy():
+    """Where all that a layer has is mapped onto the cut, nothing is left to scale."""
+    calibration = VoxelSpectrum(geometry=detector())
+    calibration.active.fill_(True)
+    calibration.shift[:, :200] = -0.01 * torch.arange(200.0)
+    drawn = torch.zeros(2, 44)
+    drawn[0, 20], drawn[1, 20:23] = 2.0, torch.tensor([0.6, 0.9, 1.5])
+    found = calibration(drawn)
+    torch.testing.assert_close(found.sum(1), drawn.sum(1))
+    assert found[found > 0].min() >= CUT
+
+
 def test_what_lies_below_the_cut_stays():
     drawn = spectrum(3000, 0.4, 2)
     calibration = fitted(spectrum(3000, 0.0, 1), drawn)
