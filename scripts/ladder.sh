@@ -14,7 +14,8 @@ row() {
   shift
   [[ $wanted == "  " || $wanted == *" $name "* ]] || return 0
   caloman train experiment=flagship_photons dataset.train=["$train"] dataset.reference=["$train"] \
-    output="$out/$name" trainer.energy.epochs=8 trainer.encoder.epochs=4 trainer.density.epochs=8 "$@"
+    output="$out/$name" dataset.validation_fraction=0.2 \
+    trainer.energy.epochs=8 trainer.encoder.epochs=4 trainer.density.epochs=8 "$@"
   [[ -f $out/validation.hdf5 ]] || python scripts/split_file.py "$out/$name" "$train" "$out"
   caloman evaluate run="$out/$name" reference="$out/validation.hdf5" truth="$out/train.hdf5" evaluation=small \
     evaluation.correlation=null evaluation.neighbours=null evaluation.separation.plots=none
@@ -33,9 +34,9 @@ plain="encoder.free_bits=0 calibration=none"
   row half_ring_beta $plain head=autoregressive encoder.beta=0.3
   row half_ring_wide $plain head=autoregressive encoder.latent_dim=32
   row half_ring_a_nat head=autoregressive calibration=none
-  row half_ring_dipoles calibration=none
-  row half_ring_calibrated
-  row half_ring_augmented encoder.augment=true
+  row half_ring_dipoles calibration=none head.state=128
+  row half_ring_calibrated head.state=128
+  row half_ring_augmented head.state=128 encoder.augment=true
 }
 for run in "$out"/*/; do
   echo "## $(basename "$run")"
