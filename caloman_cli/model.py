@@ -27,7 +27,7 @@ from caloman_cli.preprocess.preprocess import Preprocess
 
 _CACHE_VALUES = 1 << 24  # 64 MiB of float32: large enough that calls cost little
 _DEVICE_VALUES = 1 << 28
-FORMAT = 5
+FORMAT = 6
 """Version of the layout of a model file."""
 
 

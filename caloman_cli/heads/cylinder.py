@@ -1,43 +1,52 @@
 """Sampled voxels of many equal layers: one network walks through the detector."""
 
+import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.heads import history, mixture
+from caloman_cli.heads.half_network import Half, HalfNetwork, Layers, Scale
 from caloman_cli.heads.hurdle_mixture import ShareHead
-from caloman_cli.heads.log_shares import LogShares
+from caloman_cli.heads.lit import affordable, cross_entropy, log_any, some_lit
+from caloman_cli.heads.portions import LEAST, logit, portion
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.conditions import Conditions
 
 _NOTHING = 1e-12
-_ATTEMPTS = 4  # at drawing a half that leaves something to the other
-_LEAST = 1e-4  # of a layer's energy that the network is told is left
-_TOLERANCE = 1.0 - 1e-3  # what is left of a layer must reach the cut, up to rounding
-_TWO = 2.0 * _TOLERANCE  # what both halves need
-_NEIGHBOURS = (-1, 0, 1, 2)  # even slices seen from an odd one, which lies between 0 and 1
+_LEAST = 1e-4  # of a layer's energy that an encoder is told is in a ring
+_TOLERANCE = 1e-3  # of the cut, for rounding
 
-Decide = Callable[[mixture.Block, Tensor, Tensor, Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
-"""(parameters, edge, room (B,), must it end? (B,), layer, half) -> how much a voxel is lit and y,
-both (B, A / 2, R), and whether the half uses up the layer, boolean (B,)."""
+Take = Callable[[Half, Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
+"""(what is said of half a layer, how the first half was divided (B, R), what the layer has left
+(B,), layer, half) -> the voxels' energies (B, A / 2, R) and what then is left, (B,); all over the
+cut."""
 
 
 class Cylinder(ShareHead):
     r"""Layer after layer, every other slice in alpha and then those between, with shared weights.
 
-    One perceptron makes the hurdle mixtures (:mod:`caloman_cli.heads.mixture`) of the R voxels of
-    a slice in alpha. It sees the slices around it, circularly, in the two layers before and in
-    the sum of all layers before; for the odd slices also the even ones of the same layer; the
-    layer's features that the decoder makes of z and c; and what is left of the layer's energy.
-    The same weights serve all slices and all layers, so the head is equivariant under rotations
-    by two slices (by one on average over training, see ``encoder.augment``) and its size does not
-    grow with the detector. A voxel's share is taken of what the layer has left when its half
-    begins; the first half may use it up, with a probability of its own, and the second does, so
-    that layers sum to one.
+    One perceptron (:mod:`caloman_cli.heads.half_network`) speaks of the R voxels of a slice in
+    alpha. It sees the slices around it, circularly, in the two layers before and in the sum of all
+    layers before; for the odd slices also the even ones of the same layer; the layer's features
+    that the decoder makes of z and c; and what is left of the layer's energy. The same weights
+    serve all slices and all layers, so the head is equivariant under rotations by two slices (by
+    one on average over training, see ``encoder.augment``) and its size does not grow with the
+    detector. It says of half a layer, one after the other,
+
+    1. which voxels are lit: each for itself, at least one where the layer has nothing yet;
+    2. whether the first half uses up the layer, and if not, which energy it takes: a portion of
+       what is free when every lit voxel has the readout cut, see
+       :mod:`caloman_cli.heads.portions`. The second half takes what is left;
+    3. how its rings divide the half's excess over the cut, and the voxels of a ring the ring's:
+       logarithms of what they get are drawn from mixtures of logistics, then scaled to it.
+
+    So nothing that is drawn is impossible, and how much halves and rings differ has distributions
+    of its own, which voxels drawn apart would blur. ``log_prob`` is that of the logarithms before
+    they are scaled, a density in one number too many for each half and ring.
 
     ``features`` are the energies and the lit fractions of rings, which rotations do not change.
 
@@ -45,7 +54,9 @@ class Cylinder(ShareHead):
         layer_features: Features per layer that the decoder makes.
         embedding: Learned numbers per layer and half.
         hidden: Width of the perceptron.
-        components: K of the mixture, 2 or more: one is centred at an energy.
+        components: K of the mixtures, 2 or more: one is centred at an energy.
+        direction: Let latents hold which way the whole shower leans, its dipole in alpha, and tell
+            every slice; for encoders that hold moments.
         geometry: The detector; all layers alike, with an even number of slices, four or more.
         conditions: Tells the layers' energies.
 
@@ -53,12 +64,16 @@ class Cylinder(ShareHead):
         UserError: An argument is out of range, or the layers differ in shape.
     """
 
+    unit: Tensor
+    typical: Tensor
+
     def __init__(
         self,
         layer_features: int = 48,
         embedding: int = 16,
         hidden: int = 128,
         components: int = 3,
+        direction: bool = False,
         *,
         geometry: Geometry,
         conditions: Conditions,
@@ -79,36 +94,40 @@ class Cylinder(ShareHead):
             )
         self.shape = n_layers, _, rings = shape
         self.layer_features = layer_features
-        self.out_dim = n_layers * layer_features
+        self.moment_dim = 2 * direction
+        self.out_dim = n_layers * layer_features + self.moment_dim
         self.feature_dim = 2 * n_layers * rings
-        self.footprint = 4 * self.x_dim
-        self.shares = LogShares(n_layers, 2, rings)  # log(voxel / left)
-        self.levels = LogShares(n_layers, 2, rings)  # log(voxel / cut)
-        self.embedding = nn.Parameter(0.3 * torch.randn(n_layers, 2, embedding))
-        self.context = nn.Linear(layer_features + embedding + 5 * rings + 2, hidden)
-        seen = rings * (history.WIDTH + 2 * len(_NEIGHBOURS))
-        self.first = nn.Linear(seen, hidden, bias=False)
-        self.norm = nn.LayerNorm(hidden)
-        self.second = nn.Linear(hidden, hidden)
-        self.pooled = nn.Linear(hidden, hidden, bias=False)
-        self.last = nn.Linear(hidden, rings * (self.n_parameters + 1))
-        self.end = nn.Linear(hidden, 1)
+        self.footprint = 5 * self.x_dim
+        self.network = HalfNetwork(
+            shape, layer_features, embedding, hidden, components, directed=direction
+        )
+        angle = torch.arange(shape[1]) * (math.tau / shape[1])
+        self.register_buffer("unit", torch.stack([angle.cos(), angle.sin()], 1), persistent=False)
+        self._squares: list[Tensor] = []
+        self.register_buffer("typical", torch.ones(()))  # root mean square of the dipole
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
-        halves = x.unflatten(1, self.shape).unflatten(2, (-1, 2))
-        left = halves.sum((2, 4)).flip(2).cumsum(2).flip(2)[:, :, None, :, None]
-        level = torch.log(halves.clamp(min=_NOTHING))
-        cuts = torch.log((self.conditions.layer_energies(c) / self.cut).clamp(min=_NOTHING))
-        for measured, value in (
-            (self.shares, level - torch.log(left.clamp(min=_NOTHING))),
-            (self.levels, level + cuts[:, :, None, None, None]),
-        ):
-            # Slices of one parity are alike: they join the rows.
-            measured.add(*(p.transpose(1, 2).flatten(0, 1) for p in (value, halves > 0)))
+        self.network.measure(self._voxels(x, c).unflatten(2, (-1, 2)))
+        self._squares.append(self._dipole(x, c).square().sum(1))
 
     def _measured(self) -> None:
-        self.shares.finish()
-        self.levels.finish()
+        self.network.measured()
+        self.typical.copy_(torch.cat(self._squares).mean().sqrt().clamp(min=_NOTHING))
+        self._squares = []
+
+    def _voxels(self, x: Tensor, c: Tensor) -> Tensor:
+        """Energies over the cut (B, L, A, R) of shares."""
+        energies = self.conditions.layer_energies(c) / self.cut
+        return x.unflatten(1, self.shape) * energies[:, :, None, None]
+
+    def _dipole(self, x: Tensor, c: Tensor) -> Tensor:
+        """Of the energies in alpha over the whole shower's, (B, 2)."""
+        slices = self._voxels(x, c).sum((1, 3))
+        return slices @ self.unit / slices.sum(1, keepdim=True).clamp(min=_NOTHING)
+
+    def moments(self, x: Tensor, c: Tensor) -> Tensor:
+        """Which way the whole shower leans, with ``direction``."""
+        return self._dipole(x, c) / self.typical if self.moment_dim else super().moments(x, c)
 
     def features(self, x: Tensor) -> Tensor:
         """The log-share of each ring and its lit fraction, (B, 2 L R)."""
@@ -117,75 +136,108 @@ class Cylinder(ShareHead):
         return torch.cat([energy.flatten(1), (image > 0).to(x).mean(2).flatten(1)], 1)
 
     def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """Features of layers (B, L, .) and the layers' energies over the cut (B, L)."""
+        """Features of layers (B, L, .), the layers' energies over the cut (B, L) and moments."""
+        raw, moments = raw.tensor_split([self.out_dim - self.moment_dim], 1)
         features = raw.unflatten(1, (self.shape[0], self.layer_features))
-        return features, self.conditions.layer_energies(c) / self.cut
+        return features, self.conditions.layer_energies(c) / self.cut, moments
+
+    def _direction(self, moments: Tensor) -> Tensor:
+        """Along and across each slice, (B, A, 2), or nothing, (B, A, 0)."""
+        if not self.moment_dim:
+            return moments[:, None].expand(-1, self.shape[1], -1)
+        along = moments @ self.unit.T
+        across = moments @ torch.stack([-self.unit[:, 1], self.unit[:, 0]])
+        return torch.stack([along, across], 2)
 
     def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
         raise UserError("an autoregressive head has no plain mean")
 
     def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        features, energies = params
-        image = x.unflatten(1, self.shape)
-        voxels = image * energies[:, :, None, None]
+        features, energies, moments = params
+        voxels = x.unflatten(1, self.shape) * energies[:, :, None, None]
+        direction = self._direction(moments)
         energy, lit = history.told(voxels)
         past = history.of_all(voxels)
-        seen, summary = past.windows(), past.summary()
+        seen, summary, balance = past.windows(), past.summary(), past.balance()
+        halves = voxels.unflatten(2, (-1, 2)).sum((2, 4))  # (B, L, 2)
         result = x.new_zeros(len(x))
         for half in (0, 1):
-            part = image[:, :, half::2]
-            left = image.sum((2, 3)) if half == 0 else part.sum((2, 3))
-            budget = left * energies
-            row, layer = torch.nonzero(budget >= _TOLERANCE, as_tuple=True)
-            at = row, layer
+            budget = halves[:, :, half:].sum(2)
+            row, layer = at = torch.nonzero(budget >= 1.0 - _TOLERANCE, as_tuple=True)
+            left = budget[at] / energies[at]
             now = (energy[:, :, 0::2][at], lit[:, :, 0::2][at]) if half else None
-            mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
-            edge = (((-torch.log(budget[at]))[:, None] - mean) / std)[:, None]
-            block = self._block(
-                seen[:, :, half::2][at], now, features[at], summary[at], left[at], budget[at],
-                self.embedding[layer, half], self._fixed(edge, layer, half),
-            )  # fmt: skip
-            bits = (part[at] > 0).to(x)
-            y = (_log_of(part[at], left[at]) - mean[:, None]) / std[:, None] * bits
-            n_lit = bits.sum((1, 2))
-            ends = torch.ones_like(n_lit)
+            here = torch.cat([seen[:, :, half::2][at], direction[:, half::2][row]], 2)
+            says = self.network(
+                here, now, features[at], (summary[at], balance[at]), left, budget[at], layer, half
+            )
+            own, bits = voxels[:, :, half::2][at], lit[:, :, half::2][at]
+            taken, n_lit = halves[:, :, half][at], bits.sum((1, 2))
+            after = halves[:, :, 1][at] * (half == 0)
+            ends = after <= 0
+            total = -cross_entropy(says.lit, bits).sum((1, 2))
+            y = logit(taken - n_lit, after - 1.0)
             if half == 0:
-                ends = (image[:, :, 1::2].sum((2, 3))[at] <= 0).to(x)
-            free = bits * ~((ends > 0) & (n_lit == 1))[:, None, None]
-            m = block.given(ends[:, None])
-            total = mixture.log_prob(m, y, bits, edge, free).sum((1, 2))
-            if half == 0:
-                ending = -F.binary_cross_entropy_with_logits(block.end, ends, reduction="none")
-                total = total + torch.where((n_lit > 0) & (budget[at] >= _TWO), ending, 0.0)
+                free = budget[at] - n_lit - 1.0
+                end, portions = self.network.total(says, bits, free, layer)
+                choice = (n_lit > 0) & ~_must_end(budget[at], n_lit)
+                total = total - torch.where(choice, cross_entropy(end, ends.to(x)), 0.0)
+                share = portions.placed(free[None]).log_prob(y[None], "normal")[0]
+                total = total + torch.where((n_lit > 0) & ~ends, share, 0.0)
+            else:
+                total = total - log_any(says.lit)
+            before = self._divided_before(voxels[:, :, 0::2][at], layer, half)
+            excess, n_ring = taken - n_lit, bits.sum(1)
+            m, scale = self.network.rings(says, bits, excess, y, ends, before, layer, half)
+            in_ring = own.sum(1) - n_ring
+            several = ((n_ring > 0).sum(1, keepdim=True) > 1) & (n_ring > 0)
+            density = mixture.log_density(m, _standard(in_ring, scale, several))
+            total = total + torch.where(several, density, 0.0).sum(1)
+            m, scale = self.network.slices(says, bits, in_ring, layer, half)
+            several = (bits > 0) & (n_ring > 1)[:, None]
+            density = mixture.log_density(m, _standard(own - 1.0, scale, several))
+            total = total + torch.where(several, density, 0.0).sum((1, 2))
             result = result.index_add(0, row, total)
         return result
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
-        uniform = noise.uniform(3, self.x_dim).unflatten(2, self.shape).transpose(1, 3)
-        ending = noise.uniform(self.shape[0])
+        uniform = noise.uniform(4, self.x_dim).unflatten(2, self.shape).transpose(1, 3)
+        of_halves = noise.uniform(self.shape[0], 2)
+        of_rings = noise.uniform(self.shape[0], 2, 2, self.shape[2])  # of halves: choice, place
+        normal = noise.normal(self.shape[0])
         logits = []
 
-        def decide(
-            block: mixture.Block, edge: Tensor, room: Tensor, must: Tensor, layer: int, half: int
-        ) -> tuple[Tensor, Tensor, Tensor]:
-            logits.append(block.voxels.lit)
-            ends = must | (ending[:, layer] < torch.sigmoid(block.end))
-            m = block.given(ends.to(edge)[:, None])
-            numbers = uniform[:, half::2, layer]
-            lit, y = mixture.draw(m, numbers[:, :, :2], edge)
-            mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
-            for attempt in range(_ATTEMPTS):
-                # Voxels that are drawn apart may take more together than there is: once more.
-                share = torch.exp((y * std + mean).clamp(max=0.0)) * lit
-                over = torch.nonzero(~ends & (share.sum((1, 2)) > room))[:, 0]
-                if not len(over):
-                    break
-                again = mixture.redrawn(numbers[over], attempt)
-                part = mixture.Mixture(*(values[over] for values in m))
-                y = y.index_copy(0, over, mixture.draw(part, again, edge[over])[1])
-            return lit.to(y), y, ends
+        def take(
+            says: Half, before: Tensor, budget: Tensor, layer: int, half: int
+        ) -> tuple[Tensor, Tensor]:
+            logits.append(says.lit)
+            of_bit, of_first, choice, place = uniform[:, half::2, layer].unbind(2)
+            lit = of_bit < torch.sigmoid(says.lit)
+            possible = budget >= 1.0 - _TOLERANCE
+            if half:
+                dark = torch.nonzero(possible & ~lit.any(2).any(1))[:, 0]
+                lit = lit.index_copy(0, dark, some_lit(says.lit[dark], of_first[dark]))
+            lit = affordable(lit & possible[:, None, None], says.lit, budget).to(budget)
+            n_lit = lit.sum((1, 2))
+            y = free = torch.zeros_like(budget)
+            ends = torch.ones_like(possible)
+            if half == 0:
+                free = budget - n_lit - 1.0
+                end, portions = self.network.total(says, lit, free, layer)
+                ends = _must_end(budget, n_lit) | (of_halves[:, layer, 0] < torch.sigmoid(end))
+                one = portions.chosen(of_halves[None, :, layer, 1])
+                y = one.draw(normal[None, :, layer], free[None])[0]
+            part, stays = portion(y)
+            taken = torch.where(ends, budget, n_lit + part * free) * (n_lit > 0)
+            left = torch.where(n_lit > 0, (1.0 + stays * free) * ~ends, budget)
+            excess = taken - n_lit
+            m, scale = self.network.rings(says, lit, excess, y, ends, before, layer, half)
+            y = mixture.value(m, *of_rings[:, layer, half].unbind(1))
+            in_ring = _divided(lit.any(1), excess[:, None], y, scale)
+            m, scale = self.network.slices(says, lit, in_ring, layer, half)
+            y = mixture.value(m, choice, place)
+            return lit + _divided(lit > 0, in_ring[:, None], y, scale), left
 
-        x = self._walk(params, decide)
+        x = self._walk(params, take)
         if bool(((self.layers.sum(x) <= 0) & (params[1] > 0)).any()):
             halves = torch.stack(logits, 1).unflatten(1, (-1, 2))  # (B, L, 2, A / 2, R)
             brightest = self.layers.brightest(halves.transpose(2, 3).flatten(1))
@@ -193,98 +245,88 @@ class Cylinder(ShareHead):
         return self._normalised(x)
 
     def mean(self, params: tuple[Tensor, ...]) -> Tensor:
-        """Each voxel lit by its probability, at the mean of y, given the same of those before."""
+        """Each voxel lit by its probability, portions at the mean centre, given those before."""
 
-        def decide(
-            block: mixture.Block, edge: Tensor, room: Tensor, must: Tensor, layer: int, half: int
-        ) -> tuple[Tensor, Tensor, Tensor]:
-            return *mixture.typical(block.given(must.to(edge)[:, None])), must
+        def take(
+            says: Half, before: Tensor, budget: Tensor, layer: int, half: int
+        ) -> tuple[Tensor, Tensor]:
+            possible = budget >= 1.0 - _TOLERANCE
+            lit = torch.sigmoid(says.lit) * possible[:, None, None]
+            n_lit = lit.sum((1, 2))
+            lit = lit * (budget / n_lit.clamp(min=_NOTHING)).clamp(max=1.0)[:, None, None]
+            n_lit = lit.sum((1, 2))
+            taken, y, ends = budget * possible, torch.zeros_like(budget), torch.ones_like(possible)
+            if half == 0:
+                free = budget - n_lit - 1.0
+                ends = _must_end(budget, n_lit)
+                portions = self.network.total(says, lit, free, layer)[1]
+                y = portions.placed(free[None]).center_of_mass()[0]
+                taken = torch.where(ends, taken, n_lit + portion(y)[0] * free)
+            excess = taken - n_lit
+            m, scale = self.network.rings(says, lit, excess, y, ends, before, layer, half)
+            part = lit.sum(1)
+            in_ring = _divided(part, excess[:, None], mixture.typical(m)[1], scale)
+            m, scale = self.network.slices(says, lit, in_ring, layer, half)
+            parts = _divided(lit, in_ring[:, None], mixture.typical(m)[1], scale)
+            return lit + parts, budget - taken
 
-        return self._normalised(self._walk(params, decide))
+        return self._normalised(self._walk(params, take))
 
-    def _walk(self, params: tuple[Tensor, ...], decide: Decide) -> Tensor:
+    def _divided_before(self, first: Tensor, layer: Layers, half: int) -> Tensor:
+        """How rings divide a first half (N, A / 2, R), standardised (N, R); 0 for itself."""
+        lit = first > 0
+        n_ring = lit.sum(1)
+        several = ((n_ring > 0).sum(1, keepdim=True) > 1) & (n_ring > 0) & bool(half)
+        in_ring, n_ring = first.sum(1) - n_ring, n_ring.clamp(min=1)
+        n_lit = lit.sum((1, 2)).clamp(min=1)[:, None]
+        mean = in_ring.sum(1, keepdim=True).clamp(min=LEAST) / n_lit
+        log = torch.log(in_ring.clamp(min=LEAST) / n_ring / mean)
+        of_rings = self.network.of_rings
+        return torch.where(several, (log - of_rings.mean[layer, 0]) / of_rings.std[layer, 0], 0.0)
+
+    def _walk(self, params: tuple[Tensor, ...], take: Take) -> Tensor:
         """Shares (B, V), layer after layer."""
-        features, energies = params
+        features, energies, moments = params
         n_layers, slices, rings = self.shape
+        direction = self._direction(moments)
         nothing = features.new_zeros(len(features), slices, rings)
         past, total = history.History(*[nothing] * len(history.History._fields)), nothing
         layers = []
         for layer in range(n_layers):
-            seen, summary = past.windows(), past.summary()
-            left = torch.ones_like(energies[:, layer])
+            seen, told = past.windows(), (past.summary(), past.balance())
+            left = energies[:, layer]
+            whole = left.clamp(min=_NOTHING)
             halves: list[Tensor] = []
             for half in (0, 1):
-                budget = left * energies[:, layer]
-                now = history.told(halves[0] * energies[:, layer, None, None]) if half else None
-                mean, std = self.shares.mean[layer, half], self.shares.std[layer, half]
-                edge = (-torch.log(budget.clamp(min=0.5))[:, None, None] - mean) / std
-                block = self._block(
-                    seen[:, half::2], now, features[:, layer], summary, left, budget,
-                    self.embedding[layer, half].expand(len(features), -1),
-                    self._fixed(edge, layer, half),
-                )  # fmt: skip
-                must = torch.ones_like(left, dtype=torch.bool) if half else budget < _TWO
-                room = 1.0 - 1.0 / budget.clamp(min=1.0)  # what comes later needs the cut at least
-                lit, y, ends = decide(block, edge, room, must, layer, half)
-                lit = lit * (budget >= _TOLERANCE)[:, None, None]
-                share = torch.exp((y * std + mean).clamp(max=0.0)) * lit * left[:, None, None]
-                drawn = share.sum((1, 2))
-                most = torch.where(ends, left, left * room)
-                goal = torch.where(ends, most, torch.minimum(drawn, most))
-                halves.append(share * (goal / drawn.clamp(min=_NOTHING))[:, None, None])
-                left = torch.where(drawn > 0, left - goal, left)
-            image = torch.stack(halves, 2).flatten(1, 2)
-            image = image / image.sum((1, 2), keepdim=True).clamp(min=_NOTHING)
-            voxels = image * energies[:, layer, None, None]
+                now = history.told(halves[0]) if half else None
+                here = torch.cat([seen[:, half::2], direction[:, half::2]], 2)
+                says = self.network(
+                    here, now, features[:, layer], told, left / whole, left, layer, half
+                )
+                before = self._divided_before(halves[0] if half else nothing, layer, half)
+                drawn, left = take(says, before, left, layer, half)
+                halves.append(drawn)
+            voxels = torch.stack(halves, 2).flatten(1, 2)
             total = total + voxels
             past = past.after(voxels, total)
-            layers.append(image)
+            layers.append(voxels / whole[:, None, None])
         return torch.stack(layers, 1).flatten(1)
 
-    def _fixed(self, edge: Tensor, layer: Tensor | int, half: int) -> tuple[Tensor, Tensor]:
-        """Where the component lies that is centred at an energy, and its width, in units of y.
 
-        Args:
-            edge: The cut in these units, (N, 1, R).
-            layer: Of each row, (N,), or of all.
-            half: Even slices or odd.
-        """
-        std = self.shares.std[layer, half].unsqueeze(-2)
-        level, spread = (
-            part[layer, half].unsqueeze(-2) for part in (self.levels.mean, self.levels.std)
-        )
-        return edge + level / std, spread / std
-
-    def _block(
-        self,
-        seen: Tensor,
-        now: tuple[Tensor, Tensor] | None,
-        features: Tensor,
-        summary: Tensor,
-        left: Tensor,
-        budget: Tensor,
-        embedding: Tensor,
-        fixed: tuple[Tensor, Tensor],
-    ) -> mixture.Block:
-        """The parameters of half a layer: windows (N, A / 2, .) -> (N, A / 2, K, R)."""
-        rings = self.shape[2]
-        if now is None:
-            around = seen.new_zeros(*seen.shape[:2], 2 * rings * len(_NEIGHBOURS))
-            mean = seen.new_zeros(len(seen), 2 * rings)
-        else:
-            around = torch.cat([part.roll(-k, 1) for part in now for k in _NEIGHBOURS], 2)
-            mean = torch.cat([part.mean(1) for part in now], 1)
-        told = [torch.log(left.clamp(min=_LEAST)) / 2.0, torch.log(budget.clamp(min=0.5)) / 6.0]
-        context = torch.cat([features, embedding, summary, mean, torch.stack(told, 1)], 1)
-        h = self.first(torch.cat([seen, around], 2)) + self.context(context)[:, None]
-        h = F.silu(self.norm(h))
-        h = F.silu(self.second(h) + self.pooled(h.mean(1, keepdim=True)))
-        raw = self.last(h).unflatten(2, (self.n_parameters + 1, rings))
-        end = self.end(h.mean(1))[:, 0]
-        return mixture.Block(mixture.mixture(raw[:, :, :-1], fixed), end, raw[:, :, -1])
+def _must_end(budget: Tensor, n_lit: Tensor) -> Tensor:
+    """Whether n lit voxels leave nothing that would reach the cut."""
+    return budget < n_lit + 1.0
 
 
-def _log_of(share: Tensor, left: Tensor) -> Tensor:
-    """log(share / left): (N, A, R) of (N,)."""
-    logs = torch.log(share.clamp(min=_NOTHING)), torch.log(left.clamp(min=_NOTHING))
-    return logs[0] - logs[1][:, None, None]
+def _standard(excess: Tensor, scale: Scale, known: Tensor) -> Tensor:
+    """Logarithms in units of a scale, 0 where they are not known."""
+    return torch.where(known, (torch.log(excess.clamp(min=LEAST)) - scale[0]) / scale[1], 0.0)
+
+
+def _divided(weight: Tensor, excess: Tensor, y: Tensor, scale: Scale) -> Tensor:
+    """Parts of an excess in proportion to weights and exponentials, summed along axis 1."""
+    log_part = y * scale[1] + scale[0]
+    most = torch.where(weight > 0, log_part, -torch.inf).amax(1, keepdim=True)
+    part = weight * torch.exp((log_part - most).clamp(max=0.0))
+    part = torch.where(weight > 0, part, 0.0)
+    return part / part.sum(1, keepdim=True).clamp(min=_NOTHING) * excess

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _REACH = 2  # slices on either side that are seen
+_UNEVEN = 3.0  # largest log ratio of halves that is told
 
 
 class History(NamedTuple):
@@ -36,6 +37,20 @@ class History(NamedTuple):
     def summary(self) -> Tensor:
         """Means over the slices: (\\*, 3 R)."""
         return torch.cat([part.mean(-2) for part in (self.energy, self.lit, self.sum)], -1)
+
+    def balance(self) -> Tensor:
+        """Log ratios of the even to the odd slices' energies, within bounds: of the layer before,
+        of that before it and of all, (\\*, 3)."""
+        energies = [
+            torch.exp(4.0 * self.energy) * self.lit,
+            torch.exp(4.0 * self.energy_2) * self.lit_2,
+            torch.expm1(6.0 * self.sum),
+        ]
+        even, odd = (
+            torch.stack([part[..., parity::2, :].sum((-2, -1)) for part in energies], -1)
+            for parity in (0, 1)
+        )
+        return (torch.log1p(even) - torch.log1p(odd)).clamp(-_UNEVEN, _UNEVEN)
 
 
 WIDTH = len(History._fields) * (2 * _REACH + 1)

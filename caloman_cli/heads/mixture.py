@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 _LOG_SCALE = (-5.0, 2.0)  # of a component, before the shift; the data have unit variance
 _SHIFT = -0.5
-_GOLDEN = 0.6180339887498949
+_SMALLEST = 1e-7  # uniform number, and distance from one
 _LARGEST = 1.0 - 1e-7  # a survival probability, kept from 1
 
 
@@ -42,25 +42,6 @@ class Mixture(NamedTuple):
     weight: Tensor
     center: Tensor
     log_scale: Tensor
-
-
-class Block(NamedTuple):
-    """Parameters of voxels that are drawn together.
-
-    Args:
-        voxels: Where the block does not use up its layer.
-        end: Logit of the probability that it does, if it has a lit voxel, shape (\\*,).
-        shift: What then is added to the centres, shape (\\*, S).
-    """
-
-    voxels: Mixture
-    end: Tensor
-    shift: Tensor
-
-    def given(self, ends: Tensor) -> Mixture:
-        """The mixture, knowing whether the block uses up its layer (0 or 1), shape (\\*,)."""
-        shift = (ends.unsqueeze(-1) * self.shift).unsqueeze(-2)
-        return self.voxels._replace(center=self.voxels.center + shift)
 
 
 def n_parameters(components: int) -> int:
@@ -89,9 +70,7 @@ def mixture(raw: Tensor, fixed: tuple[Tensor, Tensor] | None = None) -> Mixture:
     return Mixture(raw[..., 0, :], raw[..., 1 : 1 + k, :], center, log_scale)
 
 
-def log_prob(
-    m: Mixture, y: Tensor, lit: Tensor, edge: Tensor, free: Tensor | None = None
-) -> Tensor:
+def log_prob(m: Mixture, y: Tensor, lit: Tensor, edge: Tensor) -> Tensor:
     """Log-probability of being empty, or log-density of y, per voxel [nats].
 
     Args:
@@ -99,18 +78,21 @@ def log_prob(
         y: Standardised log-shares, finite where a voxel is empty too, shape (\\*, S).
         lit: 1 where a voxel is lit, else 0, shape (\\*, S).
         edge: The cut in units of y, broadcast to (\\*, S); :math:`-\\infty` for none.
-        free: 1 where y has a density; None: where a voxel is lit. What is left for the last
-            voxel of a layer is no longer random.
     """
-    inverse = torch.exp(-m.log_scale)
-    t = (y.unsqueeze(-2) - m.center) * inverse
-    below = (edge.unsqueeze(-2) - m.center) * inverse
-    # log sigma(t) + log sigma(-t) = -t - 2 softplus(-t); log sigma(-below) = -softplus(below)
-    components = -t - 2.0 * F.softplus(-t) - m.log_scale + F.softplus(below)
-    density = torch.logsumexp(F.log_softmax(m.weight, -2) + components, -2)
-    return density * (lit if free is None else free) - F.binary_cross_entropy_with_logits(
+    return log_density(m, y, edge) * lit - F.binary_cross_entropy_with_logits(
         m.lit, lit, reduction="none"
     )
+
+
+def log_density(m: Mixture, y: Tensor, edge: Tensor | None = None) -> Tensor:
+    """Log-density of y (\\*, S) of lit voxels, truncated at the edge if there is one [nats]."""
+    inverse = torch.exp(-m.log_scale)
+    t = (y.unsqueeze(-2) - m.center) * inverse
+    # log sigma(t) + log sigma(-t) = -t - 2 softplus(-t)
+    components = -t - 2.0 * F.softplus(-t) - m.log_scale
+    if edge is not None:  # log sigma(-below) = -softplus(below)
+        components = components + F.softplus((edge.unsqueeze(-2) - m.center) * inverse)
+    return torch.logsumexp(F.log_softmax(m.weight, -2) + components, -2)
 
 
 def draw(m: Mixture, uniform: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +107,11 @@ def draw(m: Mixture, uniform: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
     """
     probability = torch.sigmoid(m.lit)
     lit = uniform[..., 0, :] < probability
-    choice = uniform[..., 0, :] / probability
+    return lit, value(m, uniform[..., 0, :] / probability, uniform[..., 1, :], edge)
+
+
+def value(m: Mixture, choice: Tensor, place: Tensor, edge: Tensor | None = None) -> Tensor:
+    """y (\\*, S) of lit voxels, from two uniform numbers each: of the component and in it."""
     center, log_scale = m.center[..., 0, :], m.log_scale[..., 0, :]
     below = torch.zeros_like(choice)
     weight = torch.softmax(m.weight, -2)
@@ -135,19 +121,12 @@ def draw(m: Mixture, uniform: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
         center = torch.where(later, m.center[..., k, :], center)
         log_scale = torch.where(later, m.log_scale[..., k, :], log_scale)
     scale = torch.exp(log_scale)
+    if edge is None:
+        return center + scale * torch.logit(place, _SMALLEST)
     # In logarithms: far above a component a survival probability is 0 in float32.
-    survival = F.logsigmoid((center - edge) / scale) + torch.log1p(-uniform[..., 1, :])
+    survival = F.logsigmoid((center - edge) / scale) + torch.log1p(-place)
     y = center + scale * (torch.log1p(-survival.exp().clamp(max=_LARGEST)) - survival)
-    return lit, torch.maximum(y, edge)
-
-
-def redrawn(uniform: Tensor, attempt: int) -> Tensor:
-    """Numbers for another attempt at y alone: (\\*, 3, S) -> (\\*, 2, S).
-
-    The first of the three stays, and with it what is lit and the components.
-    """
-    again = (uniform[..., 2:, :] + attempt * _GOLDEN) % 1.0
-    return torch.cat([uniform[..., :1, :], again], -2)
+    return torch.maximum(y, edge)
 
 
 def typical(m: Mixture) -> tuple[Tensor, Tensor]:

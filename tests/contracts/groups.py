@@ -73,7 +73,7 @@ def detector(request, tiny_geometry) -> Geometry:
 
 def toy_for(head: str, tiny: Geometry) -> Geometry:
     """The smallest detector that a head serves, for what does not depend on the detector."""
-    return image_geometry() if head == "cylinder" else tiny
+    return image_geometry() if head.startswith("cylinder") else tiny
 
 
 def detectors(tiny: Geometry) -> dict[str, Geometry]:

@@ -22,12 +22,13 @@ HEADS = {
         "half_ring", 16, 16, 2, dipoles=True, **build
     ),
     "cylinder": lambda **build: Cylinder(8, 4, 16, 2, **build),
+    "cylinder_direction": lambda **build: Cylinder(8, 4, 16, 2, direction=True, **build),
 }
 
 
 def prepared(name, geometry):
     """A head with measured statistics, and rows x, c of plausible showers."""
-    if name == "cylinder" and geometry.image_shape is None:
+    if name.startswith("cylinder") and geometry.image_shape is None:
         pytest.skip("needs layers of one shape")
     head = HEADS[name](geometry=geometry, conditions=shares(geometry).conditions)
     x, c = share_rows(geometry)

@@ -13,6 +13,7 @@ from caloman_cli.heads.autoregressive import Autoregressive
 from caloman_cli.heads.block_networks import Bits
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.gaussian import Gaussian
+from caloman_cli.heads.half_network import Half
 from caloman_cli.heads.hurdle_mixture import HurdleMixture
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.base import Context
@@ -34,6 +35,7 @@ def test_samples_are_shares_of_the_layers_that_have_energy(name, lit, detector, 
         return made(*arguments)._replace(lit=made(*arguments).lit * 0.1 + lit)
 
     monkeypatch.setattr(mixture, "mixture", tilted)
+    monkeypatch.setattr(Half, "lit", property(lambda half: half.voxels[:, :, 0] * 0.1 + lit))
     monkeypatch.setattr(Bits, "given", lambda bits, _: 0.1 * bits.logit + lit)
     x = head.sample(head.params(torch.randn(400, head.out_dim), c), Noise(0, 0, 400))
     assert (x >= 0).all()
