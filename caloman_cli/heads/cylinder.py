@@ -1,6 +1,5 @@
 """Sampled voxels of many equal layers: one network walks through the detector."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -9,7 +8,8 @@ from torch import Tensor
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.heads import history, mixture
-from caloman_cli.heads.half_network import Half, HalfNetwork, Layers, Scale
+from caloman_cli.heads.direction import Direction
+from caloman_cli.heads.half_network import Half, HalfNetwork, Scale
 from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.lit import affordable, cross_entropy, log_any, some_lit
 from caloman_cli.heads.portions import LEAST, logit, portion
@@ -64,9 +64,6 @@ class Cylinder(ShareHead):
         UserError: An argument is out of range, or the layers differ in shape.
     """
 
-    unit: Tensor
-    typical: Tensor
-
     def __init__(
         self,
         layer_features: int = 48,
@@ -94,40 +91,45 @@ class Cylinder(ShareHead):
             )
         self.shape = n_layers, _, rings = shape
         self.layer_features = layer_features
-        self.moment_dim = 2 * direction
+        self.direction = Direction(shape[1]) if direction else None
+        self.moment_dim = 0 if self.direction is None else self.direction.dim
         self.out_dim = n_layers * layer_features + self.moment_dim
         self.feature_dim = 2 * n_layers * rings
         self.footprint = 5 * self.x_dim
         self.network = HalfNetwork(
-            shape, layer_features, embedding, hidden, components, directed=direction
+            shape, layer_features, embedding, hidden, components, told=self.moment_dim
         )
-        angle = torch.arange(shape[1]) * (math.tau / shape[1])
-        self.register_buffer("unit", torch.stack([angle.cos(), angle.sin()], 1), persistent=False)
-        self._squares: list[Tensor] = []
-        self.register_buffer("typical", torch.ones(()))  # root mean square of the dipole
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
-        self.network.measure(self._voxels(x, c).unflatten(2, (-1, 2)))
-        self._squares.append(self._dipole(x, c).square().sum(1))
+        voxels = self._voxels(x, self._energies(c))
+        self.network.measure(voxels.unflatten(2, (-1, 2)))
+        if self.direction is not None:
+            self.direction.measure(voxels.sum((1, 3)))
 
     def _measured(self) -> None:
         self.network.measured()
-        self.typical.copy_(torch.cat(self._squares).mean().sqrt().clamp(min=_NOTHING))
-        self._squares = []
+        if self.direction is not None:
+            self.direction.measured()
 
-    def _voxels(self, x: Tensor, c: Tensor) -> Tensor:
+    def _energies(self, c: Tensor) -> Tensor:
+        """The layers' energies over the cut (B, L)."""
+        return self.conditions.layer_energies(c) / self.cut
+
+    def _voxels(self, x: Tensor, energies: Tensor) -> Tensor:
         """Energies over the cut (B, L, A, R) of shares."""
-        energies = self.conditions.layer_energies(c) / self.cut
         return x.unflatten(1, self.shape) * energies[:, :, None, None]
-
-    def _dipole(self, x: Tensor, c: Tensor) -> Tensor:
-        """Of the energies in alpha over the whole shower's, (B, 2)."""
-        slices = self._voxels(x, c).sum((1, 3))
-        return slices @ self.unit / slices.sum(1, keepdim=True).clamp(min=_NOTHING)
 
     def moments(self, x: Tensor, c: Tensor) -> Tensor:
         """Which way the whole shower leans, with ``direction``."""
-        return self._dipole(x, c) / self.typical if self.moment_dim else super().moments(x, c)
+        if self.direction is None:
+            return super().moments(x, c)
+        return self.direction.moments(self._voxels(x, self._energies(c)).sum((1, 3)))
+
+    def _told(self, moments: Tensor) -> Tensor:
+        """What slices are told, (B, A, .)."""
+        if self.direction is None:
+            return moments[:, None].expand(-1, self.shape[1], -1)
+        return self.direction.told(moments)
 
     def features(self, x: Tensor) -> Tensor:
         """The log-share of each ring and its lit fraction, (B, 2 L R)."""
@@ -139,23 +141,14 @@ class Cylinder(ShareHead):
         """Features of layers (B, L, .), the layers' energies over the cut (B, L) and moments."""
         raw, moments = raw.tensor_split([self.out_dim - self.moment_dim], 1)
         features = raw.unflatten(1, (self.shape[0], self.layer_features))
-        return features, self.conditions.layer_energies(c) / self.cut, moments
-
-    def _direction(self, moments: Tensor) -> Tensor:
-        """Along and across each slice, (B, A, 2), or nothing, (B, A, 0)."""
-        if not self.moment_dim:
-            return moments[:, None].expand(-1, self.shape[1], -1)
-        along = moments @ self.unit.T
-        across = moments @ torch.stack([-self.unit[:, 1], self.unit[:, 0]])
-        return torch.stack([along, across], 2)
+        return features, self._energies(c), moments
 
     def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
         raise UserError("an autoregressive head has no plain mean")
 
     def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
         features, energies, moments = params
-        voxels = x.unflatten(1, self.shape) * energies[:, :, None, None]
-        direction = self._direction(moments)
+        voxels, told = self._voxels(x, energies), self._told(moments)
         energy, lit = history.told(voxels)
         past = history.of_all(voxels)
         seen, summary, balance = past.windows(), past.summary(), past.balance()
@@ -166,7 +159,7 @@ class Cylinder(ShareHead):
             row, layer = at = torch.nonzero(budget >= 1.0 - _TOLERANCE, as_tuple=True)
             left = budget[at] / energies[at]
             now = (energy[:, :, 0::2][at], lit[:, :, 0::2][at]) if half else None
-            here = torch.cat([seen[:, :, half::2][at], direction[:, half::2][row]], 2)
+            here = torch.cat([seen[:, :, half::2][at], told[:, half::2][row]], 2)
             says = self.network(
                 here, now, features[at], (summary[at], balance[at]), left, budget[at], layer, half
             )
@@ -185,7 +178,7 @@ class Cylinder(ShareHead):
                 total = total + torch.where((n_lit > 0) & ~ends, share, 0.0)
             else:
                 total = total - log_any(says.lit)
-            before = self._divided_before(voxels[:, :, 0::2][at], layer, half)
+            before = self.network.divided(voxels[:, :, 0::2][at], layer, half)
             excess, n_ring = taken - n_lit, bits.sum(1)
             m, scale = self.network.rings(says, bits, excess, y, ends, before, layer, half)
             in_ring = own.sum(1) - n_ring
@@ -272,23 +265,11 @@ class Cylinder(ShareHead):
 
         return self._normalised(self._walk(params, take))
 
-    def _divided_before(self, first: Tensor, layer: Layers, half: int) -> Tensor:
-        """How rings divide a first half (N, A / 2, R), standardised (N, R); 0 for itself."""
-        lit = first > 0
-        n_ring = lit.sum(1)
-        several = ((n_ring > 0).sum(1, keepdim=True) > 1) & (n_ring > 0) & bool(half)
-        in_ring, n_ring = first.sum(1) - n_ring, n_ring.clamp(min=1)
-        n_lit = lit.sum((1, 2)).clamp(min=1)[:, None]
-        mean = in_ring.sum(1, keepdim=True).clamp(min=LEAST) / n_lit
-        log = torch.log(in_ring.clamp(min=LEAST) / n_ring / mean)
-        of_rings = self.network.of_rings
-        return torch.where(several, (log - of_rings.mean[layer, 0]) / of_rings.std[layer, 0], 0.0)
-
     def _walk(self, params: tuple[Tensor, ...], take: Take) -> Tensor:
         """Shares (B, V), layer after layer."""
         features, energies, moments = params
         n_layers, slices, rings = self.shape
-        direction = self._direction(moments)
+        of_slices = self._told(moments)
         nothing = features.new_zeros(len(features), slices, rings)
         past, total = history.History(*[nothing] * len(history.History._fields)), nothing
         layers = []
@@ -299,11 +280,11 @@ class Cylinder(ShareHead):
             halves: list[Tensor] = []
             for half in (0, 1):
                 now = history.told(halves[0]) if half else None
-                here = torch.cat([seen[:, half::2], direction[:, half::2]], 2)
+                here = torch.cat([seen[:, half::2], of_slices[:, half::2]], 2)
                 says = self.network(
                     here, now, features[:, layer], told, left / whole, left, layer, half
                 )
-                before = self._divided_before(halves[0] if half else nothing, layer, half)
+                before = self.network.divided(halves[0] if half else nothing, layer, half)
                 drawn, left = take(says, before, left, layer, half)
                 halves.append(drawn)
             voxels = torch.stack(halves, 2).flatten(1, 2)

@@ -54,7 +54,7 @@ class HalfNetwork(nn.Module):
         embedding: Learned numbers per layer and half.
         hidden: Width.
         components: K of the mixtures.
-        directed: Whether each slice is told a direction.
+        told: Numbers that each slice is told beside what it sees.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class HalfNetwork(nn.Module):
         embedding: int,
         hidden: int,
         components: int,
-        directed: bool,
+        told: int,
     ) -> None:
         super().__init__()
         n_layers, _, rings = shape
@@ -76,7 +76,7 @@ class HalfNetwork(nn.Module):
         self.total_levels = LogShares(n_layers, 1)  # log of its excess, per lit voxel
         self.embedding = nn.Parameter(0.3 * torch.randn(n_layers, 2, embedding))
         self.context = nn.Linear(layer_features + embedding + 5 * rings + 2, hidden)
-        seen = rings * (history.WIDTH + 2 * len(_NEIGHBOURS)) + 2 * directed
+        seen = rings * (history.WIDTH + 2 * len(_NEIGHBOURS)) + told
         self.first = nn.Linear(seen, hidden, bias=False)
         self.norm = nn.LayerNorm(hidden)
         self.second = nn.Linear(hidden, hidden)
@@ -129,8 +129,8 @@ class HalfNetwork(nn.Module):
         """What is said of half a layer.
 
         Args:
-            seen: Windows around the half's slices in layers before, and the direction,
-                (N, A / 2, .).
+            seen: Windows around the half's slices in layers before, and what
+                slices are told, (N, A / 2, .).
             now: Energies and bits of the first half as :func:`history.told` tells them.
             features: Of the layer, (N, F).
             past: Summary and balance of the history, (N, .).
@@ -180,6 +180,17 @@ class HalfNetwork(nn.Module):
         )
         made = portions.components(raw.T[:, None], mean + follows, std, level + log_n, spread)
         return end[:, 0], made
+
+    def divided(self, first: Tensor, layer: Layers, half: int) -> Tensor:
+        """How rings divide a first half (N, A / 2, R), standardised (N, R); 0 for itself."""
+        lit = first > 0
+        n_ring = lit.sum(1)
+        several = ((n_ring > 0).sum(1, keepdim=True) > 1) & (n_ring > 0) & (half > 0)
+        in_ring, n_lit = first.sum(1) - n_ring, n_ring.sum(1, keepdim=True)
+        mean = in_ring.sum(1, keepdim=True).clamp(min=LEAST) / n_lit.clamp(min=1)
+        log = torch.log(in_ring.clamp(min=LEAST) / n_ring.clamp(min=1) / mean)
+        of_rings = self.of_rings
+        return torch.where(several, (log - of_rings.mean[layer, 0]) / of_rings.std[layer, 0], 0.0)
 
     def rings(
         self,
