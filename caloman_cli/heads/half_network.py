@@ -83,6 +83,7 @@ class HalfNetwork(nn.Module):
         self.pooled = nn.Linear(hidden, hidden, bias=False)
         self.last = nn.Linear(hidden, rings * mixture.n_parameters(components))
         self.rings_hear = nn.Linear(hidden + 3 * rings + 3, hidden)
+        # A ring with a lit voxel has energy: the bit among its parameters has no say.
         self.says_rings = nn.Linear(hidden, rings * (mixture.n_parameters(components) + 2))
         self.hears = nn.Linear(hidden + rings + 2 + _BALANCES, hidden)
         self.says_total = nn.Linear(hidden, 1 + 3 * components + _BALANCES)
