@@ -189,8 +189,9 @@ class Autoregressive(ShareHead):
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
         n, size = len(self.blocks), self.blocks.size
-        of_voxels = noise.uniform(n, 3, size).movedim(0, 3).contiguous()
-        of_blocks = noise.uniform(n, 2).movedim(0, 2).contiguous()
+        # As matrices, which are turned several times as fast.
+        of_voxels = noise.uniform(n, 3 * size).flatten(1).T.contiguous().view(n, 3, size, -1)
+        of_blocks = noise.uniform(n, 2).flatten(1).T.contiguous().view(n, 2, -1)
         normal = noise.normal(n).T.contiguous()
         logits = []
 
@@ -304,7 +305,8 @@ class Autoregressive(ShareHead):
         whole, voxels, seen = energies.clamp(min=_NOTHING), [], None
         networks = self.networks
         # What is seen of blocks; the last, of those that there are not, stays zero.
-        every = h.new_zeros(len(self.blocks) + 1, 3 * self.blocks.size + 1, h.shape[1])
+        every = h.new_empty(len(self.blocks) + 1, 3 * self.blocks.size + 1, h.shape[1])
+        every[-1] = 0.0
         for i, layer in enumerate(self.blocks.layer):
             if self.blocks.opens[i]:
                 left = energies[layer]
