@@ -9,10 +9,10 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.heads import history, mixture
 from caloman_cli.heads.direction import Direction
-from caloman_cli.heads.half_network import Half, HalfNetwork, Scale
+from caloman_cli.heads.half_network import Half, HalfNetwork
 from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.lit import affordable, cross_entropy, log_any, some_lit
-from caloman_cli.heads.portions import LEAST, logit, portion
+from caloman_cli.heads.portions import logit, portion, shared, standardised
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.conditions import Conditions
 
@@ -183,11 +183,11 @@ class Cylinder(ShareHead):
             m, scale = self.network.rings(says, bits, excess, y, ends, before, layer, half)
             in_ring = own.sum(1) - n_ring
             several = ((n_ring > 0).sum(1, keepdim=True) > 1) & (n_ring > 0)
-            density = mixture.log_density(m, _standard(in_ring, scale, several))
+            density = mixture.log_density(m, standardised(in_ring, scale, several))
             total = total + torch.where(several, density, 0.0).sum(1)
             m, scale = self.network.slices(says, bits, in_ring, layer, half)
             several = (bits > 0) & (n_ring > 1)[:, None]
-            density = mixture.log_density(m, _standard(own - 1.0, scale, several))
+            density = mixture.log_density(m, standardised(own - 1.0, scale, several))
             total = total + torch.where(several, density, 0.0).sum((1, 2))
             result = result.index_add(0, row, total)
         return result
@@ -225,10 +225,10 @@ class Cylinder(ShareHead):
             excess = taken - n_lit
             m, scale = self.network.rings(says, lit, excess, y, ends, before, layer, half)
             y = mixture.value(m, *of_rings[:, layer, half].unbind(1))
-            in_ring = _divided(lit.any(1), excess[:, None], y, scale)
+            in_ring = shared(lit.any(1), excess[:, None], y, scale)
             m, scale = self.network.slices(says, lit, in_ring, layer, half)
             y = mixture.value(m, choice, place)
-            return lit + _divided(lit > 0, in_ring[:, None], y, scale), left
+            return lit + shared(lit > 0, in_ring[:, None], y, scale), left
 
         x = self._walk(params, take)
         if bool(((self.layers.sum(x) <= 0) & (params[1] > 0)).any()):
@@ -258,9 +258,9 @@ class Cylinder(ShareHead):
             excess = taken - n_lit
             m, scale = self.network.rings(says, lit, excess, y, ends, before, layer, half)
             part = lit.sum(1)
-            in_ring = _divided(part, excess[:, None], mixture.typical(m)[1], scale)
+            in_ring = shared(part, excess[:, None], mixture.typical(m)[1], scale)
             m, scale = self.network.slices(says, lit, in_ring, layer, half)
-            parts = _divided(lit, in_ring[:, None], mixture.typical(m)[1], scale)
+            parts = shared(lit, in_ring[:, None], mixture.typical(m)[1], scale)
             return lit + parts, budget - taken
 
         return self._normalised(self._walk(params, take))
@@ -297,17 +297,3 @@ class Cylinder(ShareHead):
 def _must_end(budget: Tensor, n_lit: Tensor) -> Tensor:
     """Whether n lit voxels leave nothing that would reach the cut."""
     return budget < n_lit + 1.0
-
-
-def _standard(excess: Tensor, scale: Scale, known: Tensor) -> Tensor:
-    """Logarithms in units of a scale, 0 where they are not known."""
-    return torch.where(known, (torch.log(excess.clamp(min=LEAST)) - scale[0]) / scale[1], 0.0)
-
-
-def _divided(weight: Tensor, excess: Tensor, y: Tensor, scale: Scale) -> Tensor:
-    """Parts of an excess in proportion to weights and exponentials, summed along axis 1."""
-    log_part = y * scale[1] + scale[0]
-    most = torch.where(weight > 0, log_part, -torch.inf).amax(1, keepdim=True)
-    part = weight * torch.exp((log_part - most).clamp(max=0.0))
-    part = torch.where(weight > 0, part, 0.0)
-    return part / part.sum(1, keepdim=True).clamp(min=_NOTHING) * excess

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from caloman_cli.heads import history, mixture, portions
 from caloman_cli.heads.log_shares import LogShares
-from caloman_cli.heads.portions import LEAST, Components
+from caloman_cli.heads.portions import LEAST, Components, Scale
 
 _LEAST = 1e-4  # of a layer's energy that the network is told is left
 _LITTLE = 0.05  # cuts of excess that it is told is free
@@ -19,9 +19,6 @@ _FOLLOWS = 0.5  # how much a half starts to follow the balance of the layer befo
 
 Layers = Tensor | int
 """The layer of each row, (N,), or of all."""
-
-Scale = tuple[Tensor, Tensor]
-"""What standardised logarithms of excesses are relative to, mean and width."""
 
 
 class Half(NamedTuple):

@@ -36,6 +36,9 @@ _HALF_LOG_TAU = 0.5 * math.log(math.tau)
 
 Family = Literal["normal", "logistic"]
 
+Scale = tuple[Tensor, Tensor]
+"""What standardised logarithms of excesses are relative to, mean and width."""
+
 
 class Components(NamedTuple):
     """K components, each field of shape (\\*, K, S, B).
@@ -142,6 +145,26 @@ def portion(y: Tensor, others: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
     """The portion whose y this is, and what it leaves; precise where either is small."""
     log_left = -F.softplus(y) / others
     return -torch.expm1(log_left), torch.exp(log_left)
+
+
+def standardised(excess: Tensor, scale: Scale, known: Tensor) -> Tensor:
+    """Logarithms of excesses over the cut in units of a scale, 0 where they are not known."""
+    return torch.where(known, (torch.log(excess.clamp(min=LEAST)) - scale[0]) / scale[1], 0.0)
+
+
+def shared(weight: Tensor, excess: Tensor, y: Tensor, scale: Scale) -> Tensor:
+    """Parts of an excess along axis 1, in proportion to weights times exponentials.
+
+    Args:
+        weight: 0 for what gets nothing, (B, S, \\*).
+        excess: What is shared, (B, 1, \\*).
+        y: Standardised logarithms, (B, S, \\*).
+        scale: What they are relative to.
+    """
+    log_part = y * scale[1] + scale[0]
+    most = torch.where(weight > 0, log_part, -torch.inf).amax(1, keepdim=True)
+    part = weight * torch.exp((log_part - most).clamp(max=0.0))
+    return part / part.sum(1, keepdim=True).clamp(min=_TINY) * excess
 
 
 def _fixed(log_energy: Tensor, free: Tensor, others: Tensor | float) -> Tensor:
