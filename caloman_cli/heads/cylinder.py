@@ -85,8 +85,9 @@ class Cylinder(ShareHead):
             )
         shape = geometry.image_shape
         if shape is None or shape[1] % 2 or shape[1] < 4:
+            name = "cylinder_direction" if direction else "cylinder"
             raise UserError(
-                f"head=cylinder needs layers of one shape with an even number of slices in alpha, "
+                f"head={name} needs layers of one shape with an even number of slices in alpha, "
                 f"4 or more, which {geometry.name} does not have: use head=autoregressive"
             )
         self.shape = n_layers, _, rings = shape
