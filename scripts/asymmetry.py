@@ -8,6 +8,8 @@ of each layer with slices it prints, as a Markdown table of real showers and eac
 
 * size: mean square of the dipole d = sum f_k exp(i alpha_k), where f are the slices' shares, of
   the layer and of each ring;
+* uneven: standard deviation of the log ratio of the energies in even and in odd slices;
+* inner: standard deviation of the innermost ring's share of the layer;
 * halves: the correlation of the dipoles of the even and of the odd slices;
 * next: the correlation of the dipoles of this ring and of the next one.
 """
@@ -21,7 +23,7 @@ from caloman_cli.data.geometry import Geometry, Layer, official_geometries
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 
-EDGES = (200.0, 1e3, 3e3, 1e4, 1e5)  # of incident energies [MeV]
+EDGES = (200.0, 1e3, 3e3, 1e4, 1e5, 1e6)  # of incident energies [MeV]
 RINGS = 3
 LEAST = 0.5  # of the median energy of a layer: emptier ones are left out
 ENOUGH = 200  # showers
@@ -64,11 +66,15 @@ def selected(showers: Showers, low: float, high: float) -> np.ndarray:
 def print_group(geometry: Geometry, label: str, chosen: dict[str, np.ndarray]) -> None:
     """The rows of one group of incident energies."""
     for layer, part in zip(geometry.layers, geometry.slices, strict=True):
-        if layer.n_alpha < 4:
+        if (
+            layer.n_alpha < 4
+            or min((v[:, part].sum(1) > 0).sum() for v in chosen.values()) < ENOUGH
+        ):
             continue
         found = [layer_numbers(layer, voxels[:, part]) for voxels in chosen.values()]
-        cells = [f"{numbers['layer'][0]:.4f}" for numbers in found]
-        print(f"| {label} | {layer.id} | all | size | {' | '.join(cells)} |")
+        for row, quantity in enumerate(("size", "uneven", "inner")):
+            cells = [f"{numbers['layer'][row]:.4f}" for numbers in found]
+            print(f"| {label} | {layer.id} | all | {quantity} | {' | '.join(cells)} |")
         for ring in range(min(RINGS, layer.n_r)):
             for quantity in ("size", "halves", "next"):
                 cells = [f"{numbers[quantity][ring]:.3f}" for numbers in found]
@@ -76,7 +82,7 @@ def print_group(geometry: Geometry, label: str, chosen: dict[str, np.ndarray]) -
 
 
 def layer_numbers(layer: Layer, voxels: np.ndarray) -> dict[str, list[float]]:
-    """Size of the layer; size, halves and next of its innermost rings.
+    """Size, uneven and inner of the layer; size, halves and next of its innermost rings.
 
     Args:
         layer: Tells slices and rings.
@@ -92,8 +98,15 @@ def layer_numbers(layer: Layer, voxels: np.ndarray) -> dict[str, list[float]]:
     )
     rings = range(min(RINGS, layer.n_r))
     layer_dipole = dipoles(image.sum(2, keepdims=True), angles)
+    halves = image[:, 0::2].sum((1, 2)), image[:, 1::2].sum((1, 2))
+    both = (halves[0] > 0) & (halves[1] > 0)
+    inner = image[:, :, 0].sum(1) / image.sum((1, 2))
     return {
-        "layer": [float(np.mean(np.abs(layer_dipole) ** 2))],
+        "layer": [
+            float(np.mean(np.abs(layer_dipole) ** 2)),
+            float(np.log(halves[0][both] / halves[1][both]).std()),
+            float(inner.std()),
+        ],
         "size": [float(np.nanmean(np.abs(whole[:, ring]) ** 2)) for ring in rings],
         "halves": [correlation(even[:, ring], odd[:, ring]) for ring in rings],
         "next": [
@@ -112,6 +125,8 @@ def dipoles(image: np.ndarray, angles: np.ndarray) -> np.ndarray:
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Of two dipoles (N,) where both are there: 1 if they are one, 0 if they are independent."""
     known = ~np.isnan(a) & ~np.isnan(b)
+    if known.sum() < 2:
+        return float("nan")
     a, b = a[known], b[known]
     power = (np.abs(a) ** 2).mean() * (np.abs(b) ** 2).mean()
     return float((a * b.conj()).real.mean() / np.sqrt(power))
