@@ -37,7 +37,7 @@ class Cylinder(ShareHead):
     one on average over training, see ``encoder.augment``) and its size does not grow with the
     detector. It says of half a layer, one after the other,
 
-    1. which voxels are lit: each for itself, at least one where the layer has nothing yet;
+    1. which voxels are lit: each for itself, of the second half at least one;
     2. whether the first half uses up the layer, and if not, which energy it takes: a portion of
        what is free when every lit voxel has the readout cut, see
        :mod:`caloman_cli.heads.portions`. The second half takes what is left;
