@@ -226,11 +226,11 @@ class Cylinder(ShareHead):
             excess = taken - n_lit
             m, scale = self.network.rings(says, lit, excess, y, ends, before, layer, half)
             n_ring = lit.sum(1)
-            m = _widened(m, (n_ring > 0).sum(1, keepdim=True))
-            y = mixture.value(m, *of_rings[:, layer, half].unbind(1))
+            n_rings = (n_ring > 0).sum(1, keepdim=True)
+            y = mixture.value(m.widened(n_rings), *of_rings[:, layer, half].unbind(1))
             in_ring = shared(n_ring > 0, excess[:, None], y, scale)
             m, scale = self.network.slices(says, lit, in_ring, layer, half)
-            y = mixture.value(_widened(m, n_ring[:, None]), choice, place)
+            y = mixture.value(m.widened(n_ring[:, None]), choice, place)
             return lit + shared(lit > 0, in_ring[:, None], y, scale), left
 
         x = self._walk(params, take)
@@ -300,9 +300,3 @@ class Cylinder(ShareHead):
 def _must_end(budget: Tensor, n_lit: Tensor) -> Tensor:
     """Whether n lit voxels leave nothing that would reach the cut."""
     return budget < n_lit + 1.0
-
-
-def _widened(m: mixture.Mixture, n: Tensor) -> mixture.Mixture:
-    """For n parts that are drawn apart and then scaled to a sum, so that they come out as wide."""
-    n = n.clamp(min=2).unsqueeze(-2)
-    return m._replace(log_scale=m.log_scale + 0.5 * torch.log(n / (n - 1.0)))

@@ -43,6 +43,14 @@ class Mixture(NamedTuple):
     center: Tensor
     log_scale: Tensor
 
+    def widened(self, n: Tensor) -> "Mixture":
+        """For n parts (\\*, S) that are drawn apart, then scaled to a sum: as wide as these were.
+
+        Scaling takes an n-th of the variance of logarithms away.
+        """
+        n = n.clamp(min=2).unsqueeze(-2)
+        return self._replace(log_scale=self.log_scale + 0.5 * torch.log(n / (n - 1.0)))
+
 
 def n_parameters(components: int) -> int:
     """P, the raw numbers per voxel of a mixture of K components."""
