@@ -113,3 +113,15 @@ def test_log_shares_of_places_with_and_without_light():
     neighbours = value[:, :2].flatten()
     torch.testing.assert_close(shares.mean[2], neighbours.mean(), rtol=0, atol=0.01)
     torch.testing.assert_close(shares.std[2], neighbours.std(), rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_parts_scaled_to_a_sum_are_as_wide_as_they_were(n):
+    """Drawn apart and scaled to the sum one, the logarithms keep their standard deviation."""
+    scale, rows = 0.05, 20_000
+    nothing = torch.zeros(n, dtype=torch.float64)
+    m = Mixture(nothing, nothing[None], nothing[None], nothing[None] + math.log(scale))
+    noise = Noise(2, 0, rows).uniform(2, n).double()
+    y = mixture.value(m.widened(torch.full((n,), float(n))), noise[:, 0], noise[:, 1])
+    parts = torch.log_softmax(y, 1) + math.log(n)
+    assert float(parts.std()) == pytest.approx(scale * math.pi / math.sqrt(3), rel=0.02)
