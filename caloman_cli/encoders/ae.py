@@ -45,7 +45,8 @@ class AE(Encoder):
         if head.moment_dim:
             raise UserError(
                 f"encoder=ae has no room in its latents for the dipoles of head="
-                f"{type(head).__name__}: use encoder=vae, or head.dipoles=false"
+                f"{type(head).__name__}: use encoder=vae, or a head without them, e.g. "
+                "head=autoregressive or head=cylinder"
             )
         self.latent_dim = checked_latent_dim(latent_dim, x_dim)
         self.head, self.conditional = head, conditional
