@@ -19,12 +19,12 @@ from caloman_cli.heads.block_networks import (
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.dipoles import Dipoles
 from caloman_cli.heads.hurdle_mixture import ShareHead
+from caloman_cli.heads.lit import TOLERANCE, must_end
 from caloman_cli.heads.portions import Component, logit, portion
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.conditions import Conditions
 
 _NOTHING = 1e-12
-_TOLERANCE = 1e-3  # of the cut, for rounding
 _SMALLEST = 1e-7  # uniform number, and distance from one
 
 Take = Callable[[Hidden, Follow, Tensor, int], tuple[Tensor, Tensor, Tensor]]
@@ -166,13 +166,13 @@ class Autoregressive(ShareHead):
         of_bits, of_total, of_split = networks.layers(h, every)
         given = networks.bits(of_bits, follow.bits, every).given(lit.cumsum(1) - lit)
         bits = -F.binary_cross_entropy_with_logits(given, lit, reduction="none")
-        possible = (left >= 1.0 - _TOLERANCE)[:, None] & self.blocks.valid[:, :, None]
+        possible = (left >= 1.0 - TOLERANCE)[:, None] & self.blocks.valid[:, :, None]
         bits = torch.where(possible, bits, 0.0)
 
         free, some = left - n_lit - 1.0, (n_lit > 0) & (after > 0)
         end, total = networks.total(of_total, lit, free, every)
         ending = -F.binary_cross_entropy_with_logits(end, (after <= 0).to(x), reduction="none")
-        chance = (n_lit > 0) & ~_must_end(left, n_lit) & ~self.blocks.last[:, None]
+        chance = (n_lit > 0) & ~must_end(left, n_lit) & ~self.blocks.last[:, None]
         ending = torch.where(chance, ending, 0.0)
         y = logit(taken - n_lit, after - 1.0)
         share = total.placed(free[:, None]).log_prob(y[:, None], "normal")[:, 0]
@@ -205,7 +205,7 @@ class Autoregressive(ShareHead):
             n_lit, bits = torch.zeros_like(budget), []
             for s in range(self.blocks.sizes[i]):
                 # No more voxels than there are cuts: none where nothing is left.
-                can = n_lit + 1.0 <= torch.where(n_lit > 0, budget, budget + _TOLERANCE)
+                can = n_lit + 1.0 <= torch.where(n_lit > 0, budget, budget + TOLERANCE)
                 lit = (of_bit[s] < torch.sigmoid(says.voxel(s).given(n_lit))) & can
                 bits.append(lit.to(budget))
                 n_lit = n_lit + bits[-1]
@@ -213,7 +213,7 @@ class Autoregressive(ShareHead):
 
             free = budget - n_lit - 1.0
             end, total = networks.total(of_total, lit, free, i)
-            ends = _must_end(budget, n_lit) | self.blocks.last[i]
+            ends = must_end(budget, n_lit) | self.blocks.last[i]
             ends = ends | (of_blocks[i, 0] < torch.sigmoid(end))
             y = total.chosen(of_blocks[i, 1, None]).draw(normal[i, None], free[None])[0]
             part, stays = portion(y)
@@ -250,12 +250,10 @@ class Autoregressive(ShareHead):
             for s in range(self.blocks.size):
                 bits.append(torch.sigmoid(says.voxel(s).given(n_lit)))
                 n_lit = n_lit + bits[-1]
-            lit = torch.stack(bits) * (
-                self.blocks.valid[i, :, None] & (budget >= 1.0 - _TOLERANCE)
-            )
+            lit = torch.stack(bits) * (self.blocks.valid[i, :, None] & (budget >= 1.0 - TOLERANCE))
             n_lit = lit.sum(0).clamp(max=budget)
             free = budget - n_lit - 1.0
-            ends = _must_end(budget, n_lit) | self.blocks.last[i]
+            ends = must_end(budget, n_lit) | self.blocks.last[i]
             y = networks.total(of_total, lit, free, i)[1].placed(free[None]).center_of_mass()[0]
             taken = torch.where(ends, budget, n_lit + portion(y)[0] * free)
             split = networks.split(of_split, lit, y, taken - n_lit, ~ends, follow.split, i)
@@ -325,8 +323,3 @@ class Autoregressive(ShareHead):
             if self.dipoles is not None and dipole is not None:
                 dipole = self.dipoles.after(dipole, drawn, i)
         return self.blocks.join(torch.stack(voxels))
-
-
-def _must_end(budget: Tensor, n_lit: Tensor) -> Tensor:
-    """Whether n lit voxels leave nothing that would reach the cut."""
-    return budget < n_lit + 1.0

@@ -11,14 +11,13 @@ from caloman_cli.heads import history, mixture
 from caloman_cli.heads.direction import Direction
 from caloman_cli.heads.half_network import Half, HalfNetwork
 from caloman_cli.heads.hurdle_mixture import ShareHead
-from caloman_cli.heads.lit import affordable, cross_entropy, log_any, some_lit
+from caloman_cli.heads.lit import TOLERANCE, affordable, cross_entropy, log_any, must_end, some_lit
 from caloman_cli.heads.portions import logit, portion, shared, standardised
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.conditions import Conditions
 
 _NOTHING = 1e-12
 _LEAST = 1e-4  # of a layer's energy that an encoder is told is in a ring
-_TOLERANCE = 1e-3  # of the cut, for rounding
 
 Take = Callable[[Half, Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
 """(what is said of half a layer, how the first half was divided (B, R), what the layer has left
@@ -157,7 +156,7 @@ class Cylinder(ShareHead):
         result = x.new_zeros(len(x))
         for half in (0, 1):
             budget = halves[:, :, half:].sum(2)
-            row, layer = at = torch.nonzero(budget >= 1.0 - _TOLERANCE, as_tuple=True)
+            row, layer = at = torch.nonzero(budget >= 1.0 - TOLERANCE, as_tuple=True)
             left = budget[at] / energies[at]
             now = (energy[:, :, 0::2][at], lit[:, :, 0::2][at]) if half else None
             here = torch.cat([seen[:, :, half::2][at], told[:, half::2][row]], 2)
@@ -173,7 +172,7 @@ class Cylinder(ShareHead):
             if half == 0:
                 free = budget[at] - n_lit - 1.0
                 end, portions = self.network.total(says, bits, free, layer)
-                choice = (n_lit > 0) & ~_must_end(budget[at], n_lit)
+                choice = (n_lit > 0) & ~must_end(budget[at], n_lit)
                 total = total - torch.where(choice, cross_entropy(end, ends.to(x)), 0.0)
                 share = portions.placed(free[None]).log_prob(y[None], "normal")[0]
                 total = total + torch.where((n_lit > 0) & ~ends, share, 0.0)
@@ -206,7 +205,7 @@ class Cylinder(ShareHead):
             logits.append(says.lit)
             of_bit, of_first, choice, place = uniform[:, half::2, layer].unbind(2)
             lit = of_bit < torch.sigmoid(says.lit)
-            possible = budget >= 1.0 - _TOLERANCE
+            possible = budget >= 1.0 - TOLERANCE
             if half:
                 dark = torch.nonzero(possible & ~lit.any(2).any(1))[:, 0]
                 lit = lit.index_copy(0, dark, some_lit(says.lit[dark], of_first[dark]))
@@ -217,7 +216,7 @@ class Cylinder(ShareHead):
             if half == 0:
                 free = budget - n_lit - 1.0
                 end, portions = self.network.total(says, lit, free, layer)
-                ends = _must_end(budget, n_lit) | (of_halves[:, layer, 0] < torch.sigmoid(end))
+                ends = must_end(budget, n_lit) | (of_halves[:, layer, 0] < torch.sigmoid(end))
                 one = portions.chosen(of_halves[None, :, layer, 1])
                 y = one.draw(normal[None, :, layer], free[None])[0]
             part, stays = portion(y)
@@ -246,7 +245,7 @@ class Cylinder(ShareHead):
         def take(
             says: Half, before: Tensor, budget: Tensor, layer: int, half: int
         ) -> tuple[Tensor, Tensor]:
-            possible = budget >= 1.0 - _TOLERANCE
+            possible = budget >= 1.0 - TOLERANCE
             lit = torch.sigmoid(says.lit) * possible[:, None, None]
             n_lit = lit.sum((1, 2))
             lit = lit * (budget / n_lit.clamp(min=_NOTHING)).clamp(max=1.0)[:, None, None]
@@ -254,7 +253,7 @@ class Cylinder(ShareHead):
             taken, y, ends = budget * possible, torch.zeros_like(budget), torch.ones_like(possible)
             if half == 0:
                 free = budget - n_lit - 1.0
-                ends = _must_end(budget, n_lit)
+                ends = must_end(budget, n_lit)
                 portions = self.network.total(says, lit, free, layer)[1]
                 y = portions.placed(free[None]).center_of_mass()[0]
                 taken = torch.where(ends, taken, n_lit + portion(y)[0] * free)
@@ -295,8 +294,3 @@ class Cylinder(ShareHead):
             past = past.after(voxels, total)
             layers.append(voxels / whole[:, None, None])
         return torch.stack(layers, 1).flatten(1)
-
-
-def _must_end(budget: Tensor, n_lit: Tensor) -> Tensor:
-    """Whether n lit voxels leave nothing that would reach the cut."""
-    return budget < n_lit + 1.0

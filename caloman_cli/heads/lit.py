@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+TOLERANCE = 1e-3  # of the cut, for rounding
 _NOTHING = 1e-12
-_TOLERANCE = 1e-3  # of the cut, for rounding
 
 
 def cross_entropy(logits: Tensor, bits: Tensor) -> Tensor:
@@ -20,7 +20,12 @@ def log_any(logits: Tensor) -> Tensor:
 
 
 def some_lit(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Bits (N, A, R), one at least, from the same numbers: given that, as likely as they were."""
+    """Bits (N, A, R), one at least; given that, as likely as they were.
+
+    Args:
+        logits: Of the bits, (N, A, R).
+        uniform: Numbers in [0, 1), the same.
+    """
     p = torch.sigmoid(logits).flatten(1)
     uniform = uniform.flatten(1)
     before = torch.log1p(-p.clamp(max=1.0 - _NOTHING)).cumsum(1)
@@ -33,8 +38,14 @@ def some_lit(logits: Tensor, uniform: Tensor) -> Tensor:
 
 
 def affordable(lit: Tensor, logits: Tensor, budget: Tensor) -> Tensor:
-    """No more lit voxels than there are cuts: the most probable of them."""
-    most = torch.floor(budget + _TOLERANCE)
+    """No more lit voxels than there are cuts: the most probable of them.
+
+    Args:
+        lit: Boolean, (N, A, R).
+        logits: Of the bits, the same.
+        budget: The energy in cuts, (N,).
+    """
+    most = torch.floor(budget + TOLERANCE)
     over = torch.nonzero(lit.sum((1, 2)) > most)[:, 0]
     if not len(over):
         return lit
@@ -42,3 +53,8 @@ def affordable(lit: Tensor, logits: Tensor, budget: Tensor) -> Tensor:
     rank = sure.argsort(1, descending=True).argsort(1)
     kept = (rank < most[over, None]) & lit[over].flatten(1)
     return lit.index_copy(0, over, kept.unflatten(1, lit.shape[1:]))
+
+
+def must_end(budget: Tensor, n_lit: Tensor) -> Tensor:
+    """Whether n lit voxels leave nothing of an energy in cuts that would reach another's."""
+    return budget < n_lit + 1.0

@@ -9,7 +9,8 @@ the density :math:`\sum_k w_k f_k(y)`, with :math:`f_k` a logistic density of ce
 
 Logistic and not normal, because its distribution function and the inverse of it are elementary:
 truncation costs one logarithm in training and nothing in sampling. Without truncation a part of
-every component lies below the cut, is lost, and leaves showers with too few lit voxels.
+every component lies below the cut, is lost, and leaves showers with too few lit voxels. Where y
+is the logarithm of an excess over the cut there is no edge, and nothing is truncated.
 
 References:
     Salimans et al. (2017), PixelCNN++ (mixtures of logistics), arXiv:1701.05517.
