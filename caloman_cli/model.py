@@ -25,7 +25,8 @@ from caloman_cli.noise import BLOCK, Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.preprocess import Preprocess
 
-_CACHE_VALUES = 1 << 24  # 64 MiB of float32: large enough that calls cost little
+_CACHE_VALUES = 1 << 25  # 128 MiB of float32: large enough that calls cost little
+_LEAST_VALUES = 1 << 24  # of a thread
 _DEVICE_VALUES = 1 << 28
 FORMAT = 6
 """Version of the layout of a model file."""
@@ -87,9 +88,12 @@ class TwoStep(nn.Module):
         head = self.encoder.head
         values = _CACHE_VALUES if z.device.type == "cpu" else _DEVICE_VALUES
         # As many parts for each thread, all of one size: the slowest one is waited for. They begin
-        # where the blocks of random numbers do, which are then drawn once.
+        # where the blocks of random numbers do, which are then drawn once. Threads with little to
+        # do would wait for each other at every call.
         threads = torch.get_num_threads() if z.device.type == "cpu" else 1
-        n_parts = threads * max(1, math.ceil(len(z) * head.footprint / (values * threads)))
+        total = len(z) * head.footprint
+        threads = max(1, min(threads, total // _LEAST_VALUES))
+        n_parts = threads * max(1, math.ceil(total / (values * threads)))
         offset = noise.start % BLOCK
         rows = BLOCK * math.ceil((offset + len(z)) / (n_parts * BLOCK))
         edges = [0, *range(rows - offset, len(z), rows), len(z)]
@@ -240,7 +244,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[TwoStep,
         content = torch.load(path, map_location="cpu", weights_only=True)
         found = content["format"]
     except Exception as error:  # noqa: BLE001 (torch raises many types on foreign files)
-        raise UserError(f"{path} is not a model file of caloman: {error}") from error
+        raise UserError(f"{path} is not a model file of caloman: give a run's model.pt") from error
     if found != FORMAT:
         raise UserError(
             f"{path} has format {found}, written by caloman {content.get('version')}; this "
