@@ -1,6 +1,7 @@
 """Sampled voxels, ring by ring: what was drawn before decides what is drawn next."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -20,21 +21,16 @@ from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.dipoles import Dipoles
 from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.lit import TOLERANCE, must_end
-from caloman_cli.heads.portions import Component, logit, portion
+from caloman_cli.heads.portions import FAR, logit, portion
+from caloman_cli.heads.walk import Take, Walk, put
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.conditions import Conditions
 
 _NOTHING = 1e-12
 _SMALLEST = 1e-7  # uniform number, and distance from one
 
-Take = Callable[[Hidden, Follow, Tensor, int], tuple[Tensor, Tensor, Tensor]]
-"""(hidden units of a block, what those near it add, what its layer has left (B,), the block's
-number) -> the voxels' energies and how much each is lit, both (S, B), and what then is left, (B,);
-all over the cut."""
-
-Divide = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(a voxel's place, the free excess, how many others share the rest, what is added to the centre)
--> y of its portion."""
+Odds = Callable[[Tensor, Tensor], Tensor]
+"""(the free excess, what is added to the centre) -> exp(y) of a voxel's portion, (B,)."""
 
 
 class Autoregressive(ShareHead):
@@ -100,7 +96,7 @@ class Autoregressive(ShareHead):
         if min(state, hidden) < 1:
             raise UserError(f"head.state={state}, head.hidden={hidden} must be 1 or more")
         self.blocks = Blocks(geometry, order)
-        self.footprint = 7 * self.x_dim + 4 * (state + hidden)
+        self.footprint = 10 * self.x_dim + 4 * (state + hidden)
         self.feature_dim = 2 * self.x_dim + len(self.blocks)
         slices = any(layer.n_alpha > 1 for layer in geometry.layers)
         self.dipoles = Dipoles(geometry, self.blocks) if dipoles and slices else None
@@ -192,49 +188,44 @@ class Autoregressive(ShareHead):
         # As matrices, which are turned several times as fast.
         of_voxels = noise.uniform(n, 3 * size).flatten(1).T.contiguous().view(n, 3, size, -1)
         of_blocks = noise.uniform(n, 2).flatten(1).T.contiguous().view(n, 2, -1)
-        normal = noise.normal(n).T.contiguous()
-        logits = []
+        of_blocks = torch.stack(
+            [torch.logit(of_blocks[:, 0], _SMALLEST), of_blocks[:, 1], noise.normal(n).T], 1
+        )
+        logits = params[0].new_zeros(n, size, of_voxels.shape[3])
 
         def take(
-            hidden: Hidden, follow: Follow, budget: Tensor, i: int
+            hidden: Hidden, follow: Follow, budget: Tensor, rows: Tensor, i: int
         ) -> tuple[Tensor, Tensor, Tensor]:
             (of_bits, of_total, of_split), networks = hidden, self.networks
-            of_bit, choice, place = of_voxels[i]
+            of_bit = torch.logit(of_voxels[i, 0].index_select(1, rows), _SMALLEST)
+            of_end, of_choice, of_energy = of_blocks[i].index_select(1, rows)
             says = networks.bits(of_bits, follow.bits, i)
-            logits.append(says.logit)
-            n_lit, bits = torch.zeros_like(budget), []
-            for s in range(self.blocks.sizes[i]):
-                # No more voxels than there are cuts: none where nothing is left.
-                can = n_lit + 1.0 <= torch.where(n_lit > 0, budget, budget + TOLERANCE)
-                lit = (of_bit[s] < torch.sigmoid(says.voxel(s).given(n_lit))) & can
-                bits.append(lit.to(budget))
-                n_lit = n_lit + bits[-1]
-            lit = self._padded(bits)
+            put(logits[i], rows, says.logit)
+            lit, n_lit = says.draw(of_bit, budget, self.blocks.sizes[i])
 
             free = budget - n_lit - 1.0
             end, total = networks.total(of_total, lit, free, i)
-            ends = must_end(budget, n_lit) | self.blocks.last[i]
-            ends = ends | (of_blocks[i, 0] < torch.sigmoid(end))
-            y = total.chosen(of_blocks[i, 1, None]).draw(normal[i, None], free[None])[0]
+            y = total.chosen(of_choice[None]).draw(of_energy[None], free[None])[0]
             part, stays = portion(y)
-            taken = torch.where(ends, budget, n_lit + part * free) * (n_lit > 0)
-            left = torch.where(n_lit > 0, (1.0 + stays * free) * ~ends, budget)
-            if self.blocks.sizes[i] == 1:  # nothing to divide
-                return self._padded([taken]), lit, left
-            goes_on = (n_lit > 0) & ~ends
-            says_split = networks.split(of_split, lit, y, taken - n_lit, goes_on, follow.split, i)
-            split = says_split.chosen(choice)
-            logistic = torch.logit(place, _SMALLEST)
-
-            def divide(s: int, free: Tensor, others: Tensor, shift: Tensor) -> Tensor:
-                one = Component(*(field[s] for field in split))
-                return one.draw(logistic[s], free, others, shift)
-
-            return self._divided(taken, lit, divide, follow.gates, i), lit, left
+            ends = must_end(budget, n_lit) | self.blocks.last[i] | (of_end < end)
+            some = n_lit > 0
+            taken = torch.where(ends, budget, n_lit + part * free) * some
+            left = torch.where(some, (1.0 + stays * free) * ~ends, budget)
+            voxels, several = lit * taken, torch.nonzero(n_lit > 1.0)[:, 0]
+            if len(several):  # something to divide
+                those = functools.partial(torch.index_select, dim=-1, index=several)
+                both, gates, goes_on = those(lit), those(follow.gates), those(~ends)
+                free, center = those(taken - n_lit), those(follow.split)
+                split = networks.split(those(of_split), both, those(y), free, goes_on, center, i)
+                choice, place = of_voxels[i, 1:].index_select(2, rows[several])
+                draws = split.chosen(choice).draws(torch.logit(place, _SMALLEST), sum_after(both))
+                odds = [one.odds for one in draws.places()]
+                put(voxels, several, self._divided(those(taken), both, odds, gates, i))
+            return voxels, lit, left
 
         x = self._walk(params, take)
         if bool(((self.layers.sum(x) <= 0) & (params[1] > 0)).any()):
-            brightest = self.layers.brightest(self.blocks.join(torch.stack(logits)))
+            brightest = self.layers.brightest(self.blocks.join(logits))
             x = self._rescued(x, brightest, params[1])
         return self._normalised(x)
 
@@ -242,7 +233,7 @@ class Autoregressive(ShareHead):
         """Voxels lit by their probabilities, shares at the mean centre, given those before."""
 
         def take(
-            hidden: Hidden, follow: Follow, budget: Tensor, i: int
+            hidden: Hidden, follow: Follow, budget: Tensor, rows: Tensor, i: int
         ) -> tuple[Tensor, Tensor, Tensor]:
             (of_bits, of_total, of_split), networks = hidden, self.networks
             says = networks.bits(of_bits, follow.bits, i)
@@ -259,67 +250,52 @@ class Autoregressive(ShareHead):
             split = networks.split(of_split, lit, y, taken - n_lit, ~ends, follow.split, i)
             typical = split.portions_only().center_of_mass()
 
-            def divide(s: int, free: Tensor, others: Tensor, shift: Tensor) -> Tensor:
-                return typical[s] + shift + torch.log(lit[s].clamp(min=_NOTHING))
+            def odds(s: int, free: Tensor, shift: Tensor) -> Tensor:
+                return torch.exp((typical[s] + shift).clamp(max=FAR)) * lit[s]
 
-            voxels = self._divided(taken, lit, divide, follow.gates, i)
+            every = [functools.partial(odds, s) for s in range(self.blocks.size)]
+            voxels = self._divided(taken, lit, every, follow.gates, i)
             return voxels, lit, torch.where(ends, 0.0, budget - taken)
 
         return self._normalised(self._walk(params, take))
 
     def _divided(
-        self, taken: Tensor, lit: Tensor, divide: Divide, gates: Tensor, i: int
+        self, taken: Tensor, lit: Tensor, odds: Sequence[Odds], gates: Tensor, i: int
     ) -> Tensor:
         """A block's energy (B,) voxel by voxel; ``lit`` and the result are (S, B)."""
-        rest, others, size = taken, sum_after(lit), self.blocks.sizes[i]
-        voxels, shift = [], torch.zeros_like(lit)
-        for s in range(size):
-            voxel = rest * (lit[s] > 0)
-            if s + 1 < size:
-                free = rest - others[s] - lit[s]
-                more = others[s].clamp(min=_NOTHING)
-                y = divide(s, free, more, shift[s])
-                part, stays = portion(y, more)
-                divided = (others[s] > 0) & (lit[s] > 0)
-                shift = shift + self.networks.goes_on_after(s, y * divided, gates, i)
-                voxel = torch.where(divided, lit[s] + part * free, voxel)
-                # Not by subtraction: little may be left of much.
-                rest = torch.where(divided, others[s] + stays * free, rest - voxel)
-            voxels.append(voxel)
-        return self._padded(voxels)
+        others = sum_after(lit)
+        divided = (lit > 0) & (others > 0)
+        # Bounded y, as the networks see it, is 2 - 4 / (1 + odds), and 0 where nothing is divided.
+        told = (2.0 * divided, 4.0 * divided)
+        dark = (lit <= 0).to(lit)
+        share = -1.0 / others.clamp(min=_NOTHING)
+        follows = self.networks.follows_within(gates, i)
+        shift = torch.zeros_like(lit)
+        fields = (lit, dark, others, divided, share, *told, follows)
+        rest, voxels, size = taken, [], self.blocks.sizes[i]
+        for s, (one, none, m, divides, part, two, four, next_) in enumerate(
+            zip(*(f.unbind(0) for f in fields), strict=True)
+        ):
+            if s + 1 == size:
+                break
+            free = rest - m - one
+            odd = odds[s](free, shift[s])
+            log_left = torch.log1p(odd) * part
+            # Not by subtraction: little may be left of much.
+            mine = torch.addcmul(one, torch.expm1(log_left), free, value=-1.0)
+            stays = torch.addcmul(m, torch.exp(log_left), free)
+            voxels.append(torch.where(divides, mine, rest * (one > 0)))
+            rest = torch.where(divides, stays, rest * none)
+            shift = torch.addcmul(shift, next_, torch.addcdiv(two, four, 1.0 + odd, value=-1.0))
+        return self._padded([*voxels, rest * (lit[size - 1] > 0)])
 
     def _padded(self, voxels: list[Tensor]) -> Tensor:
         """Some (B,) -> (S, B)."""
-        return torch.stack(
-            [*voxels, *[torch.zeros_like(voxels[0])] * (self.blocks.size - len(voxels))]
-        )
+        dark = [torch.zeros_like(voxels[0])] * (self.blocks.size - len(voxels))
+        return torch.stack([*voxels, *dark])
 
     def _walk(self, params: tuple[Tensor, ...], take: Take) -> Tensor:
         """Shares (B, V), block after block."""
         state, energies, *moments = params
         dipoles = None if self.dipoles is None else self.dipoles.energies(moments[0], energies)
-        # The state is a copy: it is changed in place.
-        h, energies = state.T.clone(memory_format=torch.contiguous_format), energies.T
-        whole, voxels, seen = energies.clamp(min=_NOTHING), [], None
-        networks = self.networks
-        # What is seen of blocks; the last, of those that there are not, stays zero.
-        every = h.new_empty(len(self.blocks) + 1, 3 * self.blocks.size + 1, h.shape[1])
-        every[-1] = 0.0
-        for i, layer in enumerate(self.blocks.layer):
-            if self.blocks.opens[i]:
-                left = energies[layer]
-                dipole = None if dipoles is None else dipoles[layer]
-                gates = networks.gates(whole[layer], i)
-            told, near = energy_told(left / whole[layer], left), networks.what_is_near(every, i)
-            if self.dipoles is not None and dipole is not None:
-                lean = self.dipoles.told(dipole, left)
-                told, near = torch.cat([told, lean]), torch.cat([near, lean])
-            h = networks.state(h, seen, told, i)
-            follow = networks.follow(near, gates, i)
-            drawn, lit, after = take(networks.layers(h, i), follow, left, i)
-            every[i] = seen = networks.seen(drawn, lit, left, i)
-            voxels.append(drawn / whole[layer])
-            left = after
-            if self.dipoles is not None and dipole is not None:
-                dipole = self.dipoles.after(dipole, drawn, i)
-        return self.blocks.join(torch.stack(voxels))
+        return Walk(self.blocks, self.networks, self.dipoles)(state, energies, dipoles, take)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from caloman_cli.heads.blocks import Blocks
+from caloman_cli.heads.lit import Bits
 from caloman_cli.heads.log_shares import LogShares
 from caloman_cli.heads.portions import LEAST, Components, components, logit
 
@@ -19,28 +20,6 @@ _GATES, _GATE_WIDTH = (-1.5, -0.75, 0.0, 0.75, 1.5), 0.45  # standard deviations
 
 Hidden = tuple[Tensor, Tensor, Tensor]
 """A block's hidden units before their nonlinearity: of bits, total and split, each (hidden, B)."""
-
-
-class Bits(NamedTuple):
-    """Which voxels are lit, one after the other; each field of shape (\\*, S, B).
-
-    Args:
-        logit: Of a voxel's probability.
-        first: Added to it where a voxel of the block is lit before it.
-        each: Added for each further one.
-    """
-
-    logit: Tensor
-    first: Tensor
-    each: Tensor
-
-    def voxel(self, s: int) -> "Bits":
-        """Of one voxel, fields (B,)."""
-        return Bits(*(field[s] for field in self))
-
-    def given(self, n_lit: Tensor) -> Tensor:
-        """The logit, given how many voxels of the block are lit before."""
-        return self.logit + torch.where(n_lit > 0, self.first + self.each * (n_lit - 1.0), 0.0)
 
 
 class Follow(NamedTuple):
@@ -199,9 +178,11 @@ class BlockNetworks(nn.Module):
         parts = torch.bmm(weight, _bounded(y)).unflatten(1, (len(_GATES), -1))
         return (gates.unsqueeze(2) * parts).sum(1)
 
-    def goes_on_after(self, s: int, y: Tensor, gates: Tensor, i: int) -> Tensor:
-        """What the portion y (B,) of a voxel adds to centres, (S, B), of use for later ones."""
-        return torch.matmul(self.goes_on[i, :, :, s].T, gates) * _bounded(y)
+    def follows_within(self, gates: Tensor, i: int) -> Tensor:
+        """What portions, as :meth:`within` sees them, add to the centres of later ones: (S, S, B),
+        of voxels before and of those that follow."""
+        weight = self.goes_on[i].transpose(1, 2).flatten(1).T
+        return torch.matmul(weight, gates).unflatten(0, (self.size, self.size))
 
     def bits(self, hidden: Tensor, follows: Tensor, i: int | slice) -> Bits:
         """Of voxels that are lit."""
@@ -250,7 +231,8 @@ class BlockNetworks(nn.Module):
 
     def what_is_near(self, seen: Tensor, i: int | slice) -> Tensor:
         """Of what was seen of all blocks, (N + 1, D, B), that of those near: (\\*, M D, B)."""
-        return seen[self.near[i]].flatten(-3, -2)
+        near = self.near[i]
+        return seen.index_select(0, near.flatten()).view(*near.shape[:-1], -1, seen.shape[2])
 
 
 class _Linears(nn.Module):

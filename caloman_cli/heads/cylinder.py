@@ -95,7 +95,7 @@ class Cylinder(ShareHead):
         self.moment_dim = 0 if self.direction is None else self.direction.dim
         self.out_dim = n_layers * layer_features + self.moment_dim
         self.feature_dim = 2 * n_layers * rings
-        self.footprint = 5 * self.x_dim
+        self.footprint = 10 * self.x_dim
         self.network = HalfNetwork(
             shape, layer_features, embedding, hidden, components, told=self.moment_dim
         )

@@ -1,4 +1,7 @@
-"""Bits of voxels that are drawn together: at least one, and no more than there is energy for."""
+"""Bits of voxels: which are lit, no more of them than there is energy for."""
+
+import itertools
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -6,6 +9,48 @@ from torch.nn import functional as F
 
 TOLERANCE = 1e-3  # of the cut, for rounding
 _NOTHING = 1e-12
+
+
+class Bits(NamedTuple):
+    """Which voxels are lit, one after the other; each field of shape (\\*, S, B).
+
+    Args:
+        logit: Of a voxel's probability.
+        first: Added to it where a voxel of the block is lit before it.
+        each: Added for each further one.
+    """
+
+    logit: Tensor
+    first: Tensor
+    each: Tensor
+
+    def voxel(self, s: int) -> "Bits":
+        """Of one voxel, fields (B,)."""
+        return Bits(*(field[s] for field in self))
+
+    def given(self, n_lit: Tensor) -> Tensor:
+        """The logit, given how many voxels of the block are lit before."""
+        return self.logit + torch.where(n_lit > 0, self.first + self.each * (n_lit - 1.0), 0.0)
+
+    def draw(self, logistic: Tensor, budget: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """Bits (S, B) of a block, and how many are set: no more than there are cuts.
+
+        Args:
+            logistic: Standard logistic numbers: a voxel is lit where its logit is larger.
+            budget: The energy in cuts, (B,).
+            size: Voxels of the block, the others are dark.
+        """
+        enough = budget >= 1.0 - TOLERANCE
+        most = torch.where(enough, (budget - 1.0).clamp(min=0.0), -1.0)  # lit before one more
+        n_lit, lit = torch.zeros_like(budget), []
+        distance, first = logistic - self.logit, self.first - self.each
+        places = zip(distance.unbind(0), first.unbind(0), self.each.unbind(0), strict=True)
+        for far, any_before, each in itertools.islice(places, size):
+            given = torch.addcmul(any_before * n_lit.clamp(max=1.0), each, n_lit)
+            lit.append(((far < given) & (n_lit <= most)).to(n_lit))
+            n_lit = n_lit + lit[-1]
+        lit += [torch.zeros_like(budget)] * (len(distance) - size)
+        return torch.stack(lit), n_lit
 
 
 def cross_entropy(logits: Tensor, bits: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ References:
     Connor, Mosimann (1969), Concepts of independence for proportions, JASA 64, 194.
 """
 
+import functools
 import math
 from typing import Literal, NamedTuple
 
@@ -29,8 +30,10 @@ from torch.nn import functional as F
 _LOG_SCALE = (-5.0, 2.0)  # of a component, before the shift; in units of the data's width
 _SHIFT = -0.5
 _LARGEST = -0.05  # log of the portion that an energy is, if it is nearly all there is or more
+_MINUS_MOST = -math.exp(_LARGEST)
 LEAST = 1e-3  # cuts: the resolution of an excess
 _TINY = 1e-9
+FAR = 50.0  # of the logarithm of odds: nothing is left
 _HALF_LOG_TAU = 0.5 * math.log(math.tau)
 
 
@@ -80,15 +83,19 @@ class Components(NamedTuple):
 
     def chosen(self, uniform: Tensor) -> "Component":
         """One component for each of the numbers in [0, 1), shape (\\*, S, B)."""
-        center, log_scale = self.center[..., 0, :, :], self.log_scale[..., 0, :, :]
-        fixed = torch.zeros_like(uniform, dtype=torch.bool)
-        below = torch.zeros_like(uniform)
-        weight = torch.softmax(self.weight, -3)
-        for k in range(1, weight.shape[-3]):
-            below = below + weight[..., k - 1, :, :]
+        weights = torch.softmax(self.weight, -3).unbind(-3)
+        (center, *centers), (log_scale, *log_scales) = (
+            self.center.unbind(-3),
+            self.log_scale.unbind(-3),
+        )
+        below, fixed = weights[0], torch.zeros_like(uniform, dtype=torch.bool)
+        for weight, at, width in zip(weights[1:], centers, log_scales, strict=True):
             fixed = uniform >= below
-            center = torch.where(fixed, self.center[..., k, :, :], center)
-            log_scale = torch.where(fixed, self.log_scale[..., k, :, :], log_scale)
+            center, log_scale = (
+                torch.where(fixed, at, center),
+                torch.where(fixed, width, log_scale),
+            )
+            below = below + weight
         return Component(center, log_scale.exp(), fixed)
 
 
@@ -111,6 +118,47 @@ class Component(NamedTuple):
         fixed = _fixed(self.center, free, others)
         return torch.where(self.fixed, fixed, self.center + shift) + self.scale * noise
 
+    def draws(self, noise: Tensor, others: Tensor) -> "Draws":
+        """The same for portions that are taken one after the other, fields (S, B).
+
+        Args:
+            noise: Standard, of the family.
+            others: How many share what a place leaves.
+        """
+        log_odds = self.center.clamp(-FAR, FAR)
+        factor = torch.exp((self.scale * noise).clamp(-FAR, FAR))
+        return Draws(log_odds, -torch.exp(log_odds), factor, self.fixed, -others)
+
+
+class Draws(NamedTuple):
+    """Draws that wait for what is free, each field (S, B) or, of one place, (B,).
+
+    Args:
+        log_odds: Of a portion, before noise and shift.
+        energy: Minus the excess that the centre is, where ``fixed``.
+        factor: Of the odds: the noise.
+        fixed: Whether the component is at an energy.
+        others: Minus how many share the rest.
+    """
+
+    log_odds: Tensor
+    energy: Tensor
+    factor: Tensor
+    fixed: Tensor
+    others: Tensor
+
+    def places(self) -> list["Draws"]:
+        """One after the other."""
+        fields = (field.unbind(0) for field in self)
+        return [Draws(*one) for one in zip(*fields, strict=True)]
+
+    def odds(self, free: Tensor, shift: Tensor) -> Tensor:
+        """exp(y) at one place; ``shift`` is added to the centre of a portion."""
+        portion = (self.energy / free.clamp(min=LEAST)).clamp(min=_MINUS_MOST)
+        of_energy = torch.expm1(self.others * torch.log1p(portion))
+        of_portion = torch.exp(self.log_odds + shift)
+        return torch.where(self.fixed, of_energy, of_portion) * self.factor
+
 
 def components(
     raw: Tensor, mean: Tensor, std: Tensor, level: Tensor, spread: Tensor
@@ -122,17 +170,23 @@ def components(
         mean, std: Where the logits of portions lie, (\\*, S, 1).
         level, spread: Where the logs of excesses over the cut lie, the same.
     """
-    weight, center, log_scale = raw.unflatten(-3, (3, -1)).unbind(-4)
-    n = center.shape[-3] - 1
-    start = torch.linspace(-1.0, 1.0, n, device=raw.device) if n > 1 else raw.new_zeros(1)
-    start = start[:, None, None]
+    weight, center, log_scale = raw.chunk(3, -3)
+    portion = center[..., :-1, :, :] + _starts(center.shape[-3] - 1, raw.device)
     mean, std, level, spread = (part.unsqueeze(-3) for part in (mean, std, level, spread))
-    center = torch.cat(
-        [mean + std * (center[..., :-1, :, :] + start), level + spread * center[..., -1:, :, :]],
-        -3,
+    portion = torch.addcmul(mean, std, portion)
+    energy = torch.addcmul(level, spread, center[..., -1:, :, :])
+    log_scale = log_scale.clamp(*_LOG_SCALE) + _SHIFT
+    log_scale = torch.cat(
+        [log_scale[..., :-1, :, :] + std.log(), log_scale[..., -1:, :, :] + spread.log()], -3
     )
-    width = torch.cat([torch.ones_like(start) * std, spread], -3)
-    return Components(weight, center, log_scale.clamp(*_LOG_SCALE) + _SHIFT + width.log())
+    return Components(weight, torch.cat([portion, energy], -3), log_scale)
+
+
+@functools.cache
+def _starts(n: int, device: torch.device) -> Tensor:
+    """Where n components start, in widths, (n, 1, 1)."""
+    start = torch.linspace(-1.0, 1.0, n) if n > 1 else torch.zeros(1)
+    return start.to(device)[:, None, None]
 
 
 def logit(mine: Tensor, rest: Tensor, others: Tensor | float = 1.0) -> Tensor:

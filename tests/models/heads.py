@@ -5,6 +5,7 @@ import torch
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.heads.autoregressive import Autoregressive
+from caloman_cli.heads.block_networks import Bits, BlockNetworks
 from caloman_cli.heads.cylinder import Cylinder
 from caloman_cli.heads.hurdle_mixture import HurdleMixture
 from caloman_cli.preprocess.base import Context
@@ -34,6 +35,17 @@ def prepared(name, geometry):
     x, c = share_rows(geometry)
     head.prepare(TensorRows(x, c))
     return head, x, c
+
+
+def tilt(monkeypatch, logit, scale=0.0):
+    """Let all voxels of a walk be lit with the same logit, plus a part of their own."""
+    bits = BlockNetworks.bits
+
+    def tilted(*arguments):
+        says = bits(*arguments).logit
+        return Bits(scale * says + logit, torch.zeros_like(says), torch.zeros_like(says))
+
+    monkeypatch.setattr(BlockNetworks, "bits", tilted)
 
 
 def contexts(geometry):

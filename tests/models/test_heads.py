@@ -10,7 +10,6 @@ from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.errors import UserError
 from caloman_cli.heads import block_networks, mixture
 from caloman_cli.heads.autoregressive import Autoregressive
-from caloman_cli.heads.block_networks import Bits
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.gaussian import Gaussian
 from caloman_cli.heads.half_network import Half
@@ -19,7 +18,7 @@ from caloman_cli.noise import Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.trainable import TensorRows
 from tests.contracts.groups import image_geometry, maker, shares, showers
-from tests.models.heads import HEADS, ORDERS, contexts, detector, prepared
+from tests.models.heads import HEADS, ORDERS, contexts, detector, prepared, tilt
 
 __all__ = ["detector"]
 
@@ -36,7 +35,7 @@ def test_samples_are_shares_of_the_layers_that_have_energy(name, lit, detector, 
 
     monkeypatch.setattr(mixture, "mixture", tilted)
     monkeypatch.setattr(Half, "lit", property(lambda half: half.voxels[:, :, 0] * 0.1 + lit))
-    monkeypatch.setattr(Bits, "given", lambda bits, _: 0.1 * bits.logit + lit)
+    tilt(monkeypatch, lit, scale=0.1)
     x = head.sample(head.params(torch.randn(400, head.out_dim), c), Noise(0, 0, 400))
     assert (x >= 0).all()
     total = detector.layer_energies(x)

@@ -71,6 +71,20 @@ def test_draws_follow_the_density(family, free):
     assert stats.kstest(cdf, "uniform").pvalue > 1e-4
 
 
+def test_odds_are_those_of_a_draw():
+    n, rows = 500, torch.Generator().manual_seed(3)
+    center, noise, shift = torch.randn(3, 4, n, generator=rows, dtype=torch.float64)
+    one = Component(2.0 * center, torch.full_like(center, 0.7), center > 0.5)
+    others = torch.arange(1.0, 5.0).double()[:, None].expand(-1, n)
+    free = torch.exp(3.0 * torch.randn(4, n, generator=rows, dtype=torch.float64))
+    expected = one.draw(noise, free, others, shift).exp()
+    found = [
+        draw.odds(*at)
+        for *at, draw in zip(free, shift, one.draws(noise, others).places(), strict=True)
+    ]
+    torch.testing.assert_close(torch.stack(found), expected)
+
+
 @pytest.mark.parametrize("others", [1, 2, 7])
 def test_equal_parts_are_standard_logistic(others):
     """What the first of m + 1 takes of a whole that is divided uniformly."""

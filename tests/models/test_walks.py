@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from caloman_cli.heads.block_networks import Bits
+from caloman_cli.heads.block_networks import sum_after
 from caloman_cli.heads.lit import affordable, some_lit
-from caloman_cli.heads.portions import Component, Components
+from caloman_cli.heads.portions import Component, Components, Draws
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.trainable import TensorRows
 from tests.contracts.groups import image_geometry, shares
-from tests.models.heads import ORDERS, contexts, detector, prepared
+from tests.models.heads import ORDERS, contexts, detector, prepared, tilt
 
 __all__ = ["detector"]
 
@@ -68,7 +68,7 @@ def test_a_walk_uses_up_each_layer_by_itself(name, detector, monkeypatch):
     total = detector.layer_energies(drawn_by(head, params, monkeypatch))
     assert (total <= 1 + 1e-9).all()
     assert not total[~rich].any()
-    monkeypatch.setattr(Bits, "given", lambda bits, _: torch.full_like(bits.logit, 100.0))
+    tilt(monkeypatch, 100.0)
     x = drawn_by(head, params, monkeypatch)
     torch.testing.assert_close(detector.layer_energies(x), rich.double())
     lit = (head.blocks.split(x) > 0).any(1)
@@ -87,7 +87,7 @@ def test_a_layer_hardly_ends_where_no_training_shower_did(detector, monkeypatch)
     with torch.no_grad():
         head.networks.says_total.bias[:, 0] += 3.0
         params = head.params(torch.randn(len(x), head.out_dim), c)
-        monkeypatch.setattr(Bits, "given", lambda bits, _: torch.full_like(bits.logit, 9.0))
+        tilt(monkeypatch, 9.0)
         ended = (head.blocks.split(drawn_by(head, params, monkeypatch)) <= 0).all(1)
     assert float(ended.float().mean()) < 0.01
 
@@ -165,12 +165,13 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
     whole = params[1].T[blocks.layer_index]
     voxels = blocks.split(x) * whole[:, None]
     later = blocks.after(voxels)
-    found, chosen = torch.zeros(len(x)).double(), torch.zeros(2)
+    found, chosen, visits = torch.zeros(len(x)).double(), torch.zeros(2), []
 
-    def take(hidden, follow, left, i):
+    def take(hidden, follow, left, rows, i):
         alive = left >= 0.999
-        torch.testing.assert_close(torch.stack(hidden)[..., alive], training[:, i][..., alive])
-        part, after = voxels[i], later[i]
+        here = training[:, i, :, rows]
+        torch.testing.assert_close(torch.stack(hidden)[..., alive], here[..., alive])
+        part, after = voxels[i][:, rows], later[i][rows]
         lit, n_lit = (part > 0).double(), (part > 0).sum(0)
         logit, first, each = networks.bits(hidden[0], follow.bits, i)
         before = lit.cumsum(0) - lit
@@ -188,7 +189,7 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
         portion = total.placed(free[None]).log_prob(y[None], "normal")[0]
         says = says + torch.where(open_, portion, 0.0)
         split = networks.split(hidden[2], lit, y, part.sum(0) - n_lit, open_, follow.split, i)
-        for b in range(len(x)):
+        for b in range(len(rows)):
             shift = torch.zeros(blocks.size).double()
 
             def density(s, free, others, y, b=b, shift=shift):
@@ -201,13 +202,15 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
                 return one.log_prob(torch.full((1, 1), y).double(), "logistic").squeeze()
 
             says[b] += divided(part[:, b], density)
-        found.add_(says.detach())
+        found[rows] += says.detach()
+        visits.append(len(rows))
         return part, lit, after
 
     with torch.no_grad():
         torch.testing.assert_close(head._walk(params, take), x, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-4)
     assert (chosen > 20).all() == (order != "layer")  # both were put to the test
+    assert sum(visits) < len(x) * len(blocks)  # layers that are empty or over are left out
 
 
 @pytest.mark.parametrize("order", ["ring", "half_ring"])
@@ -215,23 +218,46 @@ def test_what_is_drawn_is_what_was_divided(order, detector, monkeypatch):
     """Portions that are put into a draw come out of its energies, as training reads them."""
     head = prepared(order, detector)[0].double()
     _, params = random_params(head, detector)
-    drawn, read = [], []
+    drawn, odds, read, blocks = [], [], [], head.blocks
+    totals = torch.zeros(len(blocks), len(params[0])).double()
+    parts = torch.zeros(len(blocks), blocks.size, len(params[0])).double()
+    walk = head._walk
+
+    def watched(params, take):
+        def watch(hidden, follow, left, rows, i):
+            odds.clear()
+            made = take(hidden, follow, left, rows, i)
+            totals[i, rows] = drawn[-1][0]
+            several = rows[made[1].sum(0) > 1]
+            for s, odd in enumerate(odds):
+                parts[i, s, several] = odd.log()
+            return made
+
+        return walk(params, watch)
+
     with monkeypatch.context() as patch:
-        draw, log_prob = Component.draw, Components.log_prob
+        draw, of, log_prob = Component.draw, Draws.odds, Components.log_prob
         patch.setattr(Component, "draw", lambda *a: drawn.append(draw(*a)) or drawn[-1])
+        patch.setattr(Draws, "odds", lambda *a: odds.append(of(*a)) or odds[-1])
+        patch.setattr(head, "_walk", watched)
         x = drawn_by(head, params, monkeypatch)
         patch.setattr(
             Components, "log_prob", lambda m, y, family: read.append(y) or log_prob(m, y, family)
         )
         head.log_prob(params, x)
-    voxels = head.blocks.split(x) * params[1].T[head.blocks.layer_index][:, None]
+    voxels = blocks.split(x) * params[1].T[blocks.layer_index][:, None]
     whole = (head.layers.sum(x) - 1).abs().lt(1e-9).all(1)
-    open_ = (voxels.sum(1) > 0) & (head.blocks.after(voxels) > 0) & whole
-    totals = torch.stack([y[0] for y in drawn if y.ndim == 2])
-    free = voxels.sum(1) + head.blocks.after(voxels) - (voxels > 0).sum(1) - 1.0
+    lit, taken, after = voxels > 0, voxels.sum(1), blocks.after(voxels)
+    open_ = lit.any(1) & (after > 0) & whole
+    free = taken + after - lit.sum(1) - 1.0
     sure = open_ & (totals.abs() < 6) & (free > 0.1)  # not at the resolution of an excess
     assert int(sure.sum()) > 15
     torch.testing.assert_close(totals[sure], read[0][:, 0][sure], rtol=1e-4, atol=1e-3)
+    others = sum_after(lit.double())
+    least = torch.minimum(voxels - 1.0, sum_after(voxels) - others)
+    sure = lit & (others > 0) & whole & (parts.abs() < 6) & (least > 0.02)
+    assert sure.any()
+    torch.testing.assert_close(parts[sure], read[1][sure], rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("order", ORDERS)
