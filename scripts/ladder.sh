@@ -39,6 +39,7 @@ plain="encoder.free_bits=0 calibration=none"
   row half_ring_augmented head.state=128 encoder.augment=true
 }
 for run in "$out"/*/; do
+  [[ -f ${run}evaluation/small/table.csv ]] || continue # not scored yet
   echo "## $(basename "$run")"
   python scripts/seeds_table.py "$run"
 done

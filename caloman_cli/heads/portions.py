@@ -185,8 +185,9 @@ def components(
 @functools.cache
 def _starts(n: int, device: torch.device) -> Tensor:
     """Where n components start, in widths, (n, 1, 1)."""
-    start = torch.linspace(-1.0, 1.0, n) if n > 1 else torch.zeros(1)
-    return start.to(device)[:, None, None]
+    with torch.inference_mode(False):  # kept for training too
+        start = torch.linspace(-1.0, 1.0, n) if n > 1 else torch.zeros(1)
+        return start.to(device)[:, None, None]
 
 
 def logit(mine: Tensor, rest: Tensor, others: Tensor | float = 1.0) -> Tensor:
