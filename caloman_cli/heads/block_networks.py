@@ -122,11 +122,11 @@ class BlockNetworks(nn.Module):
         """
         taken = voxels.sum(-2, keepdim=True)
         mean, std = _stats(self.parts, i)
-        n_lit = lit.sum(-2, keepdim=True)
+        n_lit, log_taken = lit.sum(-2, keepdim=True), _log(taken)
         alone = n_lit <= 1
-        parts = torch.where(alone, 0.0, (_log(voxels) - _log(taken) - mean) / std) * lit
+        parts = torch.where(alone, 0.0, (_log(voxels) - log_taken - mean) / std) * lit
         mean, std = _stats(self.shares, i)
-        share = (_log(taken) - _log(left).unsqueeze(-2) - mean) / std * (taken > 0)
+        share = (log_taken - _log(left).unsqueeze(-2) - mean) / std * (taken > 0)
         uneven = voxels / taken.clamp(min=_NOTHING) - lit / n_lit.clamp(min=1.0)
         return torch.cat([parts, share, lit, 3.0 * uneven], -2)
 

@@ -40,17 +40,19 @@ class Bits(NamedTuple):
             budget: The energy in cuts, (B,).
             size: Voxels of the block, the others are dark.
         """
+        distance, first = logistic - self.logit, self.first - self.each
+        lit = [(distance[0] < 0).to(budget)]
+        n_lit = lit[0]
+        places = zip(distance.unbind(0), first.unbind(0), self.each.unbind(0), strict=True)
+        for far, any_before, each in itertools.islice(places, 1, size):
+            given = torch.addcmul(any_before * n_lit.clamp(max=1.0), each, n_lit)
+            lit.append((far < given).to(budget))
+            n_lit = n_lit + lit[-1]
+        bits = torch.stack(lit + [torch.zeros_like(budget)] * (len(distance) - size))
         enough = budget >= 1.0 - TOLERANCE
         most = torch.where(enough, (budget - 1.0).clamp(min=0.0), -1.0)  # lit before one more
-        n_lit, lit = torch.zeros_like(budget), []
-        distance, first = logistic - self.logit, self.first - self.each
-        places = zip(distance.unbind(0), first.unbind(0), self.each.unbind(0), strict=True)
-        for far, any_before, each in itertools.islice(places, size):
-            given = torch.addcmul(any_before * n_lit.clamp(max=1.0), each, n_lit)
-            lit.append(((far < given) & (n_lit <= most)).to(n_lit))
-            n_lit = n_lit + lit[-1]
-        lit += [torch.zeros_like(budget)] * (len(distance) - size)
-        return torch.stack(lit), n_lit
+        bits = bits * (bits.cumsum(0) - bits <= most)
+        return bits, bits.sum(0)
 
 
 def cross_entropy(logits: Tensor, bits: Tensor) -> Tensor:
