@@ -42,7 +42,8 @@ class Walkers(NamedTuple):
 
     def those(self, places: Tensor) -> "Walkers":
         """Some of them."""
-        return Walkers(*(f if f is None else f.index_select(-1, places) for f in self))
+        fields = ((name, field) for name, field in self._asdict().items() if field is not None)
+        return self._replace(**{name: field.index_select(-1, places) for name, field in fields})
 
 
 class Walk:
@@ -96,13 +97,12 @@ class Walk:
                     break
                 drawn, walkers = self._step(walkers, seen, take, i)
                 put(voxels[i], walkers.rows, drawn / walkers.whole)
-                put(seen[i], walkers.rows, walkers.seen)
             else:
                 self._leave(walkers, state, end)
         return self.blocks.join(voxels)
 
     def _step(self, walkers: Walkers, seen: Tensor, take: Take, i: int) -> tuple[Tensor, Walkers]:
-        """The energies of block i, (S, n), and the walkers behind it."""
+        """The energies of block i, (S, n), and the walkers behind it; fills what is seen of it."""
         networks, dipole, left = self.networks, walkers.dipole, walkers.left
         told = energy_told(left / walkers.whole, left)
         near = networks.what_is_near(seen, i).index_select(1, walkers.rows)
@@ -114,8 +114,9 @@ class Walk:
         drawn, lit, after = take(networks.layers(state, i), follow, left, walkers.rows, i)
         if self.dipoles is not None and dipole is not None:
             dipole = self.dipoles.after(dipole, drawn, i)
-        behind = networks.seen(drawn, lit, left, i)
-        return drawn, walkers._replace(state=state, left=after, dipole=dipole, seen=behind)
+        own = networks.seen(drawn, lit, left, i)
+        put(seen[i], walkers.rows, own)
+        return drawn, walkers._replace(state=state, left=after, dipole=dipole, seen=own)
 
     def _going_on(self, walkers: Walkers, state: Tensor, i: int) -> Walkers:
         """The walkers that go on to block i; all of them, if few do not."""
