@@ -257,7 +257,8 @@ class Autoregressive(ShareHead):
             voxels = self._divided(taken, lit, every, follow.gates, i)
             return voxels, lit, torch.where(ends, 0.0, budget - taken)
 
-        return self._normalised(self._walk(params, take))
+        # Together: Jacobians are taken of this, of many rows at once.
+        return self._normalised(self._walk(params, take, together=True))
 
     def _divided(
         self, taken: Tensor, lit: Tensor, odds: Sequence[Odds], gates: Tensor, i: int
@@ -294,8 +295,9 @@ class Autoregressive(ShareHead):
         dark = [torch.zeros_like(voxels[0])] * (self.blocks.size - len(voxels))
         return torch.stack([*voxels, *dark])
 
-    def _walk(self, params: tuple[Tensor, ...], take: Take) -> Tensor:
+    def _walk(self, params: tuple[Tensor, ...], take: Take, together: bool = False) -> Tensor:
         """Shares (B, V), block after block."""
         state, energies, *moments = params
         dipoles = None if self.dipoles is None else self.dipoles.energies(moments[0], energies)
-        return Walk(self.blocks, self.networks, self.dipoles)(state, energies, dipoles, take)
+        walk = Walk(self.blocks, self.networks, self.dipoles, together)
+        return walk(state, energies, dipoles, take)

@@ -57,10 +57,18 @@ class Walk:
         blocks: The voxels of each block.
         networks: What is said of them.
         dipoles: What they take of a layer's dipole, if the walk is told.
+        together: All showers take all blocks, so that shapes do not depend on values.
     """
 
-    def __init__(self, blocks: Blocks, networks: BlockNetworks, dipoles: Dipoles | None) -> None:
+    def __init__(
+        self,
+        blocks: Blocks,
+        networks: BlockNetworks,
+        dipoles: Dipoles | None,
+        together: bool = False,
+    ) -> None:
         self.blocks, self.networks, self.dipoles = blocks, networks, dipoles
+        self.together = together
         nothing = networks.left.new_zeros(1)
         dark = networks.left.new_zeros(networks.left.shape[2], 1)
         dark[:3] = energy_told(nothing, nothing)
@@ -86,11 +94,11 @@ class Walk:
         # What is seen of blocks, zero of dark ones; the last is for those that there are not.
         seen = state.new_zeros(n + 1, 3 * size + 1, state.shape[1])
         for layer, (first, end) in enumerate(self.blocks.spans):
-            whole = energies[layer]
-            gates = self.networks.gates(whole.clamp(min=_NOTHING), first)
+            whole = energies[layer].clamp(min=_NOTHING)
+            gates = self.networks.gates(whole, first)
             rows = torch.arange(len(whole), device=whole.device)
             leans = None if dipole is None else dipole[layer]
-            walkers = Walkers(rows, state, whole, whole, gates, leans)
+            walkers = Walkers(rows, state, whole, energies[layer], gates, leans)
             for i in range(first, end):
                 walkers = self._going_on(walkers, state, i)
                 if not len(walkers.rows):
@@ -120,6 +128,8 @@ class Walk:
 
     def _going_on(self, walkers: Walkers, state: Tensor, i: int) -> Walkers:
         """The walkers that go on to block i; all of them, if few do not."""
+        if self.together:
+            return walkers
         on = walkers.left > 0
         places = torch.nonzero(on)[:, 0]
         first = walkers.seen is None
@@ -139,5 +149,8 @@ class Walk:
 
 
 def put(whole: Tensor, rows: Tensor, values: Tensor) -> None:
-    """Values (S, n) of some showers into those of all, (S, B)."""
-    whole.scatter_(1, rows.expand(len(values), -1), values)
+    """Values (S, n) of some showers, in their order, into those of all, (S, B)."""
+    if len(rows) == whole.shape[1]:
+        whole.copy_(values)
+    else:
+        whole.scatter_(1, rows.expand(len(values), -1), values)
