@@ -1,6 +1,7 @@
 """Sampled voxels, ring by ring: what was drawn before decides what is drawn next."""
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -20,7 +21,7 @@ from caloman_cli.heads.block_networks import (
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.dipoles import Dipoles
 from caloman_cli.heads.hurdle_mixture import ShareHead
-from caloman_cli.heads.lit import TOLERANCE, must_end
+from caloman_cli.heads.lit import TOLERANCE, cross_entropy, must_end
 from caloman_cli.heads.portions import FAR, logit, portion
 from caloman_cli.heads.walk import Take, Walk, put
 from caloman_cli.noise import Noise
@@ -161,13 +162,13 @@ class Autoregressive(ShareHead):
         follow = networks.follow(near, networks.gates(whole, every), every)
         of_bits, of_total, of_split = networks.layers(h, every)
         given = networks.bits(of_bits, follow.bits, every).given(lit.cumsum(1) - lit)
-        bits = -F.binary_cross_entropy_with_logits(given, lit, reduction="none")
+        bits = -cross_entropy(given, lit)
         possible = (left >= 1.0 - TOLERANCE)[:, None] & self.blocks.valid[:, :, None]
         bits = torch.where(possible, bits, 0.0)
 
         free, some = left - n_lit - 1.0, (n_lit > 0) & (after > 0)
         end, total = networks.total(of_total, lit, free, every)
-        ending = -F.binary_cross_entropy_with_logits(end, (after <= 0).to(x), reduction="none")
+        ending = -cross_entropy(end, (after <= 0).to(x))
         chance = (n_lit > 0) & ~must_end(left, n_lit) & ~self.blocks.last[:, None]
         ending = torch.where(chance, ending, 0.0)
         y = logit(taken - n_lit, after - 1.0)
@@ -264,30 +265,27 @@ class Autoregressive(ShareHead):
         self, taken: Tensor, lit: Tensor, odds: Sequence[Odds], gates: Tensor, i: int
     ) -> Tensor:
         """A block's energy (B,) voxel by voxel; ``lit`` and the result are (S, B)."""
-        others = sum_after(lit)
-        divided = (lit > 0) & (others > 0)
-        # Bounded y, as the networks see it, is 2 - 4 / (1 + odds), and 0 where nothing is divided.
-        told = (2.0 * divided, 4.0 * divided)
-        dark = (lit <= 0).to(lit)
-        share = -1.0 / others.clamp(min=_NOTHING)
-        follows = self.networks.follows_within(gates, i)
-        shift = torch.zeros_like(lit)
-        fields = (lit, dark, others, divided, share, *told, follows)
-        rest, voxels, size = taken, [], self.blocks.sizes[i]
-        for s, (one, none, m, divides, part, two, four, next_) in enumerate(
-            zip(*(f.unbind(0) for f in fields), strict=True)
-        ):
-            if s + 1 == size:
-                break
-            free = rest - m - one
-            odd = odds[s](free, shift[s])
-            log_left = torch.log1p(odd) * part
+        every = sum_after(lit)
+        divided = (lit > 0) & (every > 0)
+        fields = (
+            *(lit, (lit > 0).to(lit), every, -1.0 / every.clamp(min=_NOTHING), divided),
+            *(2.0 * divided, 4.0 * divided, self.networks.follows_within(gates, i)),
+        )
+        places = zip(odds, *(field.unbind(0) for field in fields), strict=True)
+        shift, rest, voxels, size = torch.zeros_like(lit), taken, [], self.blocks.sizes[i]
+        for s, place in enumerate(itertools.islice(places, size - 1)):
+            odds_of, mine, is_lit, others, share, divides, two, four, follows = place
+            free = rest - others - mine
+            odd = odds_of(free, shift[s])
+            log_left = torch.log1p(odd) * share
             # Not by subtraction: little may be left of much.
-            mine = torch.addcmul(one, torch.expm1(log_left), free, value=-1.0)
-            stays = torch.addcmul(m, torch.exp(log_left), free)
-            voxels.append(torch.where(divides, mine, rest * (one > 0)))
-            rest = torch.where(divides, stays, rest * none)
-            shift = torch.addcmul(shift, next_, torch.addcdiv(two, four, 1.0 + odd, value=-1.0))
+            part = torch.addcmul(mine, torch.expm1(log_left), free, value=-1.0)
+            left = torch.addcmul(others, torch.exp(log_left), free)
+            voxels.append(torch.where(divides, part, rest * is_lit))
+            rest = torch.where(divides, left, rest * (1.0 - is_lit))
+            # Bounded y, as the networks see it: 2 - 4 / (1 + odds), 0 where nothing is divided.
+            bounded = torch.addcdiv(two, four, 1.0 + odd, value=-1.0)
+            shift = torch.addcmul(shift, follows, bounded)
         return self._padded([*voxels, rest * (lit[size - 1] > 0)])
 
     def _padded(self, voxels: list[Tensor]) -> Tensor:

@@ -84,17 +84,13 @@ class Components(NamedTuple):
     def chosen(self, uniform: Tensor) -> "Component":
         """One component for each of the numbers in [0, 1), shape (\\*, S, B)."""
         weights = torch.softmax(self.weight, -3).unbind(-3)
-        (center, *centers), (log_scale, *log_scales) = (
-            self.center.unbind(-3),
-            self.log_scale.unbind(-3),
-        )
+        center, *centers = self.center.unbind(-3)
+        log_scale, *log_scales = self.log_scale.unbind(-3)
         below, fixed = weights[0], torch.zeros_like(uniform, dtype=torch.bool)
         for weight, at, width in zip(weights[1:], centers, log_scales, strict=True):
             fixed = uniform >= below
-            center, log_scale = (
-                torch.where(fixed, at, center),
-                torch.where(fixed, width, log_scale),
-            )
+            center = torch.where(fixed, at, center)
+            log_scale = torch.where(fixed, width, log_scale)
             below = below + weight
         return Component(center, log_scale.exp(), fixed)
 

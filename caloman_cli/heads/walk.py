@@ -106,7 +106,7 @@ class Walk:
                 drawn, walkers = self._step(walkers, seen, take, i)
                 put(voxels[i], walkers.rows, drawn / walkers.whole)
             else:
-                self._leave(walkers, state, end)
+                self._leave(walkers, state, end, 0.0)
         return self.blocks.join(voxels)
 
     def _step(self, walkers: Walkers, seen: Tensor, take: Take, i: int) -> tuple[Tensor, Walkers]:
@@ -135,16 +135,14 @@ class Walk:
         first = walkers.seen is None
         if not first and len(places) > _FEWER * len(on):
             return walkers
-        self._leave(walkers.those(torch.nonzero(~on)[:, 0]), state, i)
+        self._leave(walkers.those(torch.nonzero(~on)[:, 0]), state, i, self.dark[i])
         return walkers.those(places)
 
-    def _leave(self, walkers: Walkers, state: Tensor, i: int) -> None:
-        """Bring the states (state, B) of walkers before block i to the end of their layer."""
-        gone = walkers.state
+    def _leave(self, walkers: Walkers, state: Tensor, i: int, dark: Tensor | float) -> None:
+        """Keep in ``state`` (state, B) how walkers before block i end their layer, ``dark``."""
+        gone = walkers.state + dark
         if walkers.seen is not None:
             gone = gone + self.networks.read[i - 1] @ walkers.seen
-        if not (i == len(self.blocks) or self.blocks.opens[i]) or walkers.seen is None:
-            gone = gone + self.dark[i]
         put(state, walkers.rows, gone)
 
 
