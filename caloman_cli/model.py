@@ -28,7 +28,7 @@ from caloman_cli.preprocess.preprocess import Preprocess
 _CACHE_VALUES = 1 << 25  # 128 MiB of float32: large enough that calls cost little
 _LEAST_VALUES = 1 << 24  # of a thread
 _DEVICE_VALUES = 1 << 28
-FORMAT = 6
+FORMAT = 7
 """Version of the layout of a model file."""
 
 

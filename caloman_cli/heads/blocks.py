@@ -1,5 +1,6 @@
 """Which voxels an autoregressive head makes together, and in which order."""
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -15,7 +16,8 @@ class Blocks(nn.Module):
     """Voxels in blocks: layer by layer, ring by ring from the axis, or half a ring at a time.
 
     Half rings are the even slices in alpha, then the odd ones, which have both their neighbours
-    before them. Blocks are padded to S places; shapes are (N, S, B) for N blocks and B rows.
+    before them; in layers without slices, as many rings as half a ring has voxels elsewhere.
+    Blocks are padded to S places; shapes are (N, S, B) for N blocks and B rows.
 
     Args:
         geometry: The detector.
@@ -30,8 +32,8 @@ class Blocks(nn.Module):
         last: Whether it is the last one, boolean (N,).
         valid: Which places are voxels, boolean (N, S).
         near: The numbers of blocks before each that lie next to it, int64 (N, M). Of rings and
-            half rings up to three of its layer and two at its place in the layer before, N where
-            there is none; whole layers have none.
+            half rings up to three of its layer and two that hold its first ring in the layer
+            before, N where there is none; whole layers have none.
 
     Raises:
         UserError: The order is unknown.
@@ -51,13 +53,18 @@ class Blocks(nn.Module):
             raise UserError(f"head.order={order} is unknown: choose {', '.join(get_args(Order))}")
         blocks: list[Tensor] = []
         self.layer: list[int] = []
+        self._rings: list[set[int]] = []  # of each block
+        half = (max(layer.n_alpha for layer in geometry.layers) + 1) // 2
         for number, (layer, part) in enumerate(zip(geometry.layers, geometry.slices, strict=True)):
-            image = torch.arange(part.start, part.stop).view(layer.n_alpha, layer.n_r)
-            made = [image.flatten()] if order == "layer" else list(image.T)
-            if order == "half_ring" and layer.n_alpha > 1:
-                made = [ring[start::2] for ring in made for start in (0, 1)]
-            blocks += made
-            self.layer += [number] * len(made)
+            rings = torch.arange(part.start, part.stop).view(layer.n_alpha, layer.n_r).T
+            sliced = layer.n_alpha > 1
+            most = {"layer": layer.n_r, "ring": 1, "half_ring": 1 if sliced else half}[order]
+            for held in rings.tensor_split(math.ceil(layer.n_r / most)):
+                halves = order == "half_ring" and sliced
+                made = [held[:, k::2] for k in (0, 1)] if halves else [held]
+                blocks += [block.T.flatten() for block in made]
+                self._rings += [set((held[:, 0] - part.start).tolist())] * len(made)
+                self.layer += [number] * len(made)
         self.sizes = [len(block) for block in blocks]
         self.size = max(self.sizes)
         edges = [-1, *self.layer, -1]
@@ -89,12 +96,9 @@ class Blocks(nn.Module):
 
     def _near(self, i: int) -> list[int]:
         """See ``near``."""
-        first = self.layer.index(self.layer[i])
-        own = [i - k for k in (1, 2, 3) if i - k >= first]
-        begins = self.layer.index(self.layer[i] - 1) if self.layer[i] else first
-        place = begins + i - first
-        before = [j for j in (place, begins + ((i - first) ^ 1)) if j < first]
-        none = len(self.layer)
+        layer, ring, none = self.layer[i], min(self._rings[i]), len(self.layer)
+        own = [j for j in (i - 1, i - 2, i - 3) if j >= 0 and self.layer[j] == layer]
+        before = [j for j in range(i) if self.layer[j] == layer - 1 and ring in self._rings[j]][:2]
         return own + [none] * (3 - len(own)) + before + [none] * (2 - len(before))
 
     def __len__(self) -> int:

@@ -17,6 +17,7 @@ from caloman_cli.heads.hurdle_mixture import HurdleMixture
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.trainable import TensorRows
+from tests.conftest import load_geometry
 from tests.contracts.groups import image_geometry, maker, shares, showers
 from tests.models.heads import HEADS, ORDERS, contexts, detector, prepared, tilt
 
@@ -122,6 +123,21 @@ def test_half_rings_have_their_neighbours_before_them():
     assert image[0, :, 0].tolist() == [0, 1] * 4
     assert image[0, 0].tolist() == [0, 2, 4]
     assert image[1].min() > image[0].max()
+
+
+def test_rings_without_slices_are_drawn_together():
+    """As many at once as half a ring has voxels elsewhere, in parts as equal as they can be."""
+    geometry = load_geometry("ds1_photons")  # 8, 16 x 10, 19 x 10, 5 and 5 rings
+    blocks = Blocks(geometry, "half_ring")
+    number = blocks.join(torch.arange(len(blocks))[:, None, None].expand(-1, blocks.size, 1))[0]
+    assert number[geometry.slices[0]].tolist() == [0] * 4 + [1] * 4
+    assert number[geometry.slices[3]].tolist() == [72] * 5
+    assert number[geometry.slices[4]].tolist() == [73] * 5
+    near = blocks.near.tolist()
+    none = len(blocks)
+    assert near[1] == [0, none, none, none, none]
+    assert near[2 + 2 * 6] == [13, 12, 11, 1, none]  # ring 6 of layer 1, and 4 to 7 of layer 0
+    assert near[72] == [none, none, none, 34, 35]  # the innermost ring of layer 2
 
 
 @pytest.mark.parametrize("order", ORDERS)
