@@ -51,6 +51,7 @@ class TimingSettings:
         max_seconds: Bound on the measured time of a point [s].
         min_showers: Showers written by an end-to-end repetition, at least; small batches are
             repeated until they are reached, so that opening a file does not decide the result.
+            Fewer where generating them would take longer than ``max_seconds``.
         max_memory: Largest memory of a point on the CPU [GiB], or None for what is available.
     """
 
@@ -125,13 +126,14 @@ def sweep(
         The points of ``generation``, then of ``end to end``, by rising batch size.
     """
     points: list[TimingPoint] = []
+    generating: dict[int, float | None] = {}  # ms per shower
     measures: tuple[Measure, ...] = ("generation", "end to end")
     for measure in measures:
         previous: TimingPoint | None = None
         for batch_size in sorted(settings.batch_sizes):
             showers = batch_size
             if measure == "end to end":
-                showers = batch_size * -(-settings.min_showers // batch_size)
+                showers = batch_size * _batches(batch_size, generating[batch_size], settings)
             point = TimingPoint(measure, batch_size, showers)
             reason = _hopeless(point, previous, device, settings)
             if reason is None:
@@ -146,6 +148,8 @@ def sweep(
             logger.info("timing: %s", describe(point))
             points.append(point)
             previous = point
+            if measure == "generation":
+                generating[batch_size] = point.median
     return points
 
 
@@ -211,6 +215,16 @@ def _end_to_end(
             path.unlink(missing_ok=True)
 
     return once
+
+
+def _batches(batch_size: int, generating: float | None, settings: TimingSettings) -> int:
+    """Batches written by an end-to-end repetition, one of which takes ``generating`` [ms per
+    shower] without writing, if that is known."""
+    wanted = -(-settings.min_showers // batch_size)
+    if generating is None:
+        return wanted
+    allowed = int(settings.max_seconds * 1e3 / (generating * batch_size))
+    return max(1, min(wanted, allowed))
 
 
 def _measure(

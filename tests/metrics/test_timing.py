@@ -85,6 +85,14 @@ def test_a_point_that_would_take_too_long_is_a_row(tiny_geometry, tmp_path, monk
     assert "max_seconds=5" in points[1].note
 
 
+def test_slow_batches_are_written_as_often_as_time_allows(tiny_geometry, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "_seconds", lambda once, device: (once(), 2.0)[1])
+    settings = {"batch_sizes": (3,), "max_seconds": 5.0, "min_showers": 16}
+    generation, end_to_end = points_of(tiny_geometry, Fake(12), tmp_path, **settings)
+    assert (generation.showers, generation.median) == (3, 2000 / 3)
+    assert (end_to_end.showers, end_to_end.status) == (6, "ok")  # 18 if there were time
+
+
 @pytest.mark.parametrize(
     ("error", "memory"),
     [

@@ -20,7 +20,8 @@ class Timing:
         repeats: Measured repetitions of a point.
         warmup: Unmeasured repetitions before a point.
         max_seconds: Bound on the measured time of a point [s]; reduces the repetitions.
-        min_showers: Showers written by an end-to-end repetition, at least.
+        min_showers: Showers written by an end-to-end repetition, at least, if ``max_seconds``
+            allows it.
         max_memory: Largest memory of a point on the CPU [GiB], or None for what is available.
     """
 
