@@ -8,6 +8,7 @@ from caloman_cli.heads.autoregressive import Autoregressive
 from caloman_cli.heads.block_networks import Bits, BlockNetworks
 from caloman_cli.heads.cylinder import Cylinder
 from caloman_cli.heads.hurdle_mixture import HurdleMixture
+from caloman_cli.noise import Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.trainable import TensorRows
 from tests.contracts.groups import image_geometry, share_rows, shares
@@ -62,3 +63,41 @@ def contexts(geometry):
 @pytest.fixture(params=["tiny", "image"])
 def detector(request, tiny_geometry) -> Geometry:
     return tiny_geometry if request.param == "tiny" else image_geometry()
+
+
+def drawn_by(head, params, monkeypatch):
+    """What a head makes before layers are normalised, (B, V)."""
+    with monkeypatch.context() as patch, torch.no_grad():
+        patch.setattr(head, "_rescued", lambda x, *_: x)
+        patch.setattr(head, "_normalised", lambda x: x)
+        return head.sample(params, Noise(0, 0, len(params[0])))
+
+
+def random_params(head, detector):
+    """Layers' energies (400, L) and parameters from random raw numbers, in double precision."""
+    context, c = contexts(detector)
+    raw = torch.randn(400, head.out_dim).double()
+    return context.layers.double(), tuple(part.double() for part in head.params(raw, c))
+
+
+def double(head, x, c):
+    """The same in double precision, where only mistakes differ."""
+    head = head.double()
+    energies = head.conditions.layer_energies(c).double()
+    x = x.double()
+    x = x / head.layers.spread(head.layers.sum(x).clamp(min=1e-12))
+    state = torch.randn(len(x), head.out_dim - head.moment_dim).double()
+    return head, x, (state, energies / head.cut)
+
+
+def stopping(x, geometry):
+    """Showers of which some layers end early: no light beyond the innermost ring, or one voxel."""
+    keep = torch.zeros(3, geometry.n_voxels, dtype=torch.bool)
+    keep[0] = True
+    for layer, part in zip(geometry.layers, geometry.slices, strict=True):
+        keep[1, part.start : part.stop : layer.n_r] = True
+        keep[2, part.start] = True
+    x = x.clone()
+    x[:, [part.start for part in geometry.slices]] += 0.2 * (geometry.layer_energies(x) > 0)
+    x = x * keep[torch.arange(len(x)) % 3]
+    return x / geometry.layer_energies(x).clamp(min=1e-12)[:, geometry.layer_index]

@@ -7,30 +7,23 @@ import torch
 from torch import nn
 
 from caloman_cli.heads.block_networks import sum_after
-from caloman_cli.heads.lit import affordable, some_lit
 from caloman_cli.heads.portions import Component, Components, Draws
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.trainable import TensorRows
-from tests.contracts.groups import image_geometry, shares
-from tests.models.heads import ORDERS, contexts, detector, prepared, tilt
+from tests.contracts.groups import shares
+from tests.models.heads import (
+    ORDERS,
+    detector,
+    double,
+    drawn_by,
+    prepared,
+    random_params,
+    stopping,
+    tilt,
+)
 
 __all__ = ["detector"]
-
-
-def drawn_by(head, params, monkeypatch):
-    """What a head makes before layers are normalised, (B, V)."""
-    with monkeypatch.context() as patch, torch.no_grad():
-        patch.setattr(head, "_rescued", lambda x, *_: x)
-        patch.setattr(head, "_normalised", lambda x: x)
-        return head.sample(params, Noise(0, 0, len(params[0])))
-
-
-def random_params(head, detector):
-    """Layers' energies (400, L) and parameters from random raw numbers, in double precision."""
-    context, c = contexts(detector)
-    raw = torch.randn(400, head.out_dim).double()
-    return context.layers.double(), tuple(part.double() for part in head.params(raw, c))
 
 
 @pytest.mark.parametrize("name", ["hurdle_mixture", *ORDERS])
@@ -108,29 +101,6 @@ def hidden_units(head, params, x, monkeypatch):
         patch.setattr(head.networks, "layers", keep)
         value = head.log_prob(params, x)
     return value, torch.stack(kept[0])
-
-
-def double(head, x, c):
-    """The same in double precision, where only mistakes differ."""
-    head = head.double()
-    energies = head.conditions.layer_energies(c).double()
-    x = x.double()
-    x = x / head.layers.spread(head.layers.sum(x).clamp(min=1e-12))
-    state = torch.randn(len(x), head.out_dim - head.moment_dim).double()
-    return head, x, (state, energies / head.cut)
-
-
-def stopping(x, geometry):
-    """Showers of which some layers end early: no light beyond the innermost ring, or one voxel."""
-    keep = torch.zeros(3, geometry.n_voxels, dtype=torch.bool)
-    keep[0] = True
-    for layer, part in zip(geometry.layers, geometry.slices, strict=True):
-        keep[1, part.start : part.stop : layer.n_r] = True
-        keep[2, part.start] = True
-    x = x.clone()
-    x[:, [part.start for part in geometry.slices]] += 0.2 * (geometry.layer_energies(x) > 0)
-    x = x * keep[torch.arange(len(x)) % 3]
-    return x / geometry.layer_energies(x).clamp(min=1e-12)[:, geometry.layer_index]
 
 
 def divided(energies, density):
@@ -283,133 +253,3 @@ def test_a_block_sees_only_the_blocks_before_it(order, detector, monkeypatch):
         if j + 1 < len(head.blocks):
             rest = slice(j + 1, None)
             assert not torch.allclose(before[:, rest][..., usable], after[:, rest][..., usable])
-
-
-@pytest.mark.parametrize("name", ["cylinder", "cylinder_direction"])
-def test_cylinder_samples_as_it_was_trained(name):
-    """As above, for layers, halves of them and rings."""
-    geometry = image_geometry()
-    head, x, c = prepared(name, geometry)
-    moments = (head.moments(x, c) + 0.1 * torch.randn(len(x), head.moment_dim)).double()
-    head, x, params = double(head, x, c)
-    x = stopping(x, geometry)
-    # The innermost ring of the even slices alone, too.
-    x.view(-1, geometry.n_layers, 4, 6)[1::6, :, :, 3:] = 0
-    x = head._normalised(x)
-    image, energies = x.unflatten(1, geometry.image_shape), params[1]
-    params = params[0].unflatten(1, (geometry.n_layers, -1)), energies, moments
-    found, chosen = [], torch.zeros(2)
-
-    def density(m, excess, scale):
-        t = (torch.log(excess.clamp(min=1e-3)) - scale[0]) / scale[1]
-        t = torch.exp(-(t.unsqueeze(-2) - m.center) / m.log_scale.exp())
-        each = t / m.log_scale.exp() / (1 + t) ** 2
-        return (torch.softmax(m.weight, -2) * each).sum(-2).log()
-
-    def take(says, before, left, layer, half):
-        part, last = image[:, layer, half::2], image[:, layer, 1::2].sum((1, 2)) * (half == 0)
-        voxels, after = part * energies[:, layer, None, None], last * energies[:, layer]
-        lit, n_lit = (voxels > 0).double(), (voxels > 0).sum((1, 2))
-        taken, possible = voxels.sum((1, 2)), left >= 0.999
-        log_p = nn.functional.logsigmoid(torch.where(lit > 0, says.lit, -says.lit)).sum((1, 2))
-        if half:  # given that one is lit
-            log_p = log_p - torch.log(1 - (1 - torch.sigmoid(says.lit)).flatten(1).prod(1))
-        ends, y = after <= 0, torch.zeros_like(left)
-        if half == 0:
-            end, portions = head.network.total(says, lit, left - n_lit - 1.0, layer)
-            may = (n_lit > 0) & (left >= n_lit + 1.0)
-            log_p = log_p + may * nn.functional.logsigmoid(torch.where(ends, end, -end))
-            excess = (taken - n_lit).clamp(min=1e-3) / (after - 1.0).clamp(min=1e-3)
-            y, open_ = torch.log(excess), (n_lit > 0) & ~ends
-            placed = portions.placed((left - n_lit - 1.0)[None])
-            log_p = log_p + torch.where(open_, placed.log_prob(y[None], "normal")[0], 0.0)
-            chosen.add_(torch.stack([may & ends, may & ~ends], 1).sum(0))
-        if half:
-            first = image[:, layer, 0::2] * energies[:, layer, None, None]
-            n, total = (first > 0).sum(1), first.sum(1)
-            each = ((total - n) / n / ((total - n).sum(1) / n.sum(1))[:, None]).log()
-            stats = head.network.of_rings
-            divided = (each - stats.mean[layer, 0]) / stats.std[layer, 0]
-            several = (n > 0) & ((n > 0).sum(1) > 1)[:, None]
-            torch.testing.assert_close(before, torch.where(several, divided, 0.0))
-        else:
-            assert not before.any()
-        in_ring, n_ring = voxels.sum(1), lit.sum(1)
-        m, scale = head.network.rings(says, lit, taken - n_lit, y, ends, before, layer, half)
-        drawn = (n_ring > 0) & ((n_ring > 0).sum(1) > 1)[:, None]  # a single one takes all
-        log_p = log_p + torch.where(drawn, density(m, in_ring - n_ring, scale), 0.0).sum(1)
-        m, scale = head.network.slices(says, lit, in_ring - n_ring, layer, half)
-        drawn = (lit > 0) & (n_ring > 1)[:, None]
-        log_p = log_p + torch.where(drawn, density(m, voxels - 1.0, scale), 0.0).sum((1, 2))
-        found.append(log_p * possible)
-        return voxels, after
-
-    torch.testing.assert_close(head._walk(params, take), x, rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(sum(found), head.log_prob(params, x), rtol=1e-6, atol=1e-4)
-    assert (chosen > 20).all()
-
-
-def test_cylinder_voxels_divide_what_their_half_takes(monkeypatch):
-    """Before layers are scaled, which a draw does not need: exact sums, nothing below the cut."""
-    geometry = image_geometry()
-    head = prepared("cylinder", geometry)[0].double()
-    layers, params = random_params(head, geometry)
-    x = drawn_by(head, params, monkeypatch)
-    rich = layers >= geometry.threshold
-    torch.testing.assert_close(geometry.layer_energies(x), rich.double())
-    voxels = (x * layers[:, geometry.layer_index])[x > 0]
-    assert float(voxels.min()) >= geometry.threshold * (1 - 1e-6)
-    halves = x.unflatten(1, (geometry.n_layers, -1, 2, geometry.image_shape[2])).sum((2, 4))
-    assert all((halves[..., k] > 0).any() and (halves[..., k] == 0).any() for k in (0, 1))
-
-
-@pytest.mark.parametrize("shift", [-8.0, -2.0, 2.0])
-def test_bits_given_that_one_is_set(shift):
-    """Drawn as often as conditional probability says, from hopeless logits too."""
-    logits = torch.tensor([[[0.5, -1.0], [0.0, 0.3]]]) + shift
-    p = torch.sigmoid(logits.flatten()).double()
-    patterns = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4).double()[1:]
-    expected = (patterns * p + (1 - patterns) * (1 - p)).prod(1)
-    expected = expected / expected.sum()
-    n = 40_000
-    uniform = Noise(3, 0, n).uniform(4).view(n, 2, 2)
-    drawn = some_lit(logits.expand(n, -1, -1), uniform).flatten(1).double()
-    number = (drawn @ torch.tensor([8.0, 4.0, 2.0, 1.0]).double()).long()
-    found = torch.bincount(number, minlength=16)[1:] / n
-    assert int((number == 0).sum()) == 0
-    error = 4 * torch.sqrt(expected / n) + 1e-4
-    assert ((found - expected).abs() < error).all()
-
-
-def test_no_more_lit_voxels_than_there_are_cuts():
-    logits = torch.tensor([[3.0, 1.0, 2.0, 0.0]]).view(1, 2, 2).expand(4, -1, -1)
-    lit = torch.tensor([True, True, False, True]).view(1, 2, 2).expand(4, -1, -1)
-    kept = affordable(lit, logits, torch.tensor([0.2, 1.7, 2.0, 9.0])).flatten(1)
-    assert kept.int().tolist() == [[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 1]]
-
-
-def test_cylinder_does_not_know_where_alpha_begins():
-    geometry = image_geometry()
-    head, x, params = double(*prepared("cylinder", geometry))
-    params = params[0].unflatten(1, (geometry.n_layers, -1)), params[1], params[0][:, :0]
-    turned = x.unflatten(1, geometry.image_shape).roll(2, 2).flatten(1)
-    torch.testing.assert_close(head.log_prob(params, turned), head.log_prob(params, x))
-    torch.testing.assert_close(head.features(turned), head.features(x))
-
-
-def test_cylinder_turns_with_its_direction():
-    """The dipole that latents hold turns with a shower, and with both its probability stays."""
-    geometry = image_geometry()
-    head, x, c = prepared("cylinder_direction", geometry)
-    turned = x.unflatten(1, geometry.image_shape).roll(2, 2).flatten(1)
-    angle = 2 * 2 * math.pi / geometry.image_shape[1]
-    turn = torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    moments = head.moments(x, c)
-    torch.testing.assert_close(head.moments(turned, c), moments @ turn, rtol=1e-4, atol=1e-5)
-    assert float(moments.square().sum(1).mean()) == pytest.approx(1.0, abs=1e-3)
-    raw = torch.randn(len(x), head.out_dim - head.moment_dim)
-    before, after = (
-        head.log_prob(head.params(torch.cat([raw, head.moments(y, c)], 1), c), y)
-        for y in (x, turned)
-    )
-    torch.testing.assert_close(before, after, rtol=1e-3, atol=0.05)
