@@ -18,21 +18,26 @@ _GOLDEN = 0.6180339887498949
 
 
 class _Block(nn.Module):
-    """h + W2 silu(W1 silu(norm(h)))."""
+    """h + W2 silu(W1 (norm(h), told)); every block is told the time and the conditions."""
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int, told: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.first = nn.Linear(width, width)
+        self.first = nn.Linear(width + told, width)
         self.second = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, h: Tensor) -> Tensor:
-        return h + self.second(self.dropout(F.silu(self.first(F.silu(self.norm(h))))))
+    def forward(self, h: Tensor, told: Tensor) -> Tensor:
+        hidden = F.silu(self.first(torch.cat((self.norm(h), told), 1)))
+        return h + self.second(self.dropout(hidden))
 
 
 class VelocityNet(nn.Module):
-    """v(x, t, c): a residual network on x (B, D), Fourier features of t (B,) and c (B, C).
+    r"""v(x, t, c): a residual network on x (B, D), Fourier features of t (B,) and c (B, C).
+
+    It learns what the best velocity for standard normal data, :math:`(2t - 1)\, x / s^2` with
+    :math:`s^2 = t^2 + (1 - t)^2`, leaves: at all times the network's input :math:`x / s` and what
+    is wanted of it, s times the rest, are then of order 1, and noise need not pass through it.
 
     Args:
         dim: D.
@@ -51,14 +56,22 @@ class VelocityNet(nn.Module):
         super().__init__()
         frequencies = math.pi * torch.arange(1, n_frequencies + 1)
         self.register_buffer("frequencies", frequencies, persistent=False)
-        self.first = nn.Linear(dim + 2 * n_frequencies + c_dim, hidden)
-        self.blocks = nn.Sequential(*(_Block(hidden, dropout) for _ in range(n_blocks)))
+        told = 2 * n_frequencies + c_dim
+        self.first = nn.Linear(dim + told, hidden)
+        self.blocks = nn.ModuleList(_Block(hidden, told, dropout) for _ in range(n_blocks))
+        self.norm = nn.LayerNorm(hidden)
         self.last = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        angle = t.unsqueeze(1) * self.frequencies
-        h = self.first(torch.cat((x, angle.cos(), angle.sin(), c), 1))
-        return self.last(F.silu(self.blocks(h)))
+        t = t.unsqueeze(1)
+        scale = torch.rsqrt(t.square() + (1.0 - t).square())
+        angle = t * self.frequencies
+        told = torch.cat((angle.cos(), angle.sin(), c), 1)
+        h = self.first(torch.cat((x * scale, told), 1))
+        for block in self.blocks:
+            h = block(h, told)
+        rest = self.last(F.silu(self.norm(h)))
+        return scale * torch.addcmul(rest, (2.0 * t - 1.0) * scale, x)
 
 
 class FlowMatching(Density):
@@ -87,6 +100,8 @@ class FlowMatching(Density):
         Lipman, Chen, Ben-Hamu, Nickel, Le (2022), Flow matching, arXiv:2210.02747.
         Liu, Gong, Liu (2022), Rectified flow, arXiv:2209.03003.
         Grathwohl et al. (2018), FFJORD, arXiv:1810.01367.
+        Karras, Aittala, Aila, Laine (2022), Elucidating the design space of diffusion-based
+        generative models, arXiv:2206.00364 (scaling of a network's inputs and outputs).
     """
 
     kind = "estimate"
