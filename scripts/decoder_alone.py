@@ -1,7 +1,8 @@
 """What the decoder alone costs: real showers, encoded and decoded with their true layer energies.
 
-    python scripts/decoder_alone.py RUN SHOWERS.hdf5 OUT.hdf5
+    python scripts/decoder_alone.py RUN SHOWERS.hdf5 OUT.hdf5 [--draw]
 
+With --draw, latents and voxels are drawn, so that only energy model and second step are real.
 Writes the decoded showers, to be scored with ``caloman evaluate generated=OUT.hdf5 ...``, and
 prints mean and standard deviation of E_tot / E_inc of the real showers, of the energy model, of
 the whole model and of the decoder alone.
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("showers", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--draw", action="store_true")
     arguments = parser.parse_args()
     model, _ = load_model(arguments.run / "model.pt")
     real = Showers.from_files([arguments.showers], model.geometry)
@@ -37,10 +39,16 @@ def main() -> None:
             voxels, e_inc = torch.from_numpy(block), torch.from_numpy(energies).float()
             context = model.preprocess.context(voxels, e_inc)
             x, c = model.preprocess(voxels, e_inc)
-            parameters = model.encoder.decode(model.encoder.encode(x, c), c)
-            decoded = model.preprocess.inverse(model.encoder.head.mean(parameters), context)
+            noise = [Noise(1, start, len(block)) for _ in range(3)]
+            z, head = model.encoder.posterior(x, c), model.encoder.head
+            if arguments.draw:
+                latents = z.mean + z.sigma * noise[2].normal(z.mean.shape[1])
+                shares = head.sample(model.encoder.decode(latents, c), noise[2])
+                decoded = model.calibration(model.preprocess.inverse(shares, context))
+            else:
+                shares = head.mean(model.encoder.decode(z.mean, c))
+                decoded = model.preprocess.inverse(shares, context)
             writer.write(energies, decoded.numpy())
-            noise = [Noise(1, start, len(block)) for _ in range(2)]
             for name, energy in (
                 ("real", context.layers),
                 ("energy model", model.energy.sample(e_inc, noise[0])),
