@@ -11,7 +11,7 @@ from caloman_cli.verbs.train import run
 
 STAGES = ("energy", "encoder", "density")
 SMALL = [
-    "dataset.builtin.n_train=200",
+    "dataset.builtin.n_train=100",
     "dataset.builtin.n_reference=1",
     "energy.hidden=8",
     "energy.mask_hidden=8",
@@ -22,22 +22,29 @@ SMALL = [
     "encoder.kl_warmup=6",
     "head.hidden=8",
     *(f"trainer.{stage}.{key}" for stage in STAGES
-      for key in ("epochs=2", "batch_size=64", "warmup=0")),
+      for key in ("epochs=2", "batch_size=32", "warmup=0")),
 ]  # fmt: skip
-OWN = {
-    "photons": ["head.state=8"],
-    "ds2": ["head.layer_features=4", "head.embedding=2"],
-}
+WALK, CYLINDER = ["head.state=8"], ["head.layer_features=4", "head.embedding=2"]
 
 
-@pytest.mark.parametrize("name", ["photons", pytest.param("ds2", marks=pytest.mark.slow)])
-def test_a_flagship_goes_on_to_the_same_model(name, tmp_path, preempt):
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("photons", WALK),
+        ("photons", [*WALK, "trainer=h200"]),
+        pytest.param("pions", WALK, marks=pytest.mark.slow),
+        pytest.param("ds2", CYLINDER, marks=pytest.mark.slow),
+        pytest.param("ds3", CYLINDER, marks=pytest.mark.slow),
+    ],
+    ids=["photons", "photons_h200", "pions", "ds2", "ds3"],
+)
+def test_a_flagship_goes_on_to_the_same_model(name, own, tmp_path, preempt):
     """SIGTERM in the second epoch of the encoder, while the KL term is still warming up."""
 
     def command(output):
         where = [f"output={tmp_path / output}", f"cache_dir={tmp_path / 'cache'}", "device=cpu"]
         chosen = [f"experiment=flagship_{name}", f"dataset=builtin_{name}"]
-        return compose("train", [*chosen, *SMALL, *OWN[name], *where])
+        return compose("train", [*chosen, *own, *SMALL, *where])
 
     run(command("whole"))
     # Three batches an epoch, and one of validation.
