@@ -12,10 +12,9 @@ than allowed.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,85 +22,24 @@ from torch import Tensor, nn
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.writer import ShowerWriter
-from caloman_cli.errors import UserError
 from caloman_cli.metrics.memory import available_memory, resident_memory
+from caloman_cli.metrics.timing_points import (
+    Measure,
+    Status,
+    TimingPoint,
+    TimingSettings,
+    describe,
+)
 from caloman_cli.noise import Noise
 from caloman_cli.provenance import Usage, device_name
 
 logger = logging.getLogger(__name__)
-
-Measure = Literal["generation", "end to end"]
-Status = Literal["ok", "out of memory", "too slow"]
 
 
 class Sampler(Protocol):
     """What is timed: incident energies (B, 1) [MeV] to voxels (B, V) [MeV]."""
 
     def sample(self, e_inc: Tensor, noise: Noise) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class TimingSettings:
-    """How a sweep is made.
-
-    Args:
-        batch_sizes: Showers per call of the model.
-        repeats: Measured repetitions of a point, fewer where ``max_seconds`` does not allow them.
-        warmup: Unmeasured repetitions before a point.
-        max_seconds: Bound on the measured time of a point [s].
-        min_showers: Showers written by an end-to-end repetition, at least; small batches are
-            repeated until they are reached, so that opening a file does not decide the result.
-            Fewer where generating them would take longer than ``max_seconds``.
-        max_memory: Largest memory of a point on the CPU [GiB], or None for what is available.
-    """
-
-    batch_sizes: tuple[int, ...] = (1, 100, 1_000, 5_000, 10_000, 50_000)
-    repeats: int = 10
-    warmup: int = 3
-    max_seconds: float = 60.0
-    min_showers: int = 1_000
-    max_memory: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.batch_sizes or min(self.batch_sizes) < 1:
-            raise UserError(
-                f"timing batch_sizes={list(self.batch_sizes)}: give one or more numbers from 1"
-            )
-        if self.repeats < 1 or self.warmup < 0 or self.max_seconds <= 0 or self.min_showers < 1:
-            raise UserError(
-                f"timing repeats={self.repeats} warmup={self.warmup} max_seconds="
-                f"{self.max_seconds} min_showers={self.min_showers}: repeats and min_showers "
-                "start at 1, warmup at 0, max_seconds is positive"
-            )
-
-
-@dataclass(frozen=True)
-class TimingPoint:
-    """One row of the sweep.
-
-    Attributes:
-        measure: ``generation`` or ``end to end``.
-        batch_size: Showers per call of the model.
-        showers: Showers per repetition.
-        repeats: Measured repetitions.
-        median: Median over the repetitions [ms per shower]; None if nothing was measured.
-        lower: 25 % quantile [ms per shower]; None with fewer than two repetitions.
-        upper: 75 % quantile [ms per shower].
-        memory: Peak memory above the state before the point [MiB]; None where unknown.
-        status: ``ok``, ``out of memory`` or ``too slow``.
-        note: Why a point is missing or has fewer repetitions.
-    """
-
-    measure: Measure
-    batch_size: int
-    showers: int
-    repeats: int = 0
-    median: float | None = None
-    lower: float | None = None
-    upper: float | None = None
-    memory: float | None = None
-    status: Status = "ok"
-    note: str = ""
 
 
 def sweep(
@@ -165,19 +103,6 @@ def environment(model: Sampler, device: torch.device) -> dict[str, str | int]:
         "parameters": sum(parameter.numel() for parameter in parameters),
         "torch": torch.__version__,
     }
-
-
-def describe(point: TimingPoint) -> str:
-    """One line for the log."""
-    head = f"{point.measure}, batch {point.batch_size:,}"
-    if point.median is None:
-        return f"{head}: {point.status} ({point.note})"
-    return f"{head}: {point.median:.3g} ms per shower, {point.repeats} repetitions"
-
-
-def to_dict(points: Sequence[TimingPoint]) -> list[dict]:
-    """Plain types for ``metrics.json``."""
-    return [asdict(point) for point in points]
 
 
 def _generation(model: Sampler, e_inc: np.ndarray, device: torch.device) -> Callable[[], None]:

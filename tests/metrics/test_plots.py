@@ -15,7 +15,7 @@ from caloman_cli.metrics.plots.showers import average_showers, mean_shower
 from caloman_cli.metrics.plots.style import save
 from caloman_cli.metrics.plots.timing import timing_curve
 from caloman_cli.metrics.separation import SeparationPower
-from caloman_cli.metrics.timing import TimingPoint
+from caloman_cli.metrics.timing_points import TimingPoint
 from tests.conftest import load_geometry
 
 

@@ -5,7 +5,8 @@ import torch
 
 from caloman_cli.errors import UserError
 from caloman_cli.metrics import timing
-from caloman_cli.metrics.timing import TimingSettings, environment, is_out_of_memory, sweep
+from caloman_cli.metrics.timing import environment, is_out_of_memory, sweep
+from caloman_cli.metrics.timing_points import TimingSettings
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from caloman_cli.metrics.plots.style import GENERATED, TRUTH, figure, house_style
-from caloman_cli.metrics.timing import TimingPoint
+from caloman_cli.metrics.timing_points import TimingPoint
 
 _LOOKS: dict[str, dict[str, Any]] = {
     "generation": {"color": GENERATED, "marker": "o", "linestyle": "-"},

@@ -9,7 +9,8 @@ from caloman_cli.data.generator import draw_energies
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.plots.timing import timing_curve
 from caloman_cli.metrics.tables import Score
-from caloman_cli.metrics.timing import TimingPoint, TimingSettings, environment, sweep, to_dict
+from caloman_cli.metrics.timing import environment, sweep
+from caloman_cli.metrics.timing_points import TimingPoint, TimingSettings, to_dict
 
 
 class Timing:

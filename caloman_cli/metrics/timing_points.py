@@ -1,0 +1,87 @@
+"""What a timing sweep is asked and what it found."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from caloman_cli.errors import UserError
+
+Measure = Literal["generation", "end to end"]
+Status = Literal["ok", "out of memory", "too slow"]
+
+
+@dataclass(frozen=True)
+class TimingSettings:
+    """How a sweep is made.
+
+    Args:
+        batch_sizes: Showers per call of the model.
+        repeats: Measured repetitions of a point, fewer where ``max_seconds`` does not allow them.
+        warmup: Unmeasured repetitions before a point.
+        max_seconds: Bound on the measured time of a point [s].
+        min_showers: Showers written by an end-to-end repetition, at least; small batches are
+            repeated until they are reached, so that opening a file does not decide the result.
+            Fewer where generating them would take longer than ``max_seconds``.
+        max_memory: Largest memory of a point on the CPU [GiB], or None for what is available.
+    """
+
+    batch_sizes: tuple[int, ...] = (1, 100, 1_000, 5_000, 10_000, 50_000)
+    repeats: int = 10
+    warmup: int = 3
+    max_seconds: float = 60.0
+    min_showers: int = 1_000
+    max_memory: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.batch_sizes or min(self.batch_sizes) < 1:
+            raise UserError(
+                f"timing batch_sizes={list(self.batch_sizes)}: give one or more numbers from 1"
+            )
+        if self.repeats < 1 or self.warmup < 0 or self.max_seconds <= 0 or self.min_showers < 1:
+            raise UserError(
+                f"timing repeats={self.repeats} warmup={self.warmup} max_seconds="
+                f"{self.max_seconds} min_showers={self.min_showers}: repeats and min_showers "
+                "start at 1, warmup at 0, max_seconds is positive"
+            )
+
+
+@dataclass(frozen=True)
+class TimingPoint:
+    """One row of the sweep.
+
+    Attributes:
+        measure: ``generation`` or ``end to end``.
+        batch_size: Showers per call of the model.
+        showers: Showers per repetition.
+        repeats: Measured repetitions.
+        median: Median over the repetitions [ms per shower]; None if nothing was measured.
+        lower: 25 % quantile [ms per shower]; None with fewer than two repetitions.
+        upper: 75 % quantile [ms per shower].
+        memory: Peak memory above the state before the point [MiB]; None where unknown.
+        status: ``ok``, ``out of memory`` or ``too slow``.
+        note: Why a point is missing or has fewer repetitions.
+    """
+
+    measure: Measure
+    batch_size: int
+    showers: int
+    repeats: int = 0
+    median: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    memory: float | None = None
+    status: Status = "ok"
+    note: str = ""
+
+
+def describe(point: TimingPoint) -> str:
+    """One line for the log."""
+    head = f"{point.measure}, batch {point.batch_size:,}"
+    if point.median is None:
+        return f"{head}: {point.status} ({point.note})"
+    return f"{head}: {point.median:.3g} ms per shower, {point.repeats} repetitions"
+
+
+def to_dict(points: Sequence[TimingPoint]) -> list[dict]:
+    """Plain types for ``metrics.json``."""
+    return [asdict(point) for point in points]
