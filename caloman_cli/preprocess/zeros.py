@@ -12,6 +12,8 @@ from caloman_cli.preprocess.layers import LayerMap
 
 _ROUNDING = 1e-5  # relative: a voxel exactly at the cut must not be lost on its way back
 _WIDEST = 3.0  # standard deviations of the noise that are drawn
+_LANDS = 0.1  # decades above the cut that voxels from the gap below it land in
+_NOTHING = 1e-20
 
 
 class DequantizeZeros(Transform):
@@ -20,9 +22,15 @@ class DequantizeZeros(Transform):
     Acts on shares of a layer's energy (after :class:`LayerShare`): a dark voxel's share is
     :math:`E / \max(E_l, E_{cut})`, n is standard normal, cut at three standard deviations. A voxel
     is lit exactly if its energy is above the cut, so nothing lit is lost at any layer energy,
-    which a fixed share as border would not grant. Inverse is that border: shares that belong to
-    energies below the cut become zero, except the largest of a layer. :class:`LayerShare` and
-    :class:`Threshold`, whose inverses come after, restore the sum.
+    which a fixed share as border would not grant.
+
+    Inverse, the border is in the middle (of the logarithm) between the cut and the largest noise:
+    no real voxel is in between, and what a model that is a little blurred puts there belongs to
+    either side. Such voxels land within a tenth of a decade above the cut; shares below the
+    border become zero, except the largest of a layer. Then lit voxels share the energy of their
+    layer that is left over when each has the cut, in proportion to what they have above it: a
+    layer whose voxels do not quite sum to its energy loses none of them. On showers that are
+    already cut it undoes the forward direction.
 
     The noise is a function of the shower, not of torch's generator: the same shower gets the same
     noise on every device, in training and in evaluation, before and after a resume. n comes from
@@ -69,9 +77,20 @@ class DequantizeZeros(Transform):
         return torch.where(x > 0, x, dark / reference)
 
     def inverse(self, x: Tensor, context: Context) -> Tensor:
-        border = self.threshold / self.layers.spread(context.layers.clamp(min=self.threshold))
-        lit = (x >= border * (1 - _ROUNDING)).scatter(1, self.layers.brightest(x), True)
-        return torch.where(lit, torch.maximum(x, border * (1 + _ROUNDING)), 0.0)
+        cut = self.threshold / self.layers.spread(context.layers.clamp(min=self.threshold))
+        border = (self.level + _WIDEST * self.spread) / 2
+        lit = (x >= cut * 10**border).scatter(1, self.layers.brightest(x), True)
+        # Where in the gap, from 0 at the border to 1 at the cut.
+        place = (1 - torch.log10((x / cut).clamp(min=_NOTHING)) / border).clamp(0, 1)
+        x = torch.where(x < cut * (1 - _ROUNDING), cut * 10 ** (_LANDS * place), x)
+        least = cut * (1 + _ROUNDING)
+        excess = torch.where(lit, (x - least).clamp(min=0), 0)
+        free = 1 - self.layers.sum(least * lit)
+        scale = free / self.layers.sum(excess).clamp(min=_NOTHING)
+        shared = least + excess * self.layers.spread(scale)
+        # Where there are more lit voxels than cuts, those transforms whose inverses follow decide.
+        kept = torch.where(self.layers.spread(free > 0), shared, torch.maximum(x, least))
+        return torch.where(lit, kept, 0.0)
 
     def _normal(self, x: Tensor, context: Context) -> Tensor:
         """Standard normal numbers (B, V) inside three standard deviations."""

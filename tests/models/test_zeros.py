@@ -10,6 +10,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.model import make
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.conditions import Conditions
+from caloman_cli.preprocess.layers import LayerMap
 from caloman_cli.preprocess.preprocess import Preprocess
 from caloman_cli.preprocess.shares import LayerShare, Threshold
 from caloman_cli.preprocess.zeros import DequantizeZeros, Log
@@ -44,6 +45,36 @@ def test_lit_voxels_come_back_and_dark_ones_as_zeros():
     back = preprocess.inverse(x, preprocess.context(voxels, e_inc))
     torch.testing.assert_close(back, voxels, rtol=1e-4, atol=0)  # also those exactly at the cut
     torch.testing.assert_close(back, voxels, rtol=1e-5, atol=1.5e-5 * PHOTONS.threshold)
+
+
+def test_what_lies_between_noise_and_cut_belongs_to_the_nearer_one():
+    """The gap is from -0.4 to 0 decades below the cut."""
+    decades = torch.tensor([2.0, 0.05, -0.05, -0.19, -0.21, -0.39, -1.0])
+    layers = torch.full((1, 5), 500.0)
+    x = torch.full((1, PHOTONS.n_voxels), -1.0)
+    x[0, 8 : 8 + len(decades)] = decades
+    x = torch.log(PHOTONS.threshold / 500.0 * 10**x)
+    voxels = chain(Log()).inverse(x, Context(torch.tensor([[3e3]]), layers))
+    found = voxels[0, 8 : 8 + len(decades)] / PHOTONS.threshold
+    assert (found > 0).tolist() == [True] * 4 + [False] * 3
+    torch.testing.assert_close(voxels[0, 8 : 8 + len(decades)].sum(), torch.tensor(500.0))
+    assert found.min() == 0
+    assert 1 < found[3] < found[2] < 10**0.4  # a tenth of a decade, in units of what is shared
+    assert found[1] > 1
+
+
+def test_layers_that_do_not_quite_sum_keep_their_voxels():
+    preprocess = chain(Log())
+    voxels, e_inc = showers()
+    x, _ = preprocess(voxels, e_inc)
+    context = preprocess.context(voxels, e_inc)
+    layers = torch.tensor(PHOTONS.layer_index)
+    most = torch.zeros_like(voxels).scatter(1, LayerMap(PHOTONS).brightest(voxels), 1.0)
+    back = preprocess.inverse(x + math.log(1.5) * most, context)  # layers of up to 1.5
+    enough = context.layers > 1.01 * PHOTONS.layer_energies((voxels > 0).float())
+    lit = (voxels > 0) & enough[:, layers]
+    assert (back[lit] >= PHOTONS.threshold).all()
+    torch.testing.assert_close(PHOTONS.layer_energies(back), context.layers, rtol=1e-4, atol=1e-3)
 
 
 def test_the_noise_is_log_normal_below_the_cut_at_every_layer_energy():
