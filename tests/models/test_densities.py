@@ -179,3 +179,17 @@ def test_time_steps_of_flow_matching_cover_every_row():
     for t in seen:
         counts = torch.histc(t, 10, 0, 1)
         assert (counts >= len(t) / 10 - 2).all()
+
+
+def test_a_network_that_adds_nothing_leaves_standard_normal_data():
+    """All that is learned is what normal data leave, and the loss there is 1 / s^2 at each t."""
+    density = FlowMatching(hidden=8, n_blocks=1, scaler="none", z_dim=3, c_dim=1).double()
+    torch.nn.init.zeros_(density.velocity.last.weight)
+    torch.nn.init.zeros_(density.velocity.last.bias)
+    x, c = torch.randn(5, 3).double(), torch.zeros(5, 1).double()
+    with torch.no_grad():
+        torch.testing.assert_close(density.path(x, c, 200)[:, -1], x, rtol=1e-3, atol=1e-3)
+        x1, x0 = torch.randn(2, 200_000, 3).double()
+        t = torch.full((len(x1),), 0.3).double()
+        rest = x1 - x0 - density.velocity(torch.lerp(x0, x1, t[:, None]), t, t[:, None])
+    assert rest.square().mean().item() == pytest.approx(1 / (0.3**2 + 0.7**2), rel=0.01)
