@@ -61,7 +61,8 @@ class Autoregressive(ShareHead):
     most probable one. ``log_prob`` leaves these two out and is per unit of the logits of portions.
 
     Args:
-        order: A block is a ``layer``, a ``ring`` in alpha or a ``half_ring`` (every other slice).
+        order: A block is a ``layer``, a ``ring`` in alpha or a ``half_ring``: every other slice,
+            and several rings at once in layers without slices.
         state: Width of s and h.
         hidden: Width of each of a block's three perceptrons: of bits, total and split.
         components: K of each mixture, 2 or more: one is centred at an energy.
