@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
+from caloman_cli.nn.marks import choose
 from caloman_cli.preprocess.layers import LayerMap
 from caloman_cli.trainable import RowSource
 
@@ -120,18 +121,18 @@ class VoxelSpectrum(Calibration):
         layer = self.layers.index
         lit = (voxels >= self.cut) & self.active[layer]
         where = lit.flatten().nonzero()[:, 0]  # most are dark
-        bright = voxels.flatten()[where]
+        bright = voxels.flatten().index_select(0, where)
         place = self._log(bright) / _STEP
-        slot = place.long() + layer[where % len(layer)] * (_BINS + 1)
-        table = self.shift.flatten()
-        shift = torch.lerp(table[slot], table[slot + 1], place.frac())
-        excess = torch.zeros_like(voxels)
+        slot = place.long() + layer.index_select(0, where % len(layer)) * (_BINS + 1)
+        low, high = (self.shift.flatten().index_select(0, at) for at in (slot, slot + 1))
         # Never quite nothing, or a layer could lose its energy.
-        mapped, least = bright * torch.exp(shift) - self.cut, _LEAST * (bright - self.cut)
-        excess.view(-1)[where] = torch.maximum(mapped, least)
-        before = torch.where(lit, voxels - self.cut, 0.0)
-        scale = self.layers.sum(before) / self.layers.sum(excess).clamp(min=_NOTHING)
-        return torch.where(lit, self.cut + excess * self.layers.spread(scale), voxels)
+        mapped = bright * torch.exp(torch.lerp(low, high, place.frac())) - self.cut
+        mapped = torch.maximum(mapped, _LEAST * (bright - self.cut))
+        excess = torch.zeros_like(voxels).view(-1).scatter_(0, where, mapped).view_as(voxels)
+        known = lit.to(voxels)
+        before = self.layers.sum((voxels - self.cut) * known)
+        scale = before / self.layers.sum(excess).clamp(min=_NOTHING)
+        return choose(known, self.cut + excess * self.layers.spread(scale), voxels)
 
     @torch.no_grad()
     def fit(self, train: RowSource, generate: Generate) -> None:

@@ -24,6 +24,7 @@ from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.lit import TOLERANCE, cross_entropy, must_end
 from caloman_cli.heads.portions import FAR, logit, portion
 from caloman_cli.heads.walk import Take, Walk, put
+from caloman_cli.nn.marks import choose, mark
 from caloman_cli.noise import Noise
 from caloman_cli.preprocess.conditions import Conditions
 
@@ -180,7 +181,7 @@ class Autoregressive(ShareHead):
         divided = (lit > 0) & (others > 0)
         portions = torch.where(divided, logit(voxels - 1.0, rest - others, others), 0.0)
         center = follow.split + networks.within(portions, follow.gates)
-        split = networks.split(of_split, lit, y, taken - n_lit, some, center, every)
+        split = networks.split(of_split, lit, y, taken - n_lit, some.to(x), center, every)
         split = split.placed(voxels + rest - others - 1.0, others.clamp(min=1.0))
         parts = torch.where(divided, split.log_prob(portions, "logistic"), 0.0)
         return (bits + parts).sum((0, 1)) + (ending + share).sum(0)
@@ -209,26 +210,31 @@ class Autoregressive(ShareHead):
             end, total = networks.total(of_total, lit, free, i)
             y = total.chosen(of_choice[None]).draw(of_energy[None], free[None])[0]
             part, stays = portion(y)
-            ends = must_end(budget, n_lit) | self.blocks.last[i] | (of_end < end)
-            some = n_lit > 0
-            taken = torch.where(ends, budget, n_lit + part * free) * some
-            left = torch.where(some, (1.0 + stays * free) * ~ends, budget)
+            goes_on = mark(torch.ge, budget, n_lit + 1.0) * mark(torch.le, end, of_end)
+            goes_on = goes_on * ~self.blocks.last[i]
+            some = n_lit.sign()
+            taken = choose(goes_on, n_lit + part * free, budget) * some
+            left = choose(some, (1.0 + stays * free) * goes_on, budget)
             voxels, several = lit * taken, torch.nonzero(n_lit > 1.0)[:, 0]
             if len(several):  # something to divide
                 those = functools.partial(torch.index_select, dim=-1, index=several)
-                both, gates, goes_on = those(lit), those(follow.gates), those(~ends)
+                both, gates = those(lit), those(follow.gates)
                 free, center = those(taken - n_lit), those(follow.split)
-                split = networks.split(those(of_split), both, those(y), free, goes_on, center, i)
-                choice, place = of_voxels[i, 1:].index_select(2, rows[several])
+                split = networks.split(
+                    those(of_split), both, those(y), free, those(goes_on), center, i
+                )
+                numbers = of_voxels[i, 1:].flatten(0, 1).index_select(1, rows[several])
+                choice, place = numbers.unflatten(0, (2, -1))
                 draws = split.chosen(choice).draws(torch.logit(place, _SMALLEST), sum_after(both))
                 odds = [one.odds for one in draws.places()]
                 put(voxels, several, self._divided(those(taken), both, odds, gates, i))
             return voxels, lit, left
 
         x = self._walk(params, take)
-        if bool(((self.layers.sum(x) <= 0) & (params[1] > 0)).any()):
-            brightest = self.layers.brightest(self.blocks.join(logits))
-            x = self._rescued(x, brightest, params[1])
+        lost = ((self.layers.sum(x) <= 0) & (params[1] > 0)).any(1).nonzero()[:, 0]
+        if len(lost):
+            brightest = self.layers.brightest(self.blocks.join(logits[:, :, lost]))
+            x[lost] = self._rescued(x[lost], brightest, params[1][lost])
         return self._normalised(x)
 
     def mean(self, params: tuple[Tensor, ...]) -> Tensor:
@@ -266,28 +272,29 @@ class Autoregressive(ShareHead):
         self, taken: Tensor, lit: Tensor, odds: Sequence[Odds], gates: Tensor, i: int
     ) -> Tensor:
         """A block's energy (B,) voxel by voxel; ``lit`` and the result are (S, B)."""
-        every = sum_after(lit)
-        divided = (lit > 0) & (every > 0)
+        every, some = sum_after(lit), lit.sign()
+        divided = some * every.sign()
         fields = (
-            *(lit, (lit > 0).to(lit), every, -1.0 / every.clamp(min=_NOTHING), divided),
+            *(lit, 1.0 - some, every, -1.0 / every.clamp(min=_NOTHING), divided),
             *(2.0 * divided, 4.0 * divided, self.networks.follows_within(gates, i)),
         )
         places = zip(odds, *(field.unbind(0) for field in fields), strict=True)
         shift, rest, voxels, size = torch.zeros_like(lit), taken, [], self.blocks.sizes[i]
         for s, place in enumerate(itertools.islice(places, size - 1)):
-            odds_of, mine, is_lit, others, share, divides, two, four, follows = place
+            odds_of, mine, dark, others, share, divides, two, four, follows = place
             free = rest - others - mine
             odd = odds_of(free, shift[s])
             log_left = torch.log1p(odd) * share
             # Not by subtraction: little may be left of much.
             part = torch.addcmul(mine, torch.expm1(log_left), free, value=-1.0)
             left = torch.addcmul(others, torch.exp(log_left), free)
-            voxels.append(torch.where(divides, part, rest * is_lit))
-            rest = torch.where(divides, left, rest * (1.0 - is_lit))
+            dark = rest * dark
+            voxels.append(choose(divides, part, rest - dark))
+            rest = choose(divides, left, dark)
             # Bounded y, as the networks see it: 2 - 4 / (1 + odds), 0 where nothing is divided.
             bounded = torch.addcdiv(two, four, 1.0 + odd, value=-1.0)
             shift = torch.addcmul(shift, follows, bounded)
-        return self._padded([*voxels, rest * (lit[size - 1] > 0)])
+        return self._padded([*voxels, rest * some[size - 1]])
 
     def _padded(self, voxels: list[Tensor]) -> Tensor:
         """Some (B,) -> (S, B)."""

@@ -123,10 +123,10 @@ class BlockNetworks(nn.Module):
         taken = voxels.sum(-2, keepdim=True)
         mean, std = _stats(self.parts, i)
         n_lit, log_taken = lit.sum(-2, keepdim=True), _log(taken)
-        alone = n_lit <= 1
-        parts = torch.where(alone, 0.0, (_log(voxels) - log_taken - mean) / std) * lit
+        several = (n_lit > 1).to(lit)
+        parts = (_log(voxels) - log_taken - mean) / std * (lit * several)
         mean, std = _stats(self.shares, i)
-        share = (log_taken - _log(left).unsqueeze(-2) - mean) / std * (taken > 0)
+        share = (log_taken - _log(left).unsqueeze(-2) - mean) / std * taken.sign()
         uneven = voxels / taken.clamp(min=_NOTHING) - lit / n_lit.clamp(min=1.0)
         return torch.cat([parts, share, lit, 3.0 * uneven], -2)
 
@@ -218,12 +218,13 @@ class BlockNetworks(nn.Module):
     ) -> Components:
         """Of each voxel's portion of the block's free excess.
 
-        Where there is ``some``, the layer goes on after the block, and y is the block's portion
-        of it. Portions are around ``center``.
+        Where ``some`` is 1, the layer goes on after the block, and y is the block's portion of
+        it; elsewhere it is 0. Portions are around ``center``.
         """
         mean, std = _stats(self.totals, i)
-        y = torch.where(some.unsqueeze(-2), (y.unsqueeze(-2) - mean) / std, 0.0)
-        heard = torch.cat([_counted(lit, free), y, some.unsqueeze(-2).to(y)], -2)
+        some = some.unsqueeze(-2)
+        y = (y.unsqueeze(-2) - mean) / std * some
+        heard = torch.cat([_counted(lit, free), y, some], -2)
         hidden = _plus(hidden, self.split_hears[i], heard)
         raw = self.says_split(F.hardswish(hidden), i).unflatten(-2, (-1, self.size))
         level, spread = _stats(self.levels, i)

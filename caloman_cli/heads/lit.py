@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from caloman_cli.nn.marks import mark
+
 TOLERANCE = 1e-3  # of the cut, for rounding
 _NOTHING = 1e-12
 
@@ -41,17 +43,18 @@ class Bits(NamedTuple):
             size: Voxels of the block, the others are dark.
         """
         distance, first = logistic - self.logit, self.first - self.each
-        lit = [(distance[0] < 0).to(budget)]
+        lit, before = [mark(torch.lt, distance[0], 0.0)], [torch.zeros_like(budget)]
         n_lit = lit[0]
         places = zip(distance.unbind(0), first.unbind(0), self.each.unbind(0), strict=True)
         for far, any_before, each in itertools.islice(places, 1, size):
             given = torch.addcmul(any_before * n_lit.clamp(max=1.0), each, n_lit)
-            lit.append((far < given).to(budget))
+            lit.append(mark(torch.lt, far, given))
+            before.append(n_lit)
             n_lit = n_lit + lit[-1]
-        bits = torch.stack(lit + [torch.zeros_like(budget)] * (len(distance) - size))
-        enough = budget >= 1.0 - TOLERANCE
-        most = torch.where(enough, (budget - 1.0).clamp(min=0.0), -1.0)  # lit before one more
-        bits = bits * (bits.cumsum(0) - bits <= most)
+        # So many may be lit before one more; of what is no cut, none.
+        most = (budget - 1.0).clamp(min=0.0) - mark(torch.lt, budget, 1.0 - TOLERANCE)
+        bits = torch.stack(lit) * mark(torch.le, torch.stack(before), most)
+        bits = F.pad(bits, (0, 0, 0, len(distance) - size))
         return bits, bits.sum(0)
 
 

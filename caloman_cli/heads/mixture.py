@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from caloman_cli.nn.marks import choose, mark
+
 _LOG_SCALE = (-5.0, 2.0)  # of a component, before the shift; the data have unit variance
 _SHIFT = -0.5
 _SMALLEST = 1e-7  # uniform number, and distance from one
@@ -126,9 +128,9 @@ def value(m: Mixture, choice: Tensor, place: Tensor, edge: Tensor | None = None)
     weight = torch.softmax(m.weight, -2)
     for k in range(1, m.center.shape[-2]):
         below = below + weight[..., k - 1, :]
-        later = choice >= below
-        center = torch.where(later, m.center[..., k, :], center)
-        log_scale = torch.where(later, m.log_scale[..., k, :], log_scale)
+        later = mark(torch.le, below, choice)
+        center = choose(later, m.center[..., k, :], center)
+        log_scale = choose(later, m.log_scale[..., k, :], log_scale)
     scale = torch.exp(log_scale)
     if edge is None:
         return center + scale * torch.logit(place, _SMALLEST)

@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from caloman_cli.nn.marks import choose, mark
+
 _LOG_SCALE = (-5.0, 2.0)  # of a component, before the shift; in units of the data's width
 _SHIFT = -0.5
 _LARGEST = -0.05  # log of the portion that an energy is, if it is nearly all there is or more
@@ -86,17 +88,16 @@ class Components(NamedTuple):
         weights = torch.softmax(self.weight, -3).unbind(-3)
         center, *centers = self.center.unbind(-3)
         log_scale, *log_scales = self.log_scale.unbind(-3)
-        below, fixed = weights[0], torch.zeros_like(uniform, dtype=torch.bool)
+        below, fixed = weights[0], torch.zeros_like(uniform)
         for weight, at, width in zip(weights[1:], centers, log_scales, strict=True):
-            fixed = uniform >= below
-            center = torch.where(fixed, at, center)
-            log_scale = torch.where(fixed, width, log_scale)
+            fixed = mark(torch.le, below, uniform)
+            center, log_scale = choose(fixed, at, center), choose(fixed, width, log_scale)
             below = below + weight
         return Component(center, log_scale.exp(), fixed)
 
 
 class Component(NamedTuple):
-    """One component each; ``fixed`` where the centre is the log of an excess."""
+    """One component each; ``fixed`` is 1 where the centre is the log of an excess."""
 
     center: Tensor
     scale: Tensor
@@ -112,7 +113,7 @@ class Component(NamedTuple):
         """y of a portion of the free excess; ``noise`` is standard, of the family, and ``shift``
         is added to the centre of a portion."""
         fixed = _fixed(self.center, free, others)
-        return torch.where(self.fixed, fixed, self.center + shift) + self.scale * noise
+        return choose(self.fixed, fixed, self.center + shift) + self.scale * noise
 
     def draws(self, noise: Tensor, others: Tensor) -> "Draws":
         """The same for portions that are taken one after the other, fields (S, B).
@@ -131,7 +132,7 @@ class Draws(NamedTuple):
 
     Args:
         log_odds: Of a portion, before noise and shift.
-        energy: Minus the excess that the centre is, where ``fixed``.
+        energy: Minus the excess that the centre is, where ``fixed`` is 1.
         factor: Of the odds: the noise.
         fixed: Whether the component is at an energy.
         others: Minus how many share the rest.
@@ -152,8 +153,8 @@ class Draws(NamedTuple):
         """exp(y) at one place; ``shift`` is added to the centre of a portion."""
         portion = (self.energy / free.clamp(min=LEAST)).clamp(min=_MINUS_MOST)
         of_energy = torch.expm1(self.others * torch.log1p(portion))
-        of_portion = torch.exp(self.log_odds + shift)
-        return torch.where(self.fixed, of_energy, of_portion) * self.factor
+        of_portion = torch.exp((self.log_odds + shift).clamp(max=FAR))
+        return choose(self.fixed, of_energy, of_portion) * self.factor
 
 
 def components(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from caloman_cli.data.geometry import Geometry
@@ -13,6 +14,7 @@ from caloman_cli.preprocess.shares import Threshold
 from caloman_cli.trainable import RowSource, iterate
 
 _CHUNK_VOXELS = 1 << 22  # 16 MiB of float32 per array while fitting
+_CACHE_VOXELS = 1 << 19  # 2 MiB while undone on a CPU
 
 
 class Preprocess(nn.Module):
@@ -104,6 +106,10 @@ class Preprocess(nn.Module):
 
     def inverse(self, x: Tensor, context: Context) -> Tensor:
         """x (B, V), dimensionless -> voxels (B, V) MeV, never negative, never NaN."""
-        for step in reversed(self._steps):
-            x = step.inverse(x, context)
-        return x
+        rows = _CACHE_VOXELS // self.x_dim + 1 if x.device.type == "cpu" else max(1, len(x))
+        parts = []
+        for part, *of_part in zip(*(every.split(rows) for every in (x, *context)), strict=True):
+            for step in reversed(self._steps):
+                part = step.inverse(part, Context(*of_part))
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -74,7 +74,7 @@ def test_draws_follow_the_density(family, free):
 def test_odds_are_those_of_a_draw():
     n, rows = 500, torch.Generator().manual_seed(3)
     center, noise, shift = torch.randn(3, 4, n, generator=rows, dtype=torch.float64)
-    one = Component(2.0 * center, torch.full_like(center, 0.7), center > 0.5)
+    one = Component(2.0 * center, torch.full_like(center, 0.7), (center > 0.5).double())
     others = torch.arange(1.0, 5.0).double()[:, None].expand(-1, n)
     free = torch.exp(3.0 * torch.randn(4, n, generator=rows, dtype=torch.float64))
     expected = one.draw(noise, free, others, shift).exp()
@@ -103,9 +103,7 @@ def test_a_portion_and_its_logit_are_inverse_in_single_precision(others, mine, r
 
 
 def test_an_energy_larger_than_all_there_is_is_nearly_all():
-    one = Component(
-        constant(math.log(20.0), 1), constant(1.0, 1), torch.ones(1, 1, dtype=torch.bool)
-    )
+    one = Component(constant(math.log(20.0), 1), constant(1.0, 1), constant(1.0, 1))
     part, _ = portion(one.draw(constant(0.0, 1), constant(5.0, 1)))
     assert 0.9 < float(part) < 1.0
 
