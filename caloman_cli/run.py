@@ -30,29 +30,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from caloman_cli.differences import differences
 from caloman_cli.errors import UserError
 from caloman_cli.storage import read_json, replacing, write_json
 from caloman_cli.training.settings import STAGES
 
 log = logging.getLogger(__name__)
-
-IRRELEVANT = (
-    "output",
-    "overwrite",
-    "device",
-    "logger",
-    "data_dir",
-    "cache_dir",
-    "dataset.train",
-    "dataset.reference",
-    "trainer.checkpoint_minutes",
-    "distill.run",
-)
-"""Keys that do not make another run: where it runs, who watches it, where its files lie.
-
-That the files hold the same showers, and a teacher's folder the same teacher, is checked by their
-content.
-"""
 
 _FILES = (
     "config.yaml",
@@ -241,7 +224,7 @@ class RunDirectory:
         if overwrite:
             return
         stored = OmegaConf.to_container(self.config)
-        differing = _differences(stored, config)
+        differing = differences(stored, config)
         if differing:
             raise UserError(
                 f"output={self.path} holds another run; it differs in {'; '.join(differing)}:"
@@ -305,18 +288,3 @@ class RunDirectory:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _differences(stored: Any, asked: Any, key: str = "") -> list[str]:
-    """Keys whose values differ, as ``key: stored -> asked``."""
-    if isinstance(stored, dict) and isinstance(asked, dict):
-        found = []
-        for name in dict.fromkeys([*stored, *asked]):
-            place = f"{key}.{name}" if key else str(name)
-            if place not in IRRELEVANT:
-                found += _differences(stored.get(name), asked.get(name), place)
-        return found
-    # `auto` was replaced by what it became.
-    if stored == asked or asked == "auto":
-        return []
-    return [f"{key}: {stored} -> {asked}"]

@@ -231,6 +231,7 @@ class Train:
     logger: Target
     output: Path
     overwrite: bool
+    reuse: Path | None
     seed: Seed
     device: Device
     data_dir: Path | None

@@ -22,6 +22,7 @@ from caloman_cli.noise import Noise, mix
 from caloman_cli.run import RunDirectory
 from caloman_cli.storage import load_state, replacing, save_state
 from caloman_cli.trainer import Trainer
+from caloman_cli.training.reuse import Reuse
 from caloman_cli.training.rows import ShowerRows, VoxelRows, VoxelStore, layer_rows
 from caloman_cli.training.session import fit_stage, session
 from caloman_cli.training.settings import trainer_settings
@@ -55,9 +56,12 @@ def run(cfg: DictConfig) -> Path:
     dataset = open_dataset(cfg.dataset, _path(cfg.data_dir), cache_dir)
     build(_with_latent_dim(cfg, 1), dataset.geometry)
     logger = make_logger(cfg.logger)
-    showers = dataset.train()
-    with session(cfg, _plain(cfg), settings, device, logger) as trainer:
+    showers, config = dataset.train(), _plain(cfg)
+    reuse = None if cfg.reuse is None else Reuse(Path(cfg.reuse), config, showers.fingerprint)
+    with session(cfg, config, settings, device, logger) as trainer:
         if trainer is not None:
+            if reuse is not None:
+                reuse.give(trainer.run)
             _train(cfg, trainer, showers, dataset.geometry, cache_dir)
     return Path(cfg.output)
 

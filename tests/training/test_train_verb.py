@@ -44,9 +44,9 @@ SMALL = [
 ]  # fmt: skip
 
 
-def write_showers(folder, geometry):
+def write_showers(folder, geometry, seed=0):
     """Showers of the tiny detector in two files."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for name in ("train", "reference"):
         energies = 10 ** rng.uniform(3, 5, (N, 1))
         voxels = energies * rng.dirichlet(np.ones(geometry.n_voxels), N) * 0.8
