@@ -1,8 +1,6 @@
 """Sampled voxels, ring by ring: what was drawn before decides what is drawn next."""
 
 import functools
-import itertools
-from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -11,15 +9,11 @@ from torch.nn import functional as F
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.heads.block_networks import (
-    BlockNetworks,
-    Follow,
-    Hidden,
-    energy_told,
-    sum_after,
-)
+from caloman_cli.heads.block_networks import BlockNetworks, energy_told, sum_after
+from caloman_cli.heads.block_weights import Follow, Hidden, Weights
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.dipoles import Dipoles
+from caloman_cli.heads.division import divided
 from caloman_cli.heads.hurdle_mixture import ShareHead
 from caloman_cli.heads.lit import TOLERANCE, cross_entropy, must_end
 from caloman_cli.heads.portions import FAR, logit, portion
@@ -30,9 +24,6 @@ from caloman_cli.preprocess.conditions import Conditions
 
 _NOTHING = 1e-12
 _SMALLEST = 1e-7  # uniform number, and distance from one
-
-Odds = Callable[[Tensor, Tensor], Tensor]
-"""(the free excess, what is added to the centre) -> exp(y) of a voxel's portion, (B,)."""
 
 
 class Autoregressive(ShareHead):
@@ -120,7 +111,7 @@ class Autoregressive(ShareHead):
         """How voxels divide their blocks, which are lit, and what blocks take of what is left."""
         voxels = self.blocks.split(x)
         left, lit = voxels.sum(1) + self.blocks.after(voxels), (voxels > 0).to(x)
-        seen = self.networks.seen(voxels, lit, left, slice(None))
+        seen = self.networks.seen(voxels, lit, left, self.networks.every())
         parts, share = seen.split([self.blocks.size, 1, 2 * self.blocks.size], 1)[:2]
         return torch.cat([self.blocks.join(parts), (x > 0).to(x), share[:, 0].T], 1)
 
@@ -147,7 +138,7 @@ class Autoregressive(ShareHead):
 
     def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
         state, energies, *moments = params
-        every, networks = slice(None), self.networks
+        networks, every = self.networks, self.networks.every()
         whole = energies.T[self.blocks.layer_index]
         voxels = self.blocks.split(x) * whole[:, None]  # (N, S, B)
         taken, after, lit = voxels.sum(1), self.blocks.after(voxels), (voxels > 0).to(x)
@@ -189,25 +180,27 @@ class Autoregressive(ShareHead):
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
         n, size = len(self.blocks), self.blocks.size
         # As matrices, which are turned several times as fast.
-        of_voxels = noise.uniform(n, 3 * size).flatten(1).T.contiguous().view(n, 3, size, -1)
+        of_voxels = noise.uniform(n, 3 * size).flatten(1).T.contiguous().view(n, 3 * size, -1)
+        of_bits, of_parts = of_voxels.tensor_split([size], 1)
         of_blocks = noise.uniform(n, 2).flatten(1).T.contiguous().view(n, 2, -1)
         of_blocks = torch.stack(
             [torch.logit(of_blocks[:, 0], _SMALLEST), of_blocks[:, 1], noise.normal(n).T], 1
         )
-        logits = params[0].new_zeros(n, size, of_voxels.shape[3])
+        numbers = list(zip(torch.logit(of_bits, _SMALLEST), of_parts, of_blocks, strict=True))
+        logits = params[0].new_zeros(n, size, of_voxels.shape[2])
 
         def take(
-            hidden: Hidden, follow: Follow, budget: Tensor, rows: Tensor, i: int
+            hidden: Hidden, follow: Follow, budget: Tensor, rows: Tensor, i: int, at: Weights
         ) -> tuple[Tensor, Tensor, Tensor]:
-            (of_bits, of_total, of_split), networks = hidden, self.networks
-            of_bit = torch.logit(of_voxels[i, 0].index_select(1, rows), _SMALLEST)
-            of_end, of_choice, of_energy = of_blocks[i].index_select(1, rows)
-            says = networks.bits(of_bits, follow.bits, i)
+            (for_bits, for_total, for_split), networks = hidden, self.networks
+            of_bits, of_parts, of_block = numbers[i]
+            of_end, of_choice, of_energy = of_block.index_select(1, rows)
+            says = networks.bits(for_bits, follow.bits, at)
             put(logits[i], rows, says.logit)
-            lit, n_lit = says.draw(of_bit, budget, self.blocks.sizes[i])
+            lit, n_lit = says.draw(of_bits.index_select(1, rows), budget, self.blocks.sizes[i])
 
             free = budget - n_lit - 1.0
-            end, total = networks.total(of_total, lit, free, i)
+            end, total = networks.total(for_total, lit, free, at)
             y = total.chosen(of_choice[None]).draw(of_energy[None], free[None])[0]
             part, stays = portion(y)
             goes_on = mark(torch.ge, budget, n_lit + 1.0) * mark(torch.le, end, of_end)
@@ -218,16 +211,16 @@ class Autoregressive(ShareHead):
             voxels, several = lit * taken, torch.nonzero(n_lit > 1.0)[:, 0]
             if len(several):  # something to divide
                 those = functools.partial(torch.index_select, dim=-1, index=several)
-                both, gates = those(lit), those(follow.gates)
-                free, center = those(taken - n_lit), those(follow.split)
+                both, free, center = those(lit), those(taken - n_lit), those(follow.split)
                 split = networks.split(
-                    those(of_split), both, those(y), free, those(goes_on), center, i
+                    those(for_split), both, those(y), free, those(goes_on), center, at
                 )
-                numbers = of_voxels[i, 1:].flatten(0, 1).index_select(1, rows[several])
-                choice, place = numbers.unflatten(0, (2, -1))
+                choice, place = of_parts.index_select(1, rows[several]).chunk(2)
                 draws = split.chosen(choice).draws(torch.logit(place, _SMALLEST), sum_after(both))
                 odds = [one.odds for one in draws.places()]
-                put(voxels, several, self._divided(those(taken), both, odds, gates, i))
+                follows = networks.follows_within(those(follow.gates), at)
+                size = self.blocks.sizes[i]
+                put(voxels, several, divided(those(taken), both, odds, follows, size))
             return voxels, lit, left
 
         x = self._walk(params, take)
@@ -241,10 +234,10 @@ class Autoregressive(ShareHead):
         """Voxels lit by their probabilities, shares at the mean centre, given those before."""
 
         def take(
-            hidden: Hidden, follow: Follow, budget: Tensor, rows: Tensor, i: int
+            hidden: Hidden, follow: Follow, budget: Tensor, rows: Tensor, i: int, at: Weights
         ) -> tuple[Tensor, Tensor, Tensor]:
-            (of_bits, of_total, of_split), networks = hidden, self.networks
-            says = networks.bits(of_bits, follow.bits, i)
+            (for_bits, for_total, for_split), networks = hidden, self.networks
+            says = networks.bits(for_bits, follow.bits, at)
             n_lit, bits = torch.zeros_like(budget), []
             for s in range(self.blocks.size):
                 bits.append(torch.sigmoid(says.voxel(s).given(n_lit)))
@@ -253,53 +246,22 @@ class Autoregressive(ShareHead):
             n_lit = lit.sum(0).clamp(max=budget)
             free = budget - n_lit - 1.0
             ends = must_end(budget, n_lit) | self.blocks.last[i]
-            y = networks.total(of_total, lit, free, i)[1].placed(free[None]).center_of_mass()[0]
+            y = networks.total(for_total, lit, free, at)[1].placed(free[None]).center_of_mass()[0]
             taken = torch.where(ends, budget, n_lit + portion(y)[0] * free)
-            split = networks.split(of_split, lit, y, taken - n_lit, ~ends, follow.split, i)
+            goes_on = (~ends).to(y)
+            split = networks.split(for_split, lit, y, taken - n_lit, goes_on, follow.split, at)
             typical = split.portions_only().center_of_mass()
 
             def odds(s: int, free: Tensor, shift: Tensor) -> Tensor:
                 return torch.exp((typical[s] + shift).clamp(max=FAR)) * lit[s]
 
             every = [functools.partial(odds, s) for s in range(self.blocks.size)]
-            voxels = self._divided(taken, lit, every, follow.gates, i)
+            follows = networks.follows_within(follow.gates, at)
+            voxels = divided(taken, lit, every, follows, self.blocks.sizes[i])
             return voxels, lit, torch.where(ends, 0.0, budget - taken)
 
         # Together: Jacobians are taken of this, of many rows at once.
         return self._normalised(self._walk(params, take, together=True))
-
-    def _divided(
-        self, taken: Tensor, lit: Tensor, odds: Sequence[Odds], gates: Tensor, i: int
-    ) -> Tensor:
-        """A block's energy (B,) voxel by voxel; ``lit`` and the result are (S, B)."""
-        every, some = sum_after(lit), lit.sign()
-        divided = some * every.sign()
-        fields = (
-            *(lit, 1.0 - some, every, -1.0 / every.clamp(min=_NOTHING), divided),
-            *(2.0 * divided, 4.0 * divided, self.networks.follows_within(gates, i)),
-        )
-        places = zip(odds, *(field.unbind(0) for field in fields), strict=True)
-        shift, rest, voxels, size = torch.zeros_like(lit), taken, [], self.blocks.sizes[i]
-        for s, place in enumerate(itertools.islice(places, size - 1)):
-            odds_of, mine, dark, others, share, divides, two, four, follows = place
-            free = rest - others - mine
-            odd = odds_of(free, shift[s])
-            log_left = torch.log1p(odd) * share
-            # Not by subtraction: little may be left of much.
-            part = torch.addcmul(mine, torch.expm1(log_left), free, value=-1.0)
-            left = torch.addcmul(others, torch.exp(log_left), free)
-            dark = rest * dark
-            voxels.append(choose(divides, part, rest - dark))
-            rest = choose(divides, left, dark)
-            # Bounded y, as the networks see it: 2 - 4 / (1 + odds), 0 where nothing is divided.
-            bounded = torch.addcdiv(two, four, 1.0 + odd, value=-1.0)
-            shift = torch.addcmul(shift, follows, bounded)
-        return self._padded([*voxels, rest * some[size - 1]])
-
-    def _padded(self, voxels: list[Tensor]) -> Tensor:
-        """Some (B,) -> (S, B)."""
-        dark = [torch.zeros_like(voxels[0])] * (self.blocks.size - len(voxels))
-        return torch.stack([*voxels, *dark])
 
     def _walk(self, params: tuple[Tensor, ...], take: Take, together: bool = False) -> Tensor:
         """Shares (B, V), block after block."""

@@ -1,39 +1,27 @@
 """The networks of an autoregressive head: what they say of each block of voxels."""
 
-import math
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from caloman_cli.heads.block_weights import (
+    Follow,
+    Hidden,
+    Linears,
+    Weights,
+    standard,
+    unbound,
+)
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.lit import Bits
 from caloman_cli.heads.log_shares import LogShares
-from caloman_cli.heads.portions import LEAST, Components, components, logit
+from caloman_cli.heads.portions import LEAST, Components, components, logit, places
 
 _NOTHING = 1e-12
 _LEAST = 1e-6  # of a layer's energy that a network is told is left
 _LITTLE = 0.05  # cuts of excess that it is told is free
 _MARGIN, _NEVER = 1.5, 12.0  # times the largest energy that ended a block; off the logit beyond it
 _GATES, _GATE_WIDTH = (-1.5, -0.75, 0.0, 0.75, 1.5), 0.45  # standard deviations of a log-energy
-
-Hidden = tuple[Tensor, Tensor, Tensor]
-"""A block's hidden units before their nonlinearity: of bits, total and split, each (hidden, B)."""
-
-
-class Follow(NamedTuple):
-    """How a block follows those near it.
-
-    Args:
-        bits: Added to the logits of its bits, (\\*, S, B).
-        split: Added to the centres of its division, the same.
-        gates: How near the layer's energy is to each of G energies, sum 1, (\\*, G, B).
-    """
-
-    bits: Tensor
-    split: Tensor
-    gates: Tensor
 
 
 class BlockNetworks(nn.Module):
@@ -42,8 +30,8 @@ class BlockNetworks(nn.Module):
     Beside them runs a linear map of what was seen of the blocks near it, mixed from several by
     the layer's energy: how alike neighbours are need not share the perceptrons' hidden units.
 
-    The argument i is the number of a block, for tensors (\\*, B), or ``slice(None)``, for tensors
-    (N, \\*, B) of all blocks. Energies are in units of the readout cut.
+    The argument ``at`` is one of :meth:`blocks`, for tensors (\\*, B), or :meth:`every`, for
+    tensors (N, \\*, B) of all blocks. Energies are in units of the readout cut.
 
     Args:
         blocks: The voxels of each block.
@@ -62,7 +50,7 @@ class BlockNetworks(nn.Module):
     ) -> None:
         super().__init__()
         n, size = len(blocks), blocks.size
-        self.size = size
+        self.size, self.components = size, components
         self.parts = LogShares(n, size)  # log(voxel / block), which networks see
         self.shares = LogShares(n, 1)  # log(block / left), the same
         self.levels = LogShares(n, size)  # log of a voxel's excess
@@ -72,17 +60,50 @@ class BlockNetworks(nn.Module):
         self.wholes = LogShares(n, 1)  # log of the layer's energy
         self.read = nn.Parameter(0.1 * torch.randn(n, state, 3 * size + 1))
         self.left = nn.Parameter(0.1 * torch.randn(n, state, 3 + told))
-        self.hidden = _Linears(n, state, 3 * hidden, 1.0)
-        self.says_bits = _Linears(n, hidden, 3 * size, 0.3)
+        self.hidden = Linears(n, state, 3 * hidden, 1.0)
+        self.says_bits = Linears(n, hidden, 3 * size, 0.3)
         self.total_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 2))
-        self.says_total = _Linears(n, hidden, 3 * components + 1, 0.3)
+        self.says_total = Linears(n, hidden, 3 * components + 1, 0.3)
         self.split_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 4))
-        self.says_split = _Linears(n, hidden, 3 * components * size, 0.3)
+        self.says_split = Linears(n, hidden, 3 * components * size, 0.3)
         self.register_buffer("near", blocks.near, persistent=False)
         self.register_buffer("places", torch.tensor(_GATES)[:, None], persistent=False)
         n_near = blocks.near.shape[1] * (3 * size + 1) + told
         self.follows = nn.Parameter(torch.zeros(n, 2 * len(_GATES) * size, n_near))
         self.goes_on = nn.Parameter(torch.zeros(n, len(_GATES), size, size))
+
+    def every(self) -> Weights:
+        """Of all blocks."""
+        totals, total_levels, levels = (
+            standard(measured) for measured in (self.totals, self.total_levels, self.levels)
+        )
+        ones = torch.ones_like(levels.std)
+        before = F.pad(self.read[:-1], (0, 0, 0, 0, 1, 0))
+        return Weights(
+            read=self.read,
+            left=self.left,
+            step=torch.cat([before, self.left], 2),
+            near=self.near,
+            follows=self.follows,
+            within=self.goes_on.transpose(2, 3).flatten(2).transpose(1, 2),
+            hidden=self.hidden.weights,
+            bits=self.says_bits.weights,
+            total_hears=self.total_hears,
+            total=self.says_total.weights,
+            split_hears=self.split_hears,
+            split=self.says_split.weights,
+            parts=standard(self.parts),
+            shares=standard(self.shares),
+            totals=totals,
+            wholes=standard(self.wholes),
+            total_places=places(self.components, *totals, *total_levels),
+            split_places=places(self.components, 0.0 * ones, ones, *levels),
+            limit=self.limit[:, None],
+        )
+
+    def blocks(self) -> list[Weights]:
+        """Of each block."""
+        return unbound(self.every())
 
     def measure(self, voxels: Tensor, after: Tensor, whole: Tensor) -> None:
         """Take rows: energies (N, S, B), what their layers have left after them and in all."""
@@ -108,7 +129,7 @@ class BlockNetworks(nn.Module):
             if isinstance(module, LogShares):
                 module.finish()
 
-    def seen(self, voxels: Tensor, lit: Tensor, left: Tensor, i: int | slice) -> Tensor:
+    def seen(self, voxels: Tensor, lit: Tensor, left: Tensor, at: Weights) -> Tensor:
         """What blocks to come see of a block, (\\*, 3 S + 1, B).
 
         How voxels divide the block, apart from what the block takes of what is left, so that
@@ -118,16 +139,13 @@ class BlockNetworks(nn.Module):
             voxels: Their energies, (\\*, S, B).
             lit: How much each is lit, the same.
             left: What the layer had left, (\\*, B).
-            i: The block, or all.
+            at: The block, or all.
         """
-        taken = voxels.sum(-2, keepdim=True)
-        mean, std = _stats(self.parts, i)
-        n_lit, log_taken = lit.sum(-2, keepdim=True), _log(taken)
-        several = (n_lit > 1).to(lit)
-        parts = (_log(voxels) - log_taken - mean) / std * (lit * several)
-        mean, std = _stats(self.shares, i)
-        share = (log_taken - _log(left).unsqueeze(-2) - mean) / std * taken.sign()
-        uneven = voxels / taken.clamp(min=_NOTHING) - lit / n_lit.clamp(min=1.0)
+        taken, n_lit = voxels.sum(-2, keepdim=True), lit.sum(-2, keepdim=True)
+        ratio = voxels / taken.clamp(min=_NOTHING)
+        parts = at.parts(_log(ratio)) * (lit * (n_lit > 1).to(lit))
+        share = at.shares(_log(taken) - _log(left).unsqueeze(-2)) * taken.sign()
+        uneven = ratio - lit / n_lit.clamp(min=1.0)
         return torch.cat([parts, share, lit, 3.0 * uneven], -2)
 
     def states(self, state: Tensor, seen: Tensor, told: Tensor) -> Tensor:
@@ -141,34 +159,32 @@ class BlockNetworks(nn.Module):
         read = torch.bmm(self.read, seen)
         return (read + torch.bmm(self.left, told)).cumsum(0) - read + state
 
-    def state(self, h: Tensor, seen: Tensor | None, told: Tensor, i: int) -> Tensor:
-        """The state of block i, of that and what is seen of the block before it; h is lost."""
-        weight = self.left[i]
-        if seen is not None:
-            told, weight = torch.cat([seen, told]), torch.cat([self.read[i - 1], weight], 1)
-        return _plus(h, weight, told)
+    def state(self, h: Tensor, seen: Tensor | None, told: Tensor, at: Weights) -> Tensor:
+        """The state of a block, of that and what is seen of the block before it; h is lost."""
+        if seen is None:
+            return _plus(h, at.left, told)
+        return _plus(h, at.step, torch.cat([seen, told]))
 
-    def layers(self, h: Tensor, i: int | slice) -> Hidden:
+    def layers(self, h: Tensor, at: Weights) -> Hidden:
         """From the state (\\*, state, B)."""
-        of_bits, of_total, of_split = self.hidden(F.hardswish(h), i).chunk(3, -2)
+        of_bits, of_total, of_split = at.hidden(F.hardswish(h)).chunk(3, -2)
         return of_bits, of_total, of_split
 
-    def gates(self, whole: Tensor, i: int | slice) -> Tensor:
+    def gates(self, whole: Tensor, at: Weights) -> Tensor:
         """How near the layer's energy (\\*, B) is to each of G: (\\*, G, B); of a block, those of
         all blocks of its layer."""
-        mean, std = _stats(self.wholes, i)
-        t = (_log(whole).unsqueeze(-2) - mean) / std
+        t = at.wholes(_log(whole).unsqueeze(-2))
         return torch.softmax(-0.5 * ((t - self.places) / _GATE_WIDTH).square(), -2)
 
-    def follow(self, near: Tensor, gates: Tensor, i: int | slice) -> Follow:
+    def follow(self, near: Tensor, gates: Tensor, at: Weights) -> Follow:
         """What was seen of blocks ``near``, and what else the block is told, adds to the bits'
         logits and to the split's centres.
 
         With weights that depend on the layer's energy: the fewer particles there are, the more a
         voxel goes its own way.
         """
-        parts = torch.matmul(self.follows[i], near).unflatten(-2, (len(_GATES), 2, -1))
-        of_bits, of_split = (gates.unsqueeze(-2).unsqueeze(-2) * parts).sum(-4).unbind(-3)
+        parts = torch.matmul(at.follows, near).unflatten(-2, (len(_GATES), -1))
+        of_bits, of_split = (gates.unsqueeze(-2) * parts).sum(-3).chunk(2, -2)
         return Follow(of_bits, of_split, gates)
 
     def within(self, y: Tensor, gates: Tensor) -> Tensor:
@@ -178,33 +194,26 @@ class BlockNetworks(nn.Module):
         parts = torch.bmm(weight, _bounded(y)).unflatten(1, (len(_GATES), -1))
         return (gates.unsqueeze(2) * parts).sum(1)
 
-    def follows_within(self, gates: Tensor, i: int) -> Tensor:
+    def follows_within(self, gates: Tensor, at: Weights) -> Tensor:
         """What portions, as :meth:`within` sees them, add to the centres of later ones: (S, S, B),
         of voxels before and of those that follow."""
-        weight = self.goes_on[i].transpose(1, 2).flatten(1).T
-        return torch.matmul(weight, gates).unflatten(0, (self.size, self.size))
+        return torch.matmul(at.within, gates).unflatten(0, (self.size, self.size))
 
-    def bits(self, hidden: Tensor, follows: Tensor, i: int | slice) -> Bits:
+    def bits(self, hidden: Tensor, follows: Tensor, at: Weights) -> Bits:
         """Of voxels that are lit."""
-        bits = Bits(*self.says_bits(F.hardswish(hidden), i).chunk(3, -2))
+        bits = Bits(*at.bits(F.hardswish(hidden)).chunk(3, -2))
         return bits._replace(logit=bits.logit + follows)
 
     def total(
-        self, hidden: Tensor, lit: Tensor, free: Tensor, i: int | slice
+        self, hidden: Tensor, lit: Tensor, free: Tensor, at: Weights
     ) -> tuple[Tensor, Components]:
         """Logit of the end, (\\*, B), and of the block's portion of what is free, S = 1."""
         heard = _counted(lit, free)
-        hidden = _plus(hidden, self.total_hears[i], heard)
-        raw = self.says_total(F.hardswish(hidden), i)
+        raw = at.total(F.hardswish(_plus(hidden, at.total_hears, heard)))
         # Without this, ends that never happened would have a small chance in each of many blocks.
-        beyond = free > _MARGIN * self.limit[i].unsqueeze(-1)
+        beyond = free > _MARGIN * at.limit
         end, raw = raw[..., 0, :] - _NEVER * beyond, raw[..., 1:, None, :]
-        stats = (*_stats(self.totals, i), *_stats(self.total_levels, i))
-        # The sum of n alike: n times as large, and narrower in the logarithm.
-        log_n = heard[..., -2:-1, :]
-        mean, std, level, spread = stats
-        narrow = torch.exp(-0.5 * log_n)
-        return end, components(raw, mean + log_n, std * narrow, level + log_n, spread * narrow)
+        return end, components(raw, at.total_places.of_several(heard[..., -2:-1, :]))
 
     def split(
         self,
@@ -214,38 +223,22 @@ class BlockNetworks(nn.Module):
         free: Tensor,
         some: Tensor,
         center: Tensor,
-        i: int | slice,
+        at: Weights,
     ) -> Components:
         """Of each voxel's portion of the block's free excess.
 
         Where ``some`` is 1, the layer goes on after the block, and y is the block's portion of
         it; elsewhere it is 0. Portions are around ``center``.
         """
-        mean, std = _stats(self.totals, i)
         some = some.unsqueeze(-2)
-        y = (y.unsqueeze(-2) - mean) / std * some
-        heard = torch.cat([_counted(lit, free), y, some], -2)
-        hidden = _plus(hidden, self.split_hears[i], heard)
-        raw = self.says_split(F.hardswish(hidden), i).unflatten(-2, (-1, self.size))
-        level, spread = _stats(self.levels, i)
-        return components(raw, center, torch.ones_like(level), level, spread)
+        heard = torch.cat([_counted(lit, free), at.totals(y.unsqueeze(-2)) * some, some], -2)
+        raw = at.split(F.hardswish(_plus(hidden, at.split_hears, heard)))
+        return components(raw.unflatten(-2, (-1, self.size)), at.split_places.moved(center))
 
-    def what_is_near(self, seen: Tensor, i: int | slice) -> Tensor:
+    def what_is_near(self, seen: Tensor, at: Weights) -> Tensor:
         """Of what was seen of all blocks, (N + 1, D, B), that of those near: (\\*, M D, B)."""
-        near = self.near[i]
-        return seen.index_select(0, near.flatten()).view(*near.shape[:-1], -1, seen.shape[2])
-
-
-class _Linears(nn.Module):
-    """A linear layer for each of N blocks: of one, (I, B) -> (O, B), or of all, (N, \\*, B)."""
-
-    def __init__(self, n: int, size: int, out: int, gain: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(gain * torch.randn(n, out, size) / math.sqrt(size))
-        self.bias = nn.Parameter(torch.zeros(n, out, 1))
-
-    def forward(self, x: Tensor, i: int | slice) -> Tensor:
-        return torch.matmul(self.weight[i], x).add_(self.bias[i])
+        shape = (*at.near.shape[:-1], -1, seen.shape[2])
+        return seen.index_select(0, at.near.flatten()).view(shape)
 
 
 def _plus(first: Tensor, weight: Tensor, x: Tensor) -> Tensor:
@@ -276,11 +269,6 @@ def energy_told(share: Tensor, left: Tensor) -> Tensor:
         ],
         -2,
     )
-
-
-def _stats(shares: LogShares, i: int | slice) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (\\*, S, 1)."""
-    return shares.mean[i].unsqueeze(-1), shares.std[i].unsqueeze(-1)
 
 
 def _counted(lit: Tensor, free: Tensor) -> Tensor:

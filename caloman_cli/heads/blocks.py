@@ -27,7 +27,6 @@ class Blocks(nn.Module):
         size: S.
         sizes: Voxels of each block.
         layer: The layer of each block, a list of N positions.
-        opens: Whether a block is the first of its layer, a list.
         spans: The first block of each layer and that behind its last one, a list of pairs.
         last: Whether it is the last one, boolean (N,).
         valid: Which places are voxels, boolean (N, S).
@@ -68,8 +67,8 @@ class Blocks(nn.Module):
         self.sizes = [len(block) for block in blocks]
         self.size = max(self.sizes)
         edges = [-1, *self.layer, -1]
-        self.opens = [a != b for a, b in zip(edges[:-2], self.layer, strict=True)]
-        starts = [i for i, opens in enumerate(self.opens) if opens]
+        opens = (a != b for a, b in zip(edges[:-2], self.layer, strict=True))
+        starts = [i for i, first in enumerate(opens) if first]
         self.spans = list(zip(starts, [*starts[1:], len(blocks)], strict=True))
         voxel = torch.zeros(len(blocks), self.size, dtype=torch.long)
         valid = torch.zeros(len(blocks), self.size, dtype=torch.bool)

@@ -176,8 +176,8 @@ class HalfNetwork(nn.Module):
         level, spread = (
             part[layer].view(1, -1) for part in (self.total_levels.mean, self.total_levels.std)
         )
-        made = portions.components(raw.T[:, None], mean + follows, std, level + log_n, spread)
-        return end[:, 0], made
+        at = portions.places(self.n_components, mean + follows, std, level + log_n, spread)
+        return end[:, 0], portions.components(raw.T[:, None], at)
 
     def divided(self, first: Tensor, layer: Layers, half: int) -> Tensor:
         """How rings divide a first half (N, A / 2, R), standardised (N, R); 0 for itself."""

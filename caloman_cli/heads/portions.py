@@ -157,34 +157,72 @@ class Draws(NamedTuple):
         return choose(self.fixed, of_energy, of_portion) * self.factor
 
 
-def components(
-    raw: Tensor, mean: Tensor, std: Tensor, level: Tensor, spread: Tensor
-) -> Components:
+class Places(NamedTuple):
+    """What the raw numbers of K components are relative to, each field (\\*, K, S, B or 1).
+
+    Args:
+        shift: Where a component lies whose raw centre is 0.
+        scale: How far the raw centre 1 moves it.
+        log_scale: Its logarithm, with what is added to all raw scales.
+    """
+
+    shift: Tensor
+    scale: Tensor
+    log_scale: Tensor
+
+    def moved(self, portions: Tensor) -> "Places":
+        """The components at portions moved by ``portions`` (\\*, S, B)."""
+        k, device = self.shift.shape[-3], self.shift.device
+        shift = torch.addcmul(self.shift, _at_portions(k, device), portions.unsqueeze(-3))
+        return self._replace(shift=shift)
+
+    def of_several(self, log_n: Tensor) -> "Places":
+        """For the sum of n alike, given log n (\\*, 1, B): larger, narrower in the logarithm."""
+        log_n = log_n.unsqueeze(-3)
+        narrow = -0.5 * log_n
+        return Places(self.shift + log_n, self.scale * torch.exp(narrow), self.log_scale + narrow)
+
+
+def places(k: int, mean: Tensor, std: Tensor, level: Tensor, spread: Tensor) -> Places:
+    """Of K components.
+
+    Args:
+        k: K.
+        mean, std: Where the logits of portions lie, (\\*, S, 1).
+        level, spread: Where the logs of excesses over the cut lie, the same.
+    """
+    shift, scale = (
+        torch.stack([of_portions] * (k - 1) + [of_energy], -3)
+        for of_portions, of_energy in ((mean, level), (std, spread))
+    )
+    return Places(shift, scale, scale.log() + _SHIFT)
+
+
+def components(raw: Tensor, at: Places) -> Components:
     """Raw network output (\\*, 3 K, S, B) -> K components that start apart from each other.
 
     Args:
         raw: Of the weights, the centres and the scales.
-        mean, std: Where the logits of portions lie, (\\*, S, 1).
-        level, spread: Where the logs of excesses over the cut lie, the same.
+        at: Where they lie.
     """
     weight, center, log_scale = raw.chunk(3, -3)
-    portion = center[..., :-1, :, :] + _starts(center.shape[-3] - 1, raw.device)
-    mean, std, level, spread = (part.unsqueeze(-3) for part in (mean, std, level, spread))
-    portion = torch.addcmul(mean, std, portion)
-    energy = torch.addcmul(level, spread, center[..., -1:, :, :])
-    log_scale = log_scale.clamp(*_LOG_SCALE) + _SHIFT
-    log_scale = torch.cat(
-        [log_scale[..., :-1, :, :] + std.log(), log_scale[..., -1:, :, :] + spread.log()], -3
-    )
-    return Components(weight, torch.cat([portion, energy], -3), log_scale)
+    center = torch.addcmul(at.shift, at.scale, center + _starts(center.shape[-3], raw.device))
+    return Components(weight, center, log_scale.clamp(*_LOG_SCALE) + at.log_scale)
 
 
 @functools.cache
-def _starts(n: int, device: torch.device) -> Tensor:
-    """Where n components start, in widths, (n, 1, 1)."""
+def _starts(k: int, device: torch.device) -> Tensor:
+    """Where components start, in widths, (K, 1, 1): those at portions apart from each other."""
     with torch.inference_mode(False):  # kept for training too
-        start = torch.linspace(-1.0, 1.0, n) if n > 1 else torch.zeros(1)
-        return start.to(device)[:, None, None]
+        start = torch.linspace(-1.0, 1.0, k - 1) if k > 2 else torch.zeros(1)
+        return F.pad(start, (0, 1)).to(device)[:, None, None]
+
+
+@functools.cache
+def _at_portions(k: int, device: torch.device) -> Tensor:
+    """1 for a component at portions, 0 for that at an energy, (K, 1, 1)."""
+    with torch.inference_mode(False):
+        return F.pad(torch.ones(k - 1), (0, 1)).to(device)[:, None, None]
 
 
 def logit(mine: Tensor, rest: Tensor, others: Tensor | float = 1.0) -> Tensor:

@@ -6,17 +6,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from caloman_cli.heads.block_networks import BlockNetworks, Follow, Hidden, energy_told
+from caloman_cli.heads.block_networks import BlockNetworks, energy_told
+from caloman_cli.heads.block_weights import Follow, Hidden, Weights
 from caloman_cli.heads.blocks import Blocks
 from caloman_cli.heads.dipoles import Dipoles
 
 _NOTHING = 1e-12
 _FEWER = 0.9  # of the showers go on: the others are left behind
 
-Take = Callable[[Hidden, Follow, Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]
+Take = Callable[[Hidden, Follow, Tensor, Tensor, int, Weights], tuple[Tensor, Tensor, Tensor]]
 """(hidden units of a block, what those near it add, what its layer has left (n,), which showers
-these are (n,), the block's number) -> the voxels' energies and how much each is lit, both (S, n),
-and what then is left, (n,); all over the cut."""
+these are (n,), the block's number and weights) -> the voxels' energies and how much each is lit,
+both (S, n), and what then is left, (n,); all over the cut."""
 
 
 class Walkers(NamedTuple):
@@ -68,7 +69,7 @@ class Walk:
         together: bool = False,
     ) -> None:
         self.blocks, self.networks, self.dipoles = blocks, networks, dipoles
-        self.together = together
+        self.together, self.weights = together, networks.blocks()
         nothing = networks.left.new_zeros(1)
         dark = networks.left.new_zeros(networks.left.shape[2], 1)
         dark[:3] = energy_told(nothing, nothing)
@@ -95,7 +96,7 @@ class Walk:
         seen = state.new_zeros(n + 1, 3 * size + 1, state.shape[1])
         for layer, (first, end) in enumerate(self.blocks.spans):
             whole = energies[layer].clamp(min=_NOTHING)
-            gates = self.networks.gates(whole, first)
+            gates = self.networks.gates(whole, self.weights[first])
             rows = torch.arange(len(whole), device=whole.device)
             leans = None if dipole is None else dipole[layer]
             walkers = Walkers(rows, state, whole, energies[layer], gates, leans)
@@ -111,18 +112,19 @@ class Walk:
 
     def _step(self, walkers: Walkers, seen: Tensor, take: Take, i: int) -> tuple[Tensor, Walkers]:
         """The energies of block i, (S, n), and the walkers behind it; fills what is seen of it."""
-        networks, dipole, left = self.networks, walkers.dipole, walkers.left
+        networks, at = self.networks, self.weights[i]
+        dipole, left = walkers.dipole, walkers.left
         told = energy_told(left / walkers.whole, left)
-        near = networks.what_is_near(seen, i).index_select(1, walkers.rows)
+        near = networks.what_is_near(seen, at).index_select(1, walkers.rows)
         if self.dipoles is not None and dipole is not None:
             lean = self.dipoles.told(dipole, left)
             told, near = torch.cat([told, lean]), torch.cat([near, lean])
-        state = networks.state(walkers.state, walkers.seen, told, i)
-        follow = networks.follow(near, walkers.gates, i)
-        drawn, lit, after = take(networks.layers(state, i), follow, left, walkers.rows, i)
+        state = networks.state(walkers.state, walkers.seen, told, at)
+        follow = networks.follow(near, walkers.gates, at)
+        drawn, lit, after = take(networks.layers(state, at), follow, left, walkers.rows, i, at)
         if self.dipoles is not None and dipole is not None:
             dipole = self.dipoles.after(dipole, drawn, i)
-        own = networks.seen(drawn, lit, left, i)
+        own = networks.seen(drawn, lit, left, at)
         put(seen[i], walkers.rows, own)
         return drawn, walkers._replace(state=state, left=after, dipole=dipole, seen=own)
 
@@ -142,7 +144,7 @@ class Walk:
         """Keep in ``state`` (state, B) how walkers before block i end their layer, ``dark``."""
         gone = walkers.state + dark
         if walkers.seen is not None:
-            gone = gone + self.networks.read[i - 1] @ walkers.seen
+            gone = gone + self.weights[i - 1].read @ walkers.seen
         put(state, walkers.rows, gone)
 
 

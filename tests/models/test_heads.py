@@ -108,7 +108,7 @@ def test_blocks_hold_each_voxel_once(order, geometry):
     assert parts.shape == (len(blocks), blocks.size, 2)
     assert torch.equal(blocks.join(parts), x)
     torch.testing.assert_close(parts.sum((0, 1)), x.sum(1))
-    assert sum(blocks.opens) == int(blocks.last.sum()) == geometry.n_layers
+    assert len(blocks.spans) == int(blocks.last.sum()) == geometry.n_layers
     blocks.later.data = blocks.later.double()
     for i, after in enumerate(blocks.after(parts)):
         same = [k for k in range(i + 1, len(blocks)) if blocks.layer[k] == blocks.layer[i]]
@@ -150,8 +150,8 @@ def test_near_blocks_come_before_and_lie_next_to_it(order, geometry):
         there = [j for j in near if j < len(blocks)]
         assert all(j < i and blocks.layer[i] - blocks.layer[j] in (0, 1) for j in there)
         assert len(set(there)) == len(there)
-        assert blocks.opens[i] or i - 1 in there  # the even half of an odd one
         first = blocks.layer.index(blocks.layer[i])
+        assert i == first or i - 1 in there  # the even half of an odd one
         if blocks.layer[i] and i == first:
             assert blocks.layer.index(blocks.layer[i] - 1) in there  # the axis, a layer before
 
@@ -168,7 +168,8 @@ def test_what_follows_is_weighed_by_the_layers_energy(tiny_geometry):
     near[0] = 1.0
     places = torch.tensor([-9.0, *block_networks._GATES, 9.0])
     whole = torch.exp(networks.wholes.mean[i] + networks.wholes.std[i] * places)
-    follow = networks.follow(near, networks.gates(whole, i), i)
+    at = networks.blocks()[i]
+    follow = networks.follow(near, networks.gates(whole, at), at)
     torch.testing.assert_close(follow.gates.sum(0), torch.ones(n_gates + 2))
     for added in follow.bits, follow.split:
         assert bool((added.diff(dim=1) > -1e-5).all())

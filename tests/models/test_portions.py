@@ -7,7 +7,14 @@ import torch
 from scipy import stats
 
 from caloman_cli.heads import mixture
-from caloman_cli.heads.portions import Component, Components, components, logit, portion
+from caloman_cli.heads.portions import (
+    Component,
+    Components,
+    components,
+    logit,
+    places,
+    portion,
+)
 
 FREE = 50.0
 
@@ -111,12 +118,28 @@ def test_an_energy_larger_than_all_there_is_is_nearly_all():
 @pytest.mark.parametrize("k", [2, 3, 5])
 def test_raw_zeros_start_where_the_data_lie(k):
     mean, std, level, spread = (torch.tensor([[value]]) for value in (0.5, 2.0, 3.0, 0.25))
-    made = components(torch.zeros(3 * k, 1, 4), mean, std, level, spread)
+    at = places(k, mean, std, level, spread)
+    made = components(torch.zeros(3 * k, 1, 4), at)
     assert made.center[:-1].mean().item() == pytest.approx(0.5)
     assert len(made.center[:-1, 0, 0].unique()) == k - 1
     torch.testing.assert_close(made.center[-1], torch.full((1, 4), 3.0))
     widths = (made.log_scale - made.log_scale[0])[-1].exp()
     torch.testing.assert_close(widths, torch.full((1, 4), 0.125))
+    moved = components(torch.zeros(3 * k, 1, 4), at.moved(torch.full((1, 4), 7.0)))
+    torch.testing.assert_close(moved.center[:-1], made.center[:-1] + 7.0)
+    torch.testing.assert_close(moved.center[-1], made.center[-1])
+
+
+@pytest.mark.parametrize("n", [1, 4, 25])
+def test_a_sum_of_n_alike_is_larger_and_narrower(n):
+    """In the logarithm: shifted by log n, and its widths divided by the root of n."""
+    one = places(3, *(torch.tensor([[value]]) for value in (0.5, 2.0, 3.0, 0.25)))
+    raw = torch.randn(9, 1, 4)
+    log_n = torch.full((1, 4), math.log(n))
+    made, alone = components(raw, one.of_several(log_n)), components(raw, one)
+    torch.testing.assert_close(made.log_scale, alone.log_scale - 0.5 * math.log(n))
+    expected = one.shift + math.log(n) + (alone.center - one.shift) / math.sqrt(n)
+    torch.testing.assert_close(made.center, expected)
 
 
 def test_an_excess_has_a_resolution():

@@ -137,19 +137,19 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
     later = blocks.after(voxels)
     found, chosen, visits = torch.zeros(len(x)).double(), torch.zeros(2), []
 
-    def take(hidden, follow, left, rows, i):
+    def take(hidden, follow, left, rows, i, at):
         alive = left >= 0.999
         here = training[:, i, :, rows]
         torch.testing.assert_close(torch.stack(hidden)[..., alive], here[..., alive])
         part, after = voxels[i][:, rows], later[i][rows]
         lit, n_lit = (part > 0).double(), (part > 0).sum(0)
-        logit, first, each = networks.bits(hidden[0], follow.bits, i)
+        logit, first, each = networks.bits(hidden[0], follow.bits, at)
         before = lit.cumsum(0) - lit
         logit = logit + (before > 0) * (first + each * (before - 1))
         says = nn.functional.logsigmoid(torch.where(lit > 0, logit, -logit))
         says = (says * blocks.valid[i, :, None]).sum(0) * alive
         free = left - n_lit - 1.0
-        end, total = networks.total(hidden[1], lit, free, i)
+        end, total = networks.total(hidden[1], lit, free, at)
         may = (n_lit > 0) & (left >= n_lit + 1.0) & ~blocks.last[i]
         says = says + may * nn.functional.logsigmoid(torch.where(after > 0, -end, end))
         chosen.add_(torch.stack([may & (after <= 0), may & (after > 0)]).sum(1))
@@ -158,7 +158,8 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
         y = torch.log(excess / (after - 1.0).clamp(min=1e-3))
         portion = total.placed(free[None]).log_prob(y[None], "normal")[0]
         says = says + torch.where(open_, portion, 0.0)
-        split = networks.split(hidden[2], lit, y, part.sum(0) - n_lit, open_, follow.split, i)
+        excess, goes_on = part.sum(0) - n_lit, open_.double()
+        split = networks.split(hidden[2], lit, y, excess, goes_on, follow.split, at)
         for b in range(len(rows)):
             shift = torch.zeros(blocks.size).double()
 
@@ -166,8 +167,8 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
                 one = Components(*(field[:, s : s + 1, b : b + 1] for field in split))
                 portions = torch.arange(len(one.center))[:, None, None] < len(one.center) - 1
                 one = one._replace(center=one.center + portions * shift[s])
-                goes_on = (follow.gates[:, b, None, None] * networks.goes_on[i]).sum(0)
-                shift += goes_on[:, s].detach() * 2 * math.tanh(y / 2)
+                follows = (follow.gates[:, b, None, None] * networks.goes_on[i]).sum(0)
+                shift += follows[:, s].detach() * 2 * math.tanh(y / 2)
                 one = one.placed(torch.full((1, 1), free), torch.full((1, 1), float(others)))
                 return one.log_prob(torch.full((1, 1), y).double(), "logistic").squeeze()
 
@@ -194,9 +195,9 @@ def test_what_is_drawn_is_what_was_divided(order, detector, monkeypatch):
     walk = head._walk
 
     def watched(params, take):
-        def watch(hidden, follow, left, rows, i):
+        def watch(hidden, follow, left, rows, i, at):
             odds.clear()
-            made = take(hidden, follow, left, rows, i)
+            made = take(hidden, follow, left, rows, i, at)
             totals[i, rows] = drawn[-1][0]
             several = rows[made[1].sum(0) > 1]
             for s, odd in enumerate(odds):
