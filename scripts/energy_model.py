@@ -1,10 +1,13 @@
 """How right the energy model is, alone: its layer energies beside real ones, without any voxel.
 
     python scripts/energy_model.py RUN REFERENCE.hdf5 [--truth TRAIN.hdf5] [--classifier 3]
+        [--draws 10]
 
 Draws layer energies at the incident energies of the reference and prints two Markdown tables: what
 separates them from the reference's, and the response E_tot / E_inc at every incident energy. With
-``--truth`` another real file stands beside them, a model without a fault.
+``--truth`` another real file stands beside them, a model without a fault. With ``--draws`` a third
+table holds Pearson matrices of so many samples: those of one and the same model differ by half a
+floor and more.
 The model learned the energies of layers after the readout cut; these are compared.
 """
 
@@ -170,7 +173,14 @@ def summary(reference: Features, other: Features) -> dict[str, str]:
     if len(cells):
         name = f"empty layers at an energy ({len(cells)}), rms difference in errors"
         rows[name] = f"{np.sqrt(np.mean(cells**2)):.2f}"
-    compare = LayerCorrelation()
+    for name, (value, floor) in correlations(reference, other).items():
+        rows[f"Pearson of {name} difference"] = over(value, floor)
+    return rows
+
+
+def correlations(reference: Features, other: Features) -> dict[str, tuple[float, float]]:
+    """What is correlated and how it is summed -> difference of Pearson matrices, and its floor."""
+    compare, found = LayerCorrelation(), {}
     for name, view in (
         ("E_layer", lambda side: side),
         ("log E_layer", log_energies),
@@ -179,10 +189,24 @@ def summary(reference: Features, other: Features) -> dict[str, str]:
         result = compare(view(reference), view(other))
         for kind in ("rms", "max"):
             key = f"correlation_{kind}"
-            rows[f"Pearson of {name}, {kind} difference"] = over(
-                result[key], result[f"{key}_floor"]
-            )
-    return rows
+            found[f"{name}, {kind}"] = result[key], result[f"{key}_floor"]
+    return found
+
+
+def print_draws(model: TwoStep, reference: Features, truth: Features | None, seeds: range) -> None:
+    """Differences of Pearson matrices over floor, of several samples."""
+    drawn = [generated_features(model, reference.e_inc, seed) for seed in seeds]
+    found = [correlations(reference, features) for features in drawn]
+    real = {} if truth is None else correlations(reference, truth)
+    rows = []
+    for name in found[0]:
+        ratios = [value / floor for value, floor in (one[name] for one in found)]
+        row = [f"Pearson of {name}", f"{np.mean(ratios):.2f} ± {np.std(ratios, ddof=1):.2f}"]
+        if real:
+            row.append(f"{real[name][0] / real[name][1]:.2f}")
+        rows.append(row)
+    sides = ["model", "truth"] if real else ["model"]
+    print_table([f"over floor, {len(seeds)} samples", *sides], rows)
 
 
 def classifier_row(
@@ -209,6 +233,7 @@ def main() -> None:
     parser.add_argument("reference", type=Path, help="real showers the model has not seen")
     parser.add_argument("--truth", type=Path, help="other real showers, e.g. the train file")
     parser.add_argument("--seed", type=int, default=1, help="of the drawn layer energies")
+    parser.add_argument("--draws", type=int, default=1, help="samples for the Pearson matrices")
     parser.add_argument("--classifier", type=int, default=0, help="trainings of a classifier")
     arguments = parser.parse_args()
     model, _ = load_model(arguments.run / "model.pt")
@@ -238,6 +263,9 @@ def main() -> None:
             row.append(f"{moments[2]:.4f} ± {moments[3]:.4f}, {ratio:.2f}")
         rows.append(row)
     print_table(["E_inc [GeV]", "E_tot/E_inc", *(f"{side}, S over floor" for side in sides)], rows)
+    if arguments.draws > 1:
+        seeds = range(arguments.seed, arguments.seed + arguments.draws)
+        print_draws(model, reference, sides["truth"][1] if "truth" in sides else None, seeds)
 
 
 if __name__ == "__main__":
