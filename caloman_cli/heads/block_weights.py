@@ -100,6 +100,7 @@ class Linears(nn.Module):
 
 
 def standard(shares: LogShares) -> Standard:
+    """As :class:`Weights` holds what was measured of all blocks."""
     return Standard(shares.mean.unsqueeze(-1), shares.std.unsqueeze(-1))
 
 

@@ -57,7 +57,11 @@ def run(cfg: DictConfig) -> Path:
     build(_with_latent_dim(cfg, 1), dataset.geometry)
     logger = make_logger(cfg.logger)
     showers, config = dataset.train(), _plain(cfg)
-    reuse = None if cfg.reuse is None else Reuse(Path(cfg.reuse), config, showers.fingerprint)
+    complete = RunDirectory(cfg.output).model_path.exists() and not cfg.overwrite
+    if cfg.reuse is None or complete:
+        reuse = None
+    else:
+        reuse = Reuse(Path(cfg.reuse), config, showers.fingerprint)
     with session(cfg, config, settings, device, logger) as trainer:
         if trainer is not None:
             if reuse is not None:

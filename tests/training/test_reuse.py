@@ -86,6 +86,18 @@ def test_an_interrupted_run_goes_on(config, folder, tiny_geometry, preempt):
     assert run(compose(folder, tiny_geometry, *OTHER, output=path)) == path
 
 
+def test_a_finished_run_does_not_need_its_source(config, folder):
+    path = run(config(*OTHER))
+    (folder / "first").rename(folder / "gone")
+    try:
+        assert run(config(*OTHER)) == path
+        with pytest.raises(UserError, match="no run directory"):
+            run(config(*OTHER, "overwrite=true"))
+    finally:
+        (folder / "gone").rename(folder / "first")
+    assert (path / "model.pt").is_file()
+
+
 def test_a_number_that_was_found_is_taken_over(folder, tiny_geometry, tmp_path, fitted):
     small = [item for item in SMALL if "latent_dim" not in item]
     auto = partial(compose, folder, tiny_geometry, "encoder.latent_dim=auto", small=small)
