@@ -89,8 +89,7 @@ class Trainer:
         folder = self.run.stage(stage)
         model.to(self.device)
         if folder.done:
-            model.load_state_dict(load_state(folder.best, self.device)["model"])
-            model.eval()
+            self._load(model, folder)
             log.info("%s: complete already", stage)
             return folder.summary()
         with Usage(self.device) as usage, self.interruption.deferred():
@@ -98,9 +97,20 @@ class Trainer:
             fit.run()
         summary: dict[str, object] = {**fit.summary(), "memory": usage.memory()}
         folder.finish(summary)
-        model.load_state_dict(load_state(folder.best, self.device)["model"])
-        model.eval()
+        self._load(model, folder)
         return summary
+
+    def _load(self, model: Trainable, folder: StageFolder) -> None:
+        """The selected weights."""
+        state = load_state(folder.best, self.device)["model"]
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:  # other names or shapes
+            raise UserError(
+                f"{folder.best} holds another network than this version of caloman builds: train"
+                " it again, in a new output="
+            ) from error
+        model.eval()
 
 
 @dataclass

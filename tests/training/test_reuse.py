@@ -1,5 +1,6 @@
 """``caloman train reuse=RUN``: stages of another run, taken over or trained anew."""
 
+import shutil
 from functools import partial
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from caloman_cli.errors import UserError
 from caloman_cli.model import load_model
 from caloman_cli.run import RunDirectory
-from caloman_cli.storage import read_json
+from caloman_cli.storage import load_state, read_json, save_state
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.verbs.train import run
@@ -96,6 +97,16 @@ def test_a_finished_run_does_not_need_its_source(config, folder):
     finally:
         (folder / "gone").rename(folder / "first")
     assert (path / "model.pt").is_file()
+
+
+def test_a_stage_of_another_version_is_refused_in_one_line(config, folder, tmp_path):
+    """Whose networks had other parameters, under the same settings."""
+    old = shutil.copytree(folder / "first", tmp_path / "old")
+    state = load_state(old / "encoder/best.pt")
+    state["model"].popitem()
+    save_state(old / "encoder/best.pt", state)
+    with pytest.raises(UserError, match="another network than this version"):
+        run(config(*OTHER, f"reuse={old}"))
 
 
 def test_a_number_that_was_found_is_taken_over(folder, tiny_geometry, tmp_path, fitted):
