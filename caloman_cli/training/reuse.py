@@ -29,6 +29,10 @@ from the encoder's latents."""
 class Reuse:
     """What a new run takes over from another one.
 
+    Another density or calibration so ends as in a run from scratch, bit for bit on a CPU. Beside
+    another energy model the encoder is one of the same settings: initial weights are drawn for
+    one stage after the other, so from scratch it would begin with others.
+
     Args:
         path: The other run's directory.
         config: The new run's resolved config, plain types only.
