@@ -30,6 +30,13 @@ _LEAST_VALUES = 1 << 24  # of a thread
 _DEVICE_VALUES = 1 << 28
 FORMAT = 7
 """Version of the layout of a model file."""
+SAMPLING = 1
+"""Version of the way from seed and incident energies to showers.
+
+Raise it with every change after which equal weights, seed and incident energies give other
+showers: in :class:`Noise`, the order of draws, :meth:`TwoStep.sample`, a part's ``sample`` or the
+calibration. A sample file carries it, and only a sample of this version is used again.
+"""
 
 
 class TwoStep(nn.Module):

@@ -19,7 +19,7 @@ from caloman_cli.data.showers import read_energies
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.device import resolve_device
 from caloman_cli.errors import UserError
-from caloman_cli.model import TwoStep, load_model
+from caloman_cli.model import SAMPLING, TwoStep, load_model
 from caloman_cli.noise import Noise, mix
 from caloman_cli.provenance import config_hash, git_state
 from caloman_cli.run import RunDirectory
@@ -164,6 +164,7 @@ def provenance(
         "model": str(model_path),
         "model_sha256": _sha256(model_path),
         "training_data": json.dumps(data, sort_keys=True),
+        "sampling_version": SAMPLING,
         "seed": int(cfg.seed),
         "device": str(device),
         "torch_version": str(torch.__version__),

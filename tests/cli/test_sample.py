@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 import caloman_cli
 from caloman_cli.config import compose
-from caloman_cli.model import TwoStep, build, save_model
+from caloman_cli.model import SAMPLING, TwoStep, build, save_model
 from caloman_cli.trainable import TensorRows
 
 N = 700  # more than two blocks of noise, no multiple of one
@@ -102,6 +102,7 @@ def test_the_file_says_where_it_comes_from(caloman, tmp_path, model_file, energi
     attributes = read(tmp_path / "a.hdf5")[2]
     assert attributes["caloman_version"] == caloman_cli.__version__
     assert attributes["seed"] == 9
+    assert attributes["sampling_version"] == SAMPLING
     assert attributes["energies_file"] == "asked.hdf5"
     assert attributes["geometry"] == "tiny"
     for digest in ("model_sha256", "config_sha256", "energies_sha256"):
