@@ -60,12 +60,14 @@ class Trainable(nn.Module):
     def prepare(self, train: RowSource) -> None:
         """Set what is computed, not learned (means, scales, axes) from the training split.
 
-        Called once, before the first step; the results are buffers and travel in checkpoints.
-        A model without learned parameters is complete after it.
+        Called once, before the first step and before anything holds the parameters, so it may
+        make or replace networks; a model that does must make the same ones in ``load_state_dict``.
+        The results are buffers and travel in checkpoints. A model without learned parameters is
+        complete after it.
         """
 
     def player_parameters(self, player: str) -> list[nn.Parameter]:
-        """The parameters that one player may change."""
+        """The parameters that one player may change; together the players hold all of them."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:

@@ -146,21 +146,25 @@ class _Fit:
         self.n_batches = math.ceil(len(train) / self.settings.batch_size)
         self.total = self.n_batches * self.settings.epochs
         self.precision = precision_of(self.settings, self.device, stage)
-        self.players = players_of(model, self.settings, stage, self.precision == torch.float16)
+        # Both may replace networks, so nothing takes hold of weights before.
+        saved = load_state(folder.last, self.device) if folder.last.exists() else None
+        if saved is None:
+            self.seeds.prepare()
+            model.prepare(train)
+        else:
+            model.load_state_dict(saved["model"])
+        self.players = players_of(model, self.settings, stage)
         weights = [weight for player in self.players for weight in player.parameters]
         self.n_parameters = sum(weight.numel() for weight in weights)
         self.average = MovingAverage(list(dict.fromkeys(weights)), self.settings.ema)
         self.guard = FiniteGuard(self.device)
         self.sums = self._zeros()
         self.saved_step = 0
+        if saved is not None:
+            self._resume(saved)
 
     def run(self) -> None:
         history = self.trainer.run.history
-        if self.folder.last.exists():
-            self._resume()
-        else:
-            self.seeds.prepare()
-            self.model.prepare(self.train)
         history.keep(lambda row: row["stage"] != self.stage or row["epoch"] <= self.state.epoch)
         self._clock = self._saved_at = time.monotonic()
         if not self.n_parameters:
@@ -229,8 +233,7 @@ class _Fit:
                 loss = self.model.loss(batch, player.name)
             norm = player.backward(loss)
             self.guard.watch("loss", loss, self.state.step)
-            if not player.scaler.is_enabled():  # the scaler itself skips overflowing steps
-                self.guard.watch("gradient", norm, self.state.step)
+            self.guard.watch("gradient", norm, self.state.step)
             if self.device.type == "cpu" or self.state.step % _GUARD_INTERVAL == 0:
                 self._check_finite()
             player.update(factor)
@@ -309,9 +312,8 @@ class _Fit:
         save_state(self.folder.last, state)
         self._saved_at, self.saved_step = time.monotonic(), self.state.step
 
-    def _resume(self) -> None:
-        saved = load_state(self.folder.last, self.device)
-        self.model.load_state_dict(saved["model"])
+    def _resume(self, saved: dict) -> None:
+        """Go on where ``last.pt`` was written; the model has its weights already."""
         self.average.load_state_dict(saved["average"])
         for player in self.players:
             player.load_state_dict(saved["players"][player.name])

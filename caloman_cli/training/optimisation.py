@@ -63,45 +63,33 @@ class Player:
         parameters: What it may change.
         settings: The stage's settings.
         lr: Its learning rate at its highest.
-        scale_loss: Scale the loss against float16 underflow.
     """
 
     def __init__(
-        self,
-        name: str,
-        parameters: list[nn.Parameter],
-        settings: StageSettings,
-        lr: float,
-        *,
-        scale_loss: bool = False,
+        self, name: str, parameters: list[nn.Parameter], settings: StageSettings, lr: float
     ) -> None:
         self.name, self.parameters, self.lr = name, parameters, lr
         self.max_norm = math.inf if settings.clip is None else settings.clip
         kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = kind(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
-        self.scaler = torch.amp.GradScaler("cuda", enabled=scale_loss)
 
     def backward(self, loss: Tensor) -> Tensor:
         """Gradients of the player's own parameters only; returns their norm before clipping."""
         self.optimizer.zero_grad(set_to_none=True)
-        scaled: Tensor = self.scaler.scale(loss)
-        scaled.backward(inputs=self.parameters)
-        self.scaler.unscale_(self.optimizer)
+        loss.backward(inputs=self.parameters)
         return nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
 
     def update(self, factor: float) -> None:
         """Step with the learning rate ``factor * lr``."""
         for group in self.optimizer.param_groups:
             group["lr"] = factor * self.lr
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self.optimizer.step()
 
     def state_dict(self) -> dict:
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        return {"optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
 
 
 class FiniteGuard:
@@ -131,13 +119,12 @@ class FiniteGuard:
         return what, step
 
 
-def players_of(
-    model: Trainable, settings: StageSettings, stage: str, scale_loss: bool
-) -> list[Player]:
+def players_of(model: Trainable, settings: StageSettings, stage: str) -> list[Player]:
     """The players of a model that have something to learn.
 
     Raises:
-        UserError: ``player_lr`` names a player that the model has not.
+        UserError: ``player_lr`` names a player that the model has not, or the players do not
+            hold the model's parameters, all of them and no others.
     """
     unknown = set(settings.player_lr) - set(model.players)
     if unknown:
@@ -149,11 +136,34 @@ def players_of(
     owned: dict[str, list[nn.Parameter]] = {
         name: model.player_parameters(name) for name in model.players
     }
+    _require_all_held(model, stage, owned)
     return [
-        Player(name, weights, settings, rates[name], scale_loss=scale_loss)
-        for name, weights in owned.items()
-        if weights
+        Player(name, weights, settings, rates[name]) for name, weights in owned.items() if weights
     ]
+
+
+def _require_all_held(
+    model: Trainable, stage: str, owned: Mapping[str, list[nn.Parameter]]
+) -> None:
+    held = {id(weight) for weights in owned.values() for weight in weights}
+    learned = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
+    kind = type(model).__name__
+    idle = [name for key, name in learned.items() if key not in held]
+    if idle:
+        raise UserError(
+            f"{stage}: no player of {kind} holds {', '.join(idle)}, which would stay as"
+            " initialised: return them from its player_parameters, or make them buffers"
+        )
+    strange = [
+        player
+        for player, weights in owned.items()
+        if any(id(weight) not in learned for weight in weights)
+    ]
+    if strange:
+        raise UserError(
+            f"{stage}: {', '.join(strange)} of {kind} holds parameters that are not the model's"
+            " own: its player_parameters must return those that it has after prepare"
+        )
 
 
 def precision_of(settings: StageSettings, device: torch.device, stage: str) -> torch.dtype:
@@ -166,9 +176,4 @@ def precision_of(settings: StageSettings, device: torch.device, stage: str) -> t
             device.type,
         )
         return torch.float32
-    dtypes = {
-        "float32": torch.float32,
-        "bfloat16": torch.bfloat16,
-        "float16": torch.float16,
-    }
-    return dtypes[settings.precision]
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]

@@ -10,7 +10,7 @@ from caloman_cli.errors import UserError
 STAGES = ("energy", "encoder", "density")
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("none", "cosine", "one_cycle")
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "bfloat16")
 SELECTIONS = ("best", "last")
 LATENTS = ("sample", "mean")
 
@@ -34,7 +34,8 @@ class StageSettings:
         patience: Epochs without a better score before the stage stops, or null.
         score: The validation score that decides, one of the model's scores.
         select: Keep the weights of the ``best`` score or those of the ``last`` epoch.
-        precision: ``float32``, or automatic mixed precision on CUDA.
+        precision: ``float32``, or ``bfloat16``: automatic mixed precision on CUDA. Not float16,
+            whose largest number, 65504, is less than the energies that heads compute with.
 
     Raises:
         UserError: A value is out of its range.
@@ -71,7 +72,11 @@ class StageSettings:
         _holds(
             self.patience is None or self.patience > 0, f"{where}.patience", self, "1 up or null"
         )
-        _holds(self.warmup < self.epochs, f"{where}.warmup", self, "less than epochs")
+        if self.warmup >= self.epochs:
+            raise UserError(
+                f"{where}.warmup={self.warmup:g} must be less than {where}.epochs={self.epochs}:"
+                f" set {where}.warmup=0 with it, or more epochs"
+            )
         if self.schedule == "one_cycle" and self.warmup:
             raise UserError(f"{where}: schedule=one_cycle has a warm-up of its own, set warmup=0")
         if self.select == "last" and self.patience is not None:

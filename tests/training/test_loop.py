@@ -212,6 +212,25 @@ def test_history_has_what_a_plot_needs(make_trainer, data):
         assert row["lr"] == 0.01
 
 
+def test_validation_draws_the_same_numbers_in_every_epoch(make_trainer):
+    """Else the lucky epoch is chosen; a split of several batches has different ones in each."""
+
+    class Noisy(Quadratic):
+        def scores(self, batch):
+            return {"loss": torch.rand(()) + 0 * self.loss(batch)}
+
+    trainer = make_trainer(epochs=3, batch_size=4)
+    trainer.fit("energy", Noisy(), ONES, ONES)
+    scores = [row["validation/loss"] for row in trainer.run.history.rows()]
+    assert scores == [scores[0]] * 3
+    seeds, draws = Seeds(7, "energy"), []
+    for batch in range(2):
+        seeds.validation(batch)
+        draws.append(float(torch.rand(())))
+    assert scores[0] == pytest.approx(sum(draws) / 2)
+    assert draws[0] != draws[1]
+
+
 def test_mixed_precision_without_cuda_is_said_and_not_done(make_trainer, data, caplog):
     trainer = make_trainer(precision="bfloat16")
     trainer.fit("encoder", Regression(), *data)
@@ -219,7 +238,7 @@ def test_mixed_precision_without_cuda_is_said_and_not_done(make_trainer, data, c
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_trains_on_cuda(make_trainer, data, precision):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
@@ -241,6 +260,8 @@ def test_trains_on_cuda(make_trainer, data, precision):
         ({"ema": 1.0}, "ema=1.0, must be between 0 and 1 or null"),
         ({"schedule": "one_cycle", "warmup": 1.0}, "warm-up of its own"),
         ({"select": "last", "patience": 3}, "set patience=null"),
+        ({"epochs": 1, "warmup": 1}, "encoder.epochs=1: set trainer.encoder.warmup=0 with it"),
+        ({"precision": "float16"}, "precision=float16, must be one of float32, bfloat16"),
     ],
 )
 def test_settings_out_of_range(setting, message):
