@@ -1,0 +1,175 @@
+"""Break the code on purpose, one line at a time, and see whether a test notices.
+
+    python scripts/mutants.py [NAME ...] [--list scripts/mutants/evaluation.yaml ...] [--show]
+
+Each list in scripts/mutants/ holds mutants: a name, a file, the text that stands there once
+(`old`), what takes its place (`new`) and the tests that should fail then. Every mutant is made
+in a copy of the tree, and its tests run there without the slow ones. The exit status is 1 when
+one survives, and 2 when a list no longer fits the code: `old` is not found once, the broken code
+cannot be imported, or the tests fail without it.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+LISTS = ROOT / "scripts/mutants"
+COPIED = ("caloman_cli", "conf", "scripts", "tests", "docs", "pyproject.toml", "Makefile")
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "constraints.txt")
+PASSED, FAILED = 0, 1  # pytest's exit statuses; the others say that no test judged
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one file and the tests that should notice it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def broken(self, source: str) -> str:
+        """The file with the change made."""
+        found = source.count(self.old)
+        if found != 1:
+            raise ValueError(f"{self.name}: the old text stands {found} times in {self.file}")
+        if self.old == self.new:
+            raise ValueError(f"{self.name}: changes nothing")
+        return source.replace(self.old, self.new)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help="only mutants whose names contain one of these")
+    parser.add_argument("--list", type=Path, nargs="+", help="default: all of scripts/mutants/")
+    parser.add_argument("--show", action="store_true", help="check that the lists fit, run none")
+    parser.add_argument("--no-baseline", action="store_true", help="skip the tests as they are")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds for one mutant")
+    arguments = parser.parse_args()
+    try:
+        mutants = chosen(read(arguments.list or sorted(LISTS.glob("*.yaml"))), arguments.names)
+        for mutant in mutants:
+            mutant.broken((ROOT / mutant.file).read_text())
+        if arguments.show:
+            print("\n".join(f"{mutant.name} ({mutant.file})" for mutant in mutants))
+            return 0
+        with copy_of_the_tree() as tree:
+            if not arguments.no_baseline:
+                check_unbroken(tree, mutants, arguments.timeout)
+            survived = judge(tree, mutants, arguments.timeout)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"mutants: {error}", file=sys.stderr)
+        return 2
+    print(f"\ncaught {len(mutants) - survived} of {len(mutants)}")
+    return int(survived > 0)
+
+
+def read(lists: Sequence[Path]) -> list[Mutant]:
+    """All mutants of the lists, each name once."""
+    mutants = []
+    for path in lists:
+        for entry in yaml.safe_load(path.read_text()):
+            tests = entry.pop("tests")
+            several = (tests,) if isinstance(tests, str) else tuple(tests)
+            mutants.append(Mutant(**entry, tests=several))
+    names = [mutant.name for mutant in mutants]
+    if double := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"names are not unique: {', '.join(sorted(double))}")
+    return mutants
+
+
+def chosen(mutants: list[Mutant], names: Sequence[str]) -> list[Mutant]:
+    found = [each for each in mutants if not names or any(name in each.name for name in names)]
+    if not found:
+        raise ValueError(f"no mutant is called {' or '.join(names) or 'anything'}")
+    return found
+
+
+@contextmanager
+def copy_of_the_tree() -> Iterator[Path]:
+    """A folder with the checkout in it, and the reference data beside it as they are here."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        tree = Path(folder) / "checkout"
+        tree.mkdir()
+        for name in (*COPIED, *PAGES):
+            if (ROOT / name).is_dir():
+                shutil.copytree(
+                    ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__")
+                )
+            elif (ROOT / name).is_file():
+                shutil.copy(ROOT / name, tree / name)
+        shared = ROOT.parent / "shared"
+        if shared.exists():
+            (tree.parent / "shared").symlink_to(shared.resolve())
+        yield tree
+
+
+def check_unbroken(tree: Path, mutants: Sequence[Mutant], timeout: float) -> None:
+    """Tests that fail without a mutant would catch everything."""
+    tests = sorted({test for mutant in mutants for test in mutant.tests})
+    status, said = run(tree, tests, timeout)
+    if status != PASSED:
+        raise ValueError(f"the tests fail as they are: {said}")
+
+
+def judge(tree: Path, mutants: Sequence[Mutant], timeout: float) -> int:
+    """Print a line for each mutant; how many survived."""
+    survived = 0
+    print("| mutant | | seconds | first failure |\n|---|---|---:|---|")
+    for mutant in mutants:
+        path = tree / mutant.file
+        source = path.read_text()
+        path.write_text(mutant.broken(source))
+        began = time.perf_counter()
+        try:
+            status, said = run(tree, mutant.tests, timeout)
+        finally:
+            path.write_text(source)
+        if status not in (PASSED, FAILED):
+            raise ValueError(f"{mutant.name}: pytest ended with {status}: {said}")
+        survived += status == PASSED
+        verdict = "SURVIVED" if status == PASSED else "caught"
+        seconds = time.perf_counter() - began
+        print(f"| {mutant.name} | {verdict} | {seconds:.0f} | {said} |", flush=True)
+    return survived
+
+
+def run(tree: Path, tests: Sequence[str], timeout: float) -> tuple[int, str]:
+    """pytest's exit status in the copy, and its first failure."""
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(tree),
+        # A stale .pyc of the same second and length would hide the change.
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow and not gpu"]
+    command += ["-p", "no:cacheprovider", *tests]
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=timeout
+        )
+    except subprocess.TimeoutExpired:
+        return FAILED, "out of time"
+    lines = done.stdout.splitlines()
+    failures = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    if done.returncode in (PASSED, FAILED):
+        return done.returncode, failures[0].split(" ")[1] if failures else ""
+    return done.returncode, (failures or lines or [done.stderr])[-1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
