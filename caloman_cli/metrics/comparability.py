@@ -7,7 +7,7 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.data.sources import Dataset
 from caloman_cli.metrics.caveats import is_official, is_toy
 from caloman_cli.metrics.tables import Score
-from caloman_cli.published.quantities import QUANTITIES, time_key
+from caloman_cli.published.quantities import QUANTITIES
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,15 @@ def measured(
         Values and spreads by quantity, the arguments ``row`` and ``spreads`` of
         :func:`caloman_cli.metrics.ranking.rank`.
     """
-    row: dict[str, float | None] = {}
-    spreads: dict[str, float | None] = {}
-    for score in scores:
-        key = score.quantity
-        if score.section == "separation power":
-            key = f"S {key.partition(',')[0]}"
-        elif key.startswith("end to end, batch "):
-            size = int(key.rpartition(" ")[2].replace(",", ""))
-            key = time_key("CPU" if device == "cpu" else "GPU", size)
-        if key in QUANTITIES:
-            row[key], spreads[key] = score.generated, score.spread
+    found = {score.key: score for score in scores}
+    other = "time GPU" if device == "cpu" else "time CPU"
+    chosen = {
+        key: found[quantity.score]
+        for key, quantity in QUANTITIES.items()
+        if quantity.score in found and not key.startswith(other)
+    }
+    row = {key: score.generated for key, score in chosen.items()}
+    spreads = {key: score.spread for key, score in chosen.items()}
     if parameters is not None:
         row["parameters"] = parameters
     return row, spreads

@@ -4,10 +4,15 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from caloman_cli.metrics.goals import Goal, distance
+
+FORMAT = 2  # of metrics.json: 1 had neither keys nor goals
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,9 @@ class Score:
         truth_spread: Spread of ``truth``.
         note: Why a value is missing, or a remark.
         summary: Whether the score belongs into the summary on top.
+        key: Its name for programs, unique in a table, of letters, digits and ``_``; it never
+            changes with a dataset's number of layers or with a wording.
+        goal: What is best, see :func:`caloman_cli.metrics.goals.distance`.
     """
 
     section: str
@@ -69,6 +77,15 @@ class Score:
     truth_spread: float | None = None
     note: str = ""
     summary: bool = False
+    _: KW_ONLY
+    key: str
+    goal: Goal
+
+    @property
+    def from_best(self) -> float | None:
+        """How far the value is from the best one; None where that is not known."""
+        value = _finite(self.generated)
+        return None if value is None else distance(self.goal, value, _finite(self.truth))
 
     @property
     def over_floor(self) -> float | None:
@@ -125,11 +142,11 @@ def to_csv(scores: Sequence[Score]) -> str:
     """One line per score, full precision, empty where a value is not defined."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["section", "quantity", *_COLUMNS, "note"])
+    writer.writerow(["section", "quantity", *_COLUMNS, "note", "key"])
     for score in scores:
         values = [_finite(get(score)) for get in _COLUMNS.values()]
         cells = ["" if value is None else repr(value) for value in values]
-        writer.writerow([score.section, score.quantity, *cells, score.note])
+        writer.writerow([score.section, score.quantity, *cells, score.note, score.key])
     return stream.getvalue()
 
 
@@ -143,7 +160,29 @@ def to_json(scores: Sequence[Score], **facts: Any) -> str:
         }
         for score in scores
     ]
-    return json.dumps(_plain({**facts, "scores": records}), indent=1, allow_nan=False) + "\n"
+    return (
+        json.dumps(
+            _plain({"format": FORMAT, **facts, "scores": records}), indent=1, allow_nan=False
+        )
+        + "\n"
+    )
+
+
+def key_of(*words: object) -> str:
+    """A score's key of words: lower-case initials stay, what is no letter or digit is ``_``."""
+    return re.sub(r"\W+", "_", "_".join(str(word) for word in words)).strip("_")
+
+
+def with_unique_keys(scores: Iterable[Score]) -> list[Score]:
+    """Number the keys of scores that an earlier one has, as a metric that is asked twice gives."""
+    unique: dict[str, Score] = {}
+    for score in scores:
+        key, n = score.key, 1
+        while key in unique:
+            n += 1
+            key = f"{score.key}_{n}"
+        unique[key] = score if n == 1 else replace(score, key=key)
+    return list(unique.values())
 
 
 def write_tables(

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.tables import FORMAT, Score
 
 log = logging.getLogger(__name__)
 
 FILE = "metrics.json"
 _FIELDS = (
     "section", "quantity", "generated", "truth", "floor", "truth_floor", "spread", "truth_spread",
-    "note", "summary",
+    "note", "summary", "key", "goal",
 )  # fmt: skip
 
 
@@ -95,6 +95,10 @@ def _read(path: Path) -> Evaluation | None:
 
 
 def _evaluation(path: Path, content: Mapping[str, Any]) -> Evaluation:
+    if content.get("format") != FORMAT:
+        raise ValueError(
+            f"format {content.get('format', 1)}, this version reads {FORMAT}: evaluate again"
+        )
     inputs, reference, name = content["inputs"], None, "no reference"
     if "reference" in inputs:
         reference = inputs["reference"]["fingerprint"]

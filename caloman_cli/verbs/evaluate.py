@@ -12,7 +12,7 @@ from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
 from caloman_cli.evaluation.record import input_facts, input_notes, provenance
 from caloman_cli.evaluation.standing import console, standing, write_standing
 from caloman_cli.metrics.comparison import Comparison, Metric, Section
-from caloman_cli.metrics.tables import Score, summary, write_tables
+from caloman_cli.metrics.tables import Score, key_of, summary, with_unique_keys, write_tables
 from caloman_cli.metrics.timing import environment
 from caloman_cli.provenance import Usage
 from caloman_cli.report.evaluation import Measured, evaluation_document
@@ -57,7 +57,7 @@ def run(cfg: DictConfig) -> Path:
         item, cost = _measured(name, metric, comparison)
         measured.append(item)
         details[name] = {**item.section.details, "cost": cost}
-    scores = [score for item in measured for score in item.section.scores]
+    scores = with_unique_keys(score for item in measured for score in item.section.scores)
     caveats = {key: why for item in measured for key, why in item.section.caveats.items()}
     parameters = None
     if cfg.run is not None:
@@ -96,7 +96,11 @@ def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Measur
             section = metric(comparison)
         except UserError as error:
             log.warning("%s could not be computed: %s", name, error)
-            section = Section([Score(name, "not computed", None, note=str(error), summary=True)])
+            missing = Score(
+                name, "not computed", None, note=str(error), summary=True,
+                key=key_of(name, "not_computed"), goal="lower",
+            )  # fmt: skip
+            section = Section([missing])
     log.info("%s: %.1f s", name, usage.seconds)
     item = Measured(name, section, comparison.figures[before:], usage.seconds)
     return item, {"seconds": round(usage.seconds, 2), **usage.memory()}

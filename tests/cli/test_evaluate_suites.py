@@ -4,7 +4,8 @@ import json
 import re
 
 from caloman_cli.data.generator import generate
-from tests.cli.evaluations import FAST, N, scores_of, write
+from caloman_cli.published import load
+from tests.cli.evaluations import FAST, N, check_keys, scores_of, write
 from tests.cli.test_report import check_page
 from tests.conftest import load_geometry
 
@@ -78,6 +79,9 @@ def test_every_metric_on_files(caloman, tmp_path, files):
     for where in wanted:
         for column in ("generated", "spread", "truth", "truth spread"):
             assert scores[where][column], (where, column)
+    places = json.loads((tmp_path / "out/metrics.json").read_text())["ranking"]["places"]
+    published = set(load("ds1_photons")[0].values)  # what the challenge measured of Geant4
+    assert set(places) == published - {"AUC high"}
     table = (tmp_path / "out/table.md").read_text()
     assert "No ResNet classifier: the layers of ds1_photons differ in shape" in table
     assert "FPD ×10³ is not comparable" in (tmp_path / "out/ranking.md").read_text()
@@ -134,6 +138,7 @@ def test_a_run_stands_in_the_picture_of_quality_and_speed(caloman, tmp_path, fil
     assert (tmp_path / "out/plots/pareto.png").stat().st_size > 1000
     places = json.loads((tmp_path / "out/metrics.json").read_text())["ranking"]["places"]
     assert places["time CPU 100"]["value"] > 0
+    check_keys(tmp_path / "out")
     assert places["parameters"]["place"] >= 1  # says nothing about the reference
     page = check_page((tmp_path / "out/report.html").read_text(), 3)
     assert "Quality against speed" in page.words

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from caloman_cli.metrics.plots.style import figure, save
-from caloman_cli.metrics.tables import Grid
+from caloman_cli.metrics.tables import FORMAT, Grid
 from caloman_cli.report.document import (
     Document,
     Fold,
@@ -95,15 +95,17 @@ def evaluation(folder, label, auc, reference="aa", suite="quick", **more):
     """A ``metrics.json`` as an evaluation leaves it."""
     nothing = {"floor": None, "truth_floor": None, "truth_spread": None, "note": ""}
     scores = [
-        {"section": "classifier", "quantity": "AUC high", "generated": auc, "truth": 0.5,
-         "spread": 0.01, "summary": True, **nothing},
-        {"section": "separation power", "quantity": "E_ratio", "generated": 1 - auc, "truth": 0.1,
+        {"section": "classifier", "quantity": "AUC high", "key": "auc_high", "goal": "half",
+         "generated": auc, "truth": 0.5, "spread": 0.01, "summary": True, **nothing},
+        {"section": "separation power", "quantity": "E_ratio", "key": "E_ratio",
+         "goal": "lower", "generated": 1 - auc, "truth": 0.1,
          "spread": None, "summary": True, **nothing},
-        {"section": "classifier", "quantity": "hidden", "generated": 1.0, "truth": None,
-         "spread": None, "summary": False, **nothing},
+        {"section": "classifier", "quantity": "hidden", "key": "hidden", "goal": "lower",
+         "generated": 1.0, "truth": None, "spread": None, "summary": False, **nothing},
     ]  # fmt: skip
     folder.mkdir(parents=True)
     content = {
+        "format": FORMAT,
         "label": label,
         "dataset": "ds1_photons",
         "inputs": {"reference": {"fingerprint": reference, "files": [f"/x/{reference}.hdf5"]}},

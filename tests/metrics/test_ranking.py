@@ -174,14 +174,17 @@ def test_front_of_models():
 
 def test_scores_of_an_evaluation_find_their_columns():
     scores = [
-        Score("separation power", "E_ratio", 0.002),
-        Score("separation power", "EC_eta, mean of 2", 0.003),
-        Score("separation power", "EC_eta/1", 0.9),
-        Score("classifier", "AUC high", 0.6, spread=0.01),
-        Score("classifier", "AUC low_normed", 0.7),
-        Score("timing [ms per shower]", "generation, batch 10,000", 0.001),
-        Score("timing [ms per shower]", "end to end, batch 10,000", 0.2),
-        Score("timing [ms per shower]", "end to end, batch 5,000", 0.3),
+        Score("any", "any", value, spread=spread, key=key, goal="lower")
+        for key, value, spread in (
+            ("E_ratio", 0.002, None),
+            ("EC_eta_mean", 0.003, None),
+            ("EC_eta_1", 0.9, None),
+            ("auc_high", 0.6, 0.01),
+            ("auc_low_normed", 0.7, None),
+            ("ms_generation_10000", 0.001, None),
+            ("ms_end_to_end_10000", 0.2, None),
+            ("ms_end_to_end_5000", 0.3, None),
+        )
     ]
     row, spreads = measured(scores, "cuda", parameters=1000)
     assert row == {

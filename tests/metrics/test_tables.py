@@ -7,10 +7,13 @@ import json
 from caloman_cli.metrics.tables import Score, summary, to_csv, to_json, to_markdown, write_tables
 
 SCORES = [
-    Score("separation power", "E_ratio", 0.002, 0.001, 0.001, 0.001, summary=True),
-    Score("separation power", "E_layer/0", float("nan"), None, note="no entry in range"),
-    Score("classifier", "AUC low", 0.75, 0.5, spread=0.01, summary=True),
-]
+    Score("separation power", "E_ratio", 0.002, 0.001, 0.001, 0.001, summary=True,
+          key="E_ratio", goal="lower"),
+    Score("separation power", "E_layer/0", float("nan"), None, note="no entry in range",
+          key="E_layer_0", goal="lower"),
+    Score("classifier", "AUC low", 0.75, 0.5, spread=0.01, summary=True, key="auc_low",
+          goal="half"),
+]  # fmt: skip
 
 MARKDOWN = """\
 # A model
@@ -50,11 +53,11 @@ def test_nothing_to_summarise():
 
 
 def test_small_numbers_are_not_rounded_away():
-    assert "3.21e-07 |" in to_markdown("t", [Score("s", "q", 3.21e-7)])
+    assert "3.21e-07 |" in to_markdown("t", [Score("s", "q", 3.21e-7, key="q", goal="lower")])
 
 
 def test_csv_keeps_full_precision_and_leaves_undefined_values_empty():
-    scores = [Score("s", "a, b", 1 / 3, floor=0.0), *SCORES[1:2]]
+    scores = [Score("s", "a, b", 1 / 3, floor=0.0, key="a", goal="lower"), *SCORES[1:2]]
     first, second = csv.DictReader(io.StringIO(to_csv(scores)))
     assert first["quantity"] == "a, b"
     assert float(first["generated"]) == 1 / 3

@@ -9,7 +9,7 @@ from caloman_cli.metrics.classifier_inputs import Mode
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.plots.roc import roc_curves
 from caloman_cli.metrics.protocol import ProtocolName
-from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.tables import Score, key_of
 
 SECTION = "classifier"
 
@@ -162,6 +162,8 @@ def _score(name: str, mode: Mode, ours: dict[str, Any], truth: dict[str, Any] | 
         spread=_spread(ours, name),
         truth_spread=None if truth is None else _spread(truth, name),
         summary=True,
+        key=key_of(name, mode),
+        goal="half" if name == "auc" else "zero",
     )
 
 

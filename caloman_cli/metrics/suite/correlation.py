@@ -50,7 +50,7 @@ class LayerCorrelation:
             compared(
                 SECTION, f"correlation, {words} difference", ours, real, f"correlation_{kind}",
                 errors=(f"correlation_{kind}_error",), floor=f"correlation_{kind}_floor",
-                summary=kind == "rms",
+                summary=kind == "rms", key=f"correlation_{kind}", goal="lower",
             )
             for kind, words in (("rms", "rms"), ("max", "largest"))
         ]  # fmt: skip

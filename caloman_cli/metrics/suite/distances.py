@@ -7,6 +7,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.features import feature_matrix
 from caloman_cli.metrics.frechet import OFFICIAL_MIN, FrechetPhysicsDistance
+from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.kernel import OFFICIAL_BATCH, KernelPhysicsDistance
 from caloman_cli.metrics.suite.rows import compared
 
@@ -51,13 +52,18 @@ class PhysicsDistances:
             if name not in ours:
                 continue
             errors = (f"{name}_error", f"{name}_sampling_error")
-            for key, label in (
-                (name, name.upper()),
-                (f"{name}_unbiased", f"{name.upper()}, bias taken off"),
-            ):
-                scores.append(
-                    compared(SECTION, label, ours, real, key, errors=errors, summary=key == name)
+            # Only FPD's official value cannot be negative by chance.
+            rows: tuple[tuple[str, str, Goal], ...] = (
+                (name, name.upper(), "lower" if name == "fpd" else "zero"),
+                (f"{name}_unbiased", f"{name.upper()}, bias taken off", "zero"),
+            )
+            scores += [
+                compared(
+                    SECTION, label, ours, real, key, errors=errors, summary=key == name, key=key,
+                    goal=goal,
                 )
+                for key, label, goal in rows
+            ]  # fmt: skip
         if "fpd" in ours and ours["min_samples"] != OFFICIAL_MIN:
             caveats["FPD"] = f"sizes from {ours['min_samples']:,.0f} showers, not {OFFICIAL_MIN:,}"
         if "kpd" in ours and ours["batch_size"] != OFFICIAL_BATCH:

@@ -59,21 +59,22 @@ def scores(
     return [
         Score(
             SECTION, "exact copies", copied, real_copied, spread=_binomial(copied, n_ours),
-            truth_spread=_binomial(real_copied, n_held), summary=True,
+            truth_spread=_binomial(real_copied, n_held), summary=True, key="copies", goal="lower",
         ),
         Score(
             SECTION, "near copies", found["near_copies"], real_near,
             spread=found["near_copies_error"], truth_spread=_binomial(real_near, n_held),
-            summary=True,
+            summary=True, key="near_copies", goal="lower",
         ),
         Score(
             SECTION, "authentic [%]", found["authentic"], found["authentic_reference"],
             spread=found["authentic_error"], summary=True,
             truth_spread=100 * _binomial(found["authentic_reference"] / 100, n_held),
+            key="authentic", goal="truth",  # showers that are like no real one get all of them
         ),
         Score(
             SECTION, "C_T", found["ct"], real_ct, spread=found["ct_error"],
-            truth_spread=real_error, summary=True,
+            truth_spread=real_error, summary=True, key="c_t", goal="zero",
             note="below -3: copies of training showers" if found["ct"] < -3 else "",
         ),
     ]  # fmt: skip

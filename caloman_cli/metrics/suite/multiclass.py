@@ -8,7 +8,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.metrics.classifier_inputs import Mode
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.multiclass import MulticlassTest
-from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.tables import Score, key_of
 
 SECTION = "log-posterior"
 REAL = "independent real showers"
@@ -79,6 +79,8 @@ class Multiclass:
                     spread=_spread(value),
                     truth_spread=None if real is None else _spread(real),
                     summary=mine,
+                    key=key_of(key, *([] if mine else ["of", name])),
+                    goal="higher",
                 )
             )
         note = (

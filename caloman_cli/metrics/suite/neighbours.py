@@ -73,6 +73,8 @@ class PrecisionRecall:
                 compared(
                     SECTION, name + tail, ours, real, name, errors=(f"{name}_error",),
                     summary=kind == "official" or not self.official,
+                    key=name if kind == "official" else f"{name}_corrected",
+                    goal="truth ratio" if name == "density" else "truth",
                 )
                 for name in NAMES
             ]  # fmt: skip

@@ -5,24 +5,25 @@ from typing import ClassVar
 from caloman_cli.errors import UserError
 from caloman_cli.metrics import sample_quality
 from caloman_cli.metrics.comparison import Comparison, Need, Section
+from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.sample_quality import FeatureLikelihood
 from caloman_cli.metrics.suite.rows import compared
 from caloman_cli.metrics.suite.space import Space, SpaceName
 from caloman_cli.metrics.tables import Score
 
 SECTION = "sample quality"
-_ROWS = {
-    "fd": ("Fréchet distance", ("fd_inf_error",)),
-    "fd_inf": ("Fréchet distance, extrapolated", ("fd_inf_error",)),
-    "kd": ("kernel distance", ("kd_error",)),
-    "sw": ("sliced Wasserstein", ("sw_error",)),
-    "precision": ("precision of features", ("precision_error",)),
-    "recall": ("recall of features", ("recall_error",)),
-    "density": ("density of features", ("density_error",)),
-    "coverage": ("coverage of features", ("coverage_error",)),
-    "vendi": ("Vendi score", ("vendi_error",)),
-    "fls": ("feature likelihood score", ("fls_error",)),
-    "overfit": ("overfit Gaussians [%]", ("overfit_error",)),
+_ROWS: dict[str, tuple[str, str, str, Goal]] = {
+    "fd": ("Fréchet distance", "fd_inf_error", "fd", "lower"),
+    "fd_inf": ("Fréchet distance, extrapolated", "fd_inf_error", "fd_inf", "zero"),
+    "kd": ("kernel distance", "kd_error", "kd", "zero"),
+    "sw": ("sliced Wasserstein", "sw_error", "sw", "lower"),
+    "precision": ("precision of features", "precision_error", "feature_precision", "truth"),
+    "recall": ("recall of features", "recall_error", "feature_recall", "truth"),
+    "density": ("density of features", "density_error", "feature_density", "truth ratio"),
+    "coverage": ("coverage of features", "coverage_error", "feature_coverage", "truth"),
+    "vendi": ("Vendi score", "vendi_error", "vendi", "truth"),
+    "fls": ("feature likelihood score", "fls_error", "fls", "higher"),
+    "overfit": ("overfit Gaussians [%]", "overfit_error", "overfit", "zero"),
 }
 _NOT_SUMMARY = ("fd", "overfit")
 
@@ -80,7 +81,10 @@ class SampleQuality:
 
 def _scores(ours: dict[str, float | None], real: dict[str, float | None] | None) -> list[Score]:
     return [
-        compared(SECTION, words, ours, real, key, errors=errors, summary=key not in _NOT_SUMMARY)
-        for key, (words, errors) in _ROWS.items()
-        if key in ours
-    ]
+        compared(
+            SECTION, words, ours, real, name, errors=(error,), summary=name not in _NOT_SUMMARY,
+            key=key, goal=goal,
+        )
+        for name, (words, error, key, goal) in _ROWS.items()
+        if name in ours
+    ]  # fmt: skip

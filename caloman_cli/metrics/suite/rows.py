@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.tables import Score
 
 Found = Mapping[str, float | None]
@@ -12,8 +13,10 @@ def compared(
     quantity: str,
     ours: Found,
     real: Found | None,
-    key: str,
+    found: str,
     *,
+    key: str,
+    goal: Goal,
     errors: tuple[str, ...] = (),
     floor: str | None = None,
     note: str = "",
@@ -26,7 +29,9 @@ def compared(
         quantity: Of the score.
         ours: What the metric says of the generated showers.
         real: What it says of the truth sample, or None.
-        key: The quantity in both.
+        found: The quantity's name in both.
+        key: Of the score.
+        goal: Of the score.
         errors: Keys of its errors, the largest of which is the spread.
         floor: Key of what two samples of one distribution give.
         note: Of the score.
@@ -35,14 +40,16 @@ def compared(
     return Score(
         section,
         quantity,
-        ours[key],
-        None if real is None else real[key],
+        ours[found],
+        None if real is None else real[found],
         None if floor is None else ours[floor],
         None if floor is None or real is None else real[floor],
         _largest(ours, errors),
         None if real is None else _largest(real, errors),
         note,
         summary,
+        key=key,
+        goal=goal,
     )
 
 

@@ -22,7 +22,7 @@ from caloman_cli.metrics.separation import (
     group_means,
     separation_error,
 )
-from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.tables import Score, key_of
 from caloman_cli.metrics.truth import shared_showers, truth_note
 from caloman_cli.published.quantities import QUANTITIES
 
@@ -135,6 +135,7 @@ def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) ->
     section = "separation power"
     real = {item.name: item for item in truth}
     real_means = {mean.group: mean for mean in group_means(truth)}
+    in_layers = {item.group for item in histograms if item.group != item.name}
     scores = []
     for mean in group_means(histograms):
         other = real_means.get(mean.group)
@@ -151,6 +152,8 @@ def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) ->
                 truth_spread=None if other is None else other.error,
                 note=_left_out(mean, other),
                 summary=True,
+                key=f"{mean.group}_mean" if mean.group in in_layers else mean.group,
+                goal="lower",
             )
         )
     single = {score.quantity for score in scores}
@@ -169,6 +172,8 @@ def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) ->
                 spread=None if item.separation is None else separation_error(item),
                 truth_spread=None if same is None else separation_error(same),
                 note=item.note or "",
+                key=key_of(item.name),
+                goal="lower",
             )
         )
     return scores

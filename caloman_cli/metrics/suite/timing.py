@@ -8,9 +8,9 @@ import numpy as np
 from caloman_cli.data.generator import draw_energies
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.plots.timing import timing_curve
-from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.tables import Score, key_of
 from caloman_cli.metrics.timing import environment, sweep
-from caloman_cli.metrics.timing_points import TimingPoint, TimingSettings, to_dict
+from caloman_cli.metrics.timing_points import Measure, TimingPoint, TimingSettings, to_dict
 
 
 class Timing:
@@ -75,9 +75,16 @@ def _times(points: Sequence[TimingPoint]) -> list[Score]:
                 spread=spread,
                 note=": ".join(part for part in (status, point.note) if part),
                 summary=point is best.get(point.measure),
+                key=time_key(point.measure, point.batch_size),
+                goal="lower",
             )
         )
     return scores
+
+
+def time_key(measure: Measure, batch_size: int) -> str:
+    """Key of a time per shower."""
+    return key_of("ms", measure, batch_size)
 
 
 def _timing_note(where: dict[str, str | int]) -> str:
