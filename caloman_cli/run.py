@@ -13,6 +13,7 @@
     latents.h5         hand-off from the encoder to the density model
     model.pt           self-contained
     samples/ evaluation/
+    scalars.csv tensorboard/ wandb/  what the loggers keep
 """
 
 import fcntl
@@ -47,6 +48,7 @@ _FILES = (
     "preprocess.pt",
     "latents.h5",
     "model.pt",
+    "scalars.csv",
 )
 _FOLDERS = (*STAGES, "samples", "evaluation", "wandb", "tensorboard")
 

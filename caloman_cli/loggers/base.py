@@ -1,0 +1,141 @@
+"""What a logger is, and what holds for each: no error of it ends a training."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+from caloman_cli.errors import UserError
+from caloman_cli.loggers.evaluated import Evaluated
+
+log = logging.getLogger(__name__)
+
+
+class Logger:
+    """Told of every row of history, or of an evaluation."""
+
+    def open(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Start, or go on, for the run in ``folder`` with a resolved config of plain types."""
+
+    def log(self, row: Mapping[str, object]) -> None:
+        """One epoch: ``stage``, ``epoch``, ``step`` and numbers."""
+
+    def close(self, exit_code: int) -> None:
+        """The run ends: 0 well, else its exit status."""
+
+    def evaluated(self, evaluation: Evaluated) -> None:
+        """An evaluation has ended; needs no :meth:`open`."""
+
+
+class NoLogger(Logger):
+    """Nobody; ``history.jsonl`` and ``metrics.json`` have it all."""
+
+
+class Tolerant(Logger):
+    """Stands before a logger: its first error is a warning, and from then on it is left alone.
+
+    Args:
+        logger: The logger.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self.logger = logger
+        self.works = True
+
+    def open(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self._try(self.logger.open, folder, config)
+
+    def log(self, row: Mapping[str, object]) -> None:
+        self._try(self.logger.log, row)
+
+    def close(self, exit_code: int) -> None:
+        self._try(self.logger.close, exit_code)
+
+    def evaluated(self, evaluation: Evaluated) -> None:
+        self._try(self.logger.evaluated, evaluation)
+
+    def _try(self, call: Callable[..., None], *arguments: object) -> None:
+        if not self.works:
+            return
+        try:
+            call(*arguments)
+        except Exception as error:  # noqa: BLE001  a service's failure must not be the run's
+            self.works = False
+            log.warning(
+                "%s stops (%s): nothing more is logged there, the run's own files have it all",
+                type(self.logger).__name__,
+                reason(error),
+            )
+            log.debug("%s failed", type(self.logger).__name__, exc_info=error)
+
+
+def make_logger(node: DictConfig) -> Logger:
+    """The logger of the group ``logger``, which no error ends a run any more.
+
+    Raises:
+        UserError: A setting is wrong, or the package behind the logger is not there.
+    """
+    settings = {str(key): value for key, value in OmegaConf.to_container(node).items()}  # type: ignore[union-attr]
+    kind = get_class(settings.pop("_target_"))
+    return Tolerant(kind(**settings))
+
+
+@contextlib.contextmanager
+def watching(logger: Logger, folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
+    """The logger is open inside the block and learns how the block ended."""
+    logger.open(folder, config)
+    exit_code = 1
+    try:
+        yield
+        exit_code = 0
+    except SystemExit as stop:
+        exit_code = stop.code if isinstance(stop.code, int) else 1
+        raise
+    finally:
+        logger.close(exit_code)
+
+
+def numbers(row: Mapping[str, object]) -> dict[str, float]:
+    """The numbers of a row, named ``stage/...``; each stage counts its own epochs."""
+    stage = row["stage"]
+    return {
+        f"{stage}/{name}": float(value)
+        for name, value in row.items()
+        if isinstance(value, (int, float)) and name not in ("step",)
+    }
+
+
+def needed(module: str, package: str) -> ModuleType:
+    """The module that a logger is made of.
+
+    Raises:
+        UserError: It cannot be imported.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"logger={package} needs the package {package} ({reason(error)}): "
+            f"pip install {package}, or logger=none"
+        ) from error
+
+
+def reason(error: BaseException) -> str:
+    """An error as part of one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def multirun() -> str | None:
+    """The folder of the multirun that this process works for, None outside of one."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return str(HydraConfig.get().sweep.dir)
