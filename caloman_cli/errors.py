@@ -1,4 +1,4 @@
-"""The one exception that speaks to users."""
+"""The exceptions that speak to users."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with status 2.
     """
+
+
+class CannotWrite(UserError):
+    """A file cannot be written: no room, no permission. Never the outcome of one metric alone."""

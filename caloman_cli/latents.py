@@ -32,7 +32,7 @@ def write_latents(path: Path, encoder: Encoder, source: RowSource, train: np.nda
     n, rows = len(source), max(1, min(4096, _CHUNK_VALUES // encoder.head.x_dim))
     chosen = np.zeros(n, bool)
     chosen[train] = True
-    with replacing(path) as part, h5py.File(part, "w") as file:
+    with replacing(path) as part, h5py.File(part, "w", locking=False) as file:
         file["row"] = np.arange(n)
         file["train"] = chosen
         done = 0

@@ -1,7 +1,6 @@
 """The two-step model: the only object that sampling, scoring and timing know."""
 
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,6 +23,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.noise import BLOCK, Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.preprocess import Preprocess
+from caloman_cli.storage import save_state
 
 _CACHE_VALUES = 1 << 25  # 128 MiB of float32: large enough that calls cost little
 _LEAST_VALUES = 1 << 24  # of a thread
@@ -228,12 +228,7 @@ def save_model(path: Path, model: TwoStep, cfg: DictConfig | dict) -> None:
         "geometry": model.geometry.to_dict(),
         "state": {name: value.detach().cpu() for name, value in model.state_dict().items()},
     }
-    part = path.with_name(path.name + ".part")
-    try:
-        torch.save(content, part)
-        os.replace(part, path)  # noqa: PTH105 (the atomic one on every system)
-    finally:
-        part.unlink(missing_ok=True)
+    save_state(path, content)
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[TwoStep, dict]:

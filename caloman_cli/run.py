@@ -33,7 +33,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.differences import differences
 from caloman_cli.errors import UserError
-from caloman_cli.storage import read_json, replacing, write_json
+from caloman_cli.storage import read_json, write_json, write_text
 from caloman_cli.training.settings import STAGES
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,7 @@ class History:
     def keep(self, wanted: Callable[[dict], bool]) -> None:
         """Drop the rows that a resumed run will write again."""
         rows = [row for row in self.rows() if wanted(row)]
-        with replacing(self.path) as part:
-            part.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 class StageFolder:
@@ -162,8 +161,7 @@ class RunDirectory:
         return self.model_path
 
     def write_config(self, config: dict) -> None:
-        with replacing(self.config_path) as part:
-            part.write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+        write_text(self.config_path, OmegaConf.to_yaml(OmegaConf.create(config)))
 
     def record(self, **entries: object) -> None:
         """Set entries of ``provenance.json``."""

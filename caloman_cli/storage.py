@@ -1,45 +1,104 @@
 """Files that are written whole or not at all, and checkpoints that run no code when read."""
 
+import errno
+import fcntl
 import json
 import os
+import re
+import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from caloman_cli.errors import CannotWrite, UserError
 
-from caloman_cli.errors import UserError
+if TYPE_CHECKING:
+    import torch
+
+_PART = re.compile(r"\.caloman-[0-9a-f]{12}\.part")
+_STALE = 24 * 3600.0  # seconds after which a part has no writer, where locks cannot tell
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Write a file whole or not at all.
 
-    Yields a path beside ``path``; what was written there takes its place, flushed to the disk,
-    when the block ends without an exception, and is removed when it does not.
+    Yields the path of an empty file beside ``path``, with a name of its own. What the block wrote
+    there takes the place of ``path``, flushed to the disk, when the block ends without an
+    exception, and is removed when it does not. While it is written it carries a lock, which dies
+    with its process: the next writer in that folder removes what killed ones have left.
+
+    The lock is ``flock``'s: HDF5 must open the file with ``locking=False``.
 
     Raises:
-        UserError: The disk is full or the directory is not writable.
+        CannotWrite: The disk is full or the directory is not writable.
     """
-    part = path.with_name(f".{path.name}.part")
+    try:
+        remove_dead_parts(path.parent)
+        part, owner = _own_part(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
     try:
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        os.fsync(owner)
         part.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path}: {reason}; run the same command again") from error
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # HDF5 says RuntimeError when it cannot close
+        if isinstance(error, OSError) or is_full(error):
+            raise write_error(path, error) from error
+        raise
     finally:
-        # Missing after the replacement; on a broken disk the error above is the one to see.
-        if part.exists():
+        with suppress(OSError):
+            # HDF5 may hold on to a file that it could not flush: its room is freed all the same.
+            os.truncate(part, 0)
             part.unlink()
+        os.close(owner)
+
+
+def remove_dead_parts(folder: Path) -> None:
+    """Remove what killed processes have left half-written in a folder."""
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            if is_part(entry.name):
+                _remove_if_dead(entry)
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name is one that :func:`replacing` has not finished."""
+    return _PART.fullmatch(name) is not None
+
+
+def write_error(path: Path, error: Exception) -> CannotWrite:
+    """Say in one line why a file could not be written."""
+    if is_full(error):
+        return CannotWrite(f"{path}: no room left on the disk: free some or write elsewhere")
+    if isinstance(error, PermissionError):
+        return CannotWrite(f"{path}: no permission to write there")
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return CannotWrite(f"{path} cannot be written: {reason}")
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the disk or a quota is at its end; HDF5 and torch say so in their text only."""
+    text = str(error)
+    return (isinstance(error, OSError) and error.errno in _FULL) or any(
+        f"errno = {number}," in text for number in _FULL
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, atomically."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON atomically; NaN and infinity are errors, since JSON has neither."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict:
@@ -48,20 +107,24 @@ def read_json(path: Path) -> dict:
 
 
 def save_state(path: Path, state: dict) -> None:
-    """Write a checkpoint of plain types and tensors atomically."""
-    with replacing(path) as part, part.open("wb") as file:
-        try:
-            torch.save(state, file)
-        except RuntimeError as error:  # what the zip writer makes of a full disk
-            raise OSError(str(error)) from error
+    """Write a checkpoint of plain types and tensors atomically; equal states give equal bytes."""
+    import torch
+
+    # Through memory: torch's own writer hides what the system says of a full disk.
+    content = BytesIO()
+    torch.save(state, content)
+    with replacing(path) as part:
+        part.write_bytes(content.getbuffer())
 
 
-def load_state(path: Path, device: torch.device | str = "cpu") -> dict:
+def load_state(path: Path, device: "torch.device | str" = "cpu") -> dict:
     """Read a checkpoint without running any code that it may hold.
 
     Raises:
         UserError: The file is missing or damaged.
     """
+    import torch
+
     try:
         state: dict = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
@@ -69,3 +132,47 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict:
     except (RuntimeError, EOFError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}): remove it and train again") from error
     return state
+
+
+def _own_part(folder: Path) -> tuple[Path, int]:
+    """A new empty file and the descriptor that holds its lock."""
+    while True:
+        part = folder / f".caloman-{secrets.token_hex(6)}.part"
+        owner = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(owner)  # taken for dead in the moment before it was locked
+            continue
+        except OSError:
+            return part, owner  # a file system without locks: age has to tell
+        if os.fstat(owner).st_nlink:
+            return part, owner
+        os.close(owner)
+
+
+def _remove_if_dead(part: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(part, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                dead = True
+            except BlockingIOError:
+                dead = False
+            except OSError:
+                dead = time.time() - os.fstat(descriptor).st_mtime > _STALE
+            if dead:
+                part.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a loss of power; not every file system knows how."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

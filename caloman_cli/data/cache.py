@@ -7,8 +7,6 @@ once, checked on the way, and kept under the hash of its content.
 import logging
 import os
 import shutil
-import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,10 +15,10 @@ from tqdm import tqdm
 
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.data.showers import Showers
-from caloman_cli.data.writer import write_error
-from caloman_cli.errors import UserError
+from caloman_cli.errors import CannotWrite, UserError
+from caloman_cli.storage import replacing, write_error
 
-STALE = 24 * 3600.0  # seconds after which an unfinished file has no writer any more
+_ELSEWHERE = "choose another place with cache_dir=DIR"
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +63,7 @@ def _mapped(showers: Showers, cache_dir: Path, shape: tuple[int, int]) -> np.nda
         for path in showers.paths:
             content_fingerprint(path, cache_dir / "fingerprints")
     except OSError as error:
-        raise _cache_error(cache_dir, error) from error
+        raise CannotWrite(f"{write_error(cache_dir, error)} ({_ELSEWHERE})") from error
     target = folder / f"{showers.fingerprint[:40]}.npy"
     with suppress(FileNotFoundError):
         try:
@@ -85,40 +83,24 @@ def _fill(showers: Showers, target: Path, shape: tuple[int, int]) -> None:
     Written with plain writes, not through a map: a full disk is then an error, not a bus error.
     Two processes that need the same file make it twice and the last one wins; both are right.
     """
-    _remove_stale(target)
     needed, free = 4 * shape[0] * shape[1], shutil.disk_usage(target.parent).free
     if needed > free:
         raise UserError(
             f"the cache of {showers.name} needs {needed / 1e9:.1f} GB, but {target.parent} has "
             f"{free / 1e9:.1f} GB left: free some or choose another cache_dir=DIR"
         )
-    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
     log.info("caching %s once in %s (%.1f GB)", showers.name, target, needed / 1e9)
     try:
-        with part.open("wb") as stream, tqdm(total=shape[0], unit=" showers", disable=None) as bar:
+        with (
+            replacing(target) as part,
+            part.open("wb") as stream,
+            tqdm(total=shape[0], unit=" showers", disable=None) as bar,
+        ):
             np.lib.format.write_array_header_1_0(
                 stream, {"descr": "<f4", "fortran_order": False, "shape": shape}
             )
             for _, block in showers.iterate():
                 stream.write(np.ascontiguousarray(block, "<f4").data)
                 bar.update(len(block))
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise _cache_error(target.parent, error) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _remove_stale(target: Path) -> None:
-    """Remove what killed processes have left of this file."""
-    for part in target.parent.glob(f"{target.name}.*.part"):
-        with suppress(OSError):
-            if time.time() - part.stat().st_mtime > STALE:
-                part.unlink()
-
-
-def _cache_error(cache_dir: Path, error: OSError) -> UserError:
-    return UserError(f"{write_error(cache_dir, error)} (choose another place with cache_dir=DIR)")
+    except CannotWrite as error:
+        raise CannotWrite(f"{error} ({_ELSEWHERE})") from error

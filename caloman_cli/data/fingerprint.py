@@ -5,6 +5,8 @@ import hashlib
 import time
 from pathlib import Path
 
+from caloman_cli.storage import write_text
+
 Identity = tuple[str, int, int, int, int]
 _known: dict[Identity, str] = {}
 SETTLED = 2.0  # seconds: a file changed more recently may change again within one clock tick
@@ -36,7 +38,7 @@ def content_fingerprint(path: Path, memory: Path | None = None) -> str:
         _known[identity] = found
         if note is not None:
             note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(found)
+            write_text(note, found)
     return found
 
 

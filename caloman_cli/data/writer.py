@@ -1,14 +1,12 @@
 """Write showers while the next ones are being made."""
 
-import errno
 import logging
 import os
 import queue
 import threading
-import uuid
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import h5py
@@ -17,6 +15,7 @@ import numpy as np
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.hdf5 import ENERGIES, SHOWERS, check_energies, check_voxels
 from caloman_cli.errors import UserError
+from caloman_cli.storage import is_full, replacing, write_error
 
 CHUNK_BYTES = 2**20  # no larger than HDF5's own chunk cache, so that every reader is quick
 GZIP_LEVEL = 4  # h5py's default
@@ -56,8 +55,7 @@ class ShowerWriter:
         self.rows = max(1, min(n, CHUNK_BYTES // (4 * geometry.n_voxels)))
         self.energies = np.empty((n, 1))
         self._attributes = {**attributes, "geometry": geometry.name, "unit": "MeV"}
-        # Not the process id: two nodes of a cluster may share it and the folder.
-        self._part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
+        self._whole = ExitStack()
         self._given = 0
         self._error: Exception | None = None
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(maxsize=2)
@@ -69,9 +67,12 @@ class ShowerWriter:
             raise UserError(f"{self.path} is a folder: give the name of a file in it")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._part.open("wb"):
-                pass  # says more clearly than HDF5 does what is wrong with the place
-            self._file = h5py.File(self._part, "w", locking="best-effort")
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        part = self._whole.enter_context(replacing(self.path))
+        self._whole.callback(self._close)
+        try:
+            self._file = h5py.File(part, "w", locking=False)
             self._file.create_dataset(
                 SHOWERS,
                 (self.n, self.geometry.n_voxels),
@@ -80,9 +81,9 @@ class ShowerWriter:
                 compression="gzip",
                 compression_opts=GZIP_LEVEL,
             )
-        except OSError as error:
-            self._abandon()
-            raise write_error(self.path, error) from error
+        except BaseException:
+            with self._whole:
+                raise
         self._thread.start()
         return self
 
@@ -112,45 +113,34 @@ class ShowerWriter:
         self._queue.put(block)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and self._error is None:
-            self._error = InterruptedError("abandoned by the caller")
-        self._queue.put(None)
-        self._thread.join()
-        try:
-            if kind is not None:
-                return
+        if kind is not None:
+            self._error = self._error or _Abandoned()
+            with suppress(_Abandoned), self._whole:
+                self._stop()
+                raise _Abandoned
+            return
+        with self._whole:
+            self._stop()
             self._raise()
             if self._given != self.n:
                 raise ValueError(f"{self._given} showers of {self.n} were written")
-            self._finish()
-        finally:
-            self._abandon()
-
-    def _finish(self) -> None:
-        assert self._file is not None
-        try:
+            assert self._file is not None
             self._file.create_dataset(ENERGIES, data=self.energies, compression="gzip")
             self._file.attrs.update(self._attributes)
             self._file.close()
-            with self._part.open("rb") as stream:
-                os.fsync(stream.fileno())
-            self._part.replace(self.path)
-        except OSError as error:
-            raise write_error(self.path, error) from error
 
-    def _abandon(self) -> None:
-        """Close and remove what is not finished; does nothing after a success."""
+    def _stop(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _close(self) -> None:
         if self._file is not None:
             # A file that could not be flushed cannot be closed either; its bytes go anyway.
             with suppress(OSError, RuntimeError):
                 self._file.close()
-        with suppress(OSError):
-            # HDF5 may hold on to a file that it could not flush: its room is freed all the same.
-            os.truncate(self._part, 0)
-            self._part.unlink()
 
     def _raise(self) -> None:
-        if isinstance(self._error, OSError):
+        if self._error is not None and (isinstance(self._error, OSError) or is_full(self._error)):
             raise write_error(self.path, self._error) from self._error
         if self._error is not None:
             raise self._error
@@ -190,12 +180,5 @@ class ShowerWriter:
         return start
 
 
-def write_error(path: Path, error: OSError) -> UserError:
-    """Say in one line why a file could not be written."""
-    text = " ".join(str(error).split())
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if error.errno in full or any(f"errno = {number}," in text for number in full):
-        return UserError(f"{path}: no room left on the disk: free some or write elsewhere")
-    if isinstance(error, PermissionError):
-        return UserError(f"{path}: no permission to write there")
-    return UserError(f"{path} cannot be written: {error.strerror or text}")
+class _Abandoned(Exception):
+    """The caller has met an error of its own."""

@@ -12,7 +12,7 @@ from caloman_cli.metrics.ranking import Ranking, rank
 from caloman_cli.metrics.tables import Score
 from caloman_cli.published import DATASETS
 from caloman_cli.published.quantities import QUANTITIES
-from caloman_cli.storage import replacing
+from caloman_cli.storage import write_text
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,7 @@ def write_standing(ranking: Ranking, comparison: Comparison) -> tuple[list[Path]
         "ranking.tex": ranking.table_tex(),
     }
     for name, text in texts.items():
-        with replacing(comparison.output / name) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(comparison.output / name, text)
     before = len(comparison.figures)
     device = "CPU" if comparison.device.type == "cpu" else "GPU"
     auc = next((key for key in ("AUC low", "AUC high") if key in ranking.ours.values), None)

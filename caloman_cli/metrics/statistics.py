@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import uuid
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,10 +12,12 @@ import numpy as np
 
 from caloman_cli.data import geometry as geometry_module
 from caloman_cli.data.showers import Showers
+from caloman_cli.errors import CannotWrite
 from caloman_cli.metrics import features as features_module
 from caloman_cli.metrics import histograms as histograms_module
 from caloman_cli.metrics.features import Features, high_level_features
 from caloman_cli.metrics.histograms import voxel_edges, voxel_groups
+from caloman_cli.storage import replacing
 
 log = logging.getLogger(__name__)
 
@@ -68,16 +69,12 @@ class StatisticsStore:
 
     def _write(self, path: Path, arrays: Arrays) -> None:
         """Keep arrays; a folder that cannot be written costs time later and nothing now."""
-        part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as stream:
+            with replacing(path) as part, part.open("wb") as stream:
                 np.savez(stream, **arrays)  # type: ignore[arg-type]
-            part.replace(path)
-        except OSError as error:
-            log.warning("cannot keep %s: %s", path, error.strerror or error)
-        finally:
-            part.unlink(missing_ok=True)
+        except (OSError, CannotWrite) as error:
+            log.warning("not kept for another time: %s", error)
 
 
 class FeatureSource:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from caloman_cli.metrics.goals import Goal, distance
+from caloman_cli.storage import write_text
 
 FORMAT = 2  # of metrics.json: 1 had neither keys nor goals
 
@@ -212,9 +213,7 @@ def write_tables(
         "table.csv": to_csv(scores),
     }
     for name, text in texts.items():
-        part = directory / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(directory / name)
+        write_text(directory / name, text)
     return [directory / name for name in texts]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from caloman_cli.report.document import Document
 from caloman_cli.report.html import to_html
 from caloman_cli.report.markdown import to_markdown
-from caloman_cli.storage import replacing
+from caloman_cli.storage import write_text
 
 
 def write_report(folder: Path, document: Document) -> list[Path]:
@@ -20,6 +20,5 @@ def write_report(folder: Path, document: Document) -> list[Path]:
     """
     texts = {"report.html": to_html(document), "report.md": to_markdown(document, folder)}
     for name, text in texts.items():
-        with replacing(folder / name) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
     return [folder / name for name in texts]

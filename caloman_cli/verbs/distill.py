@@ -170,7 +170,7 @@ def _write_paths(
     n = settings["paths"]
     log.info("solving the teacher's ODE %d times in %d steps", n, settings["teacher_steps"])
     said = time.monotonic()
-    with replacing(file) as part, h5py.File(part, "w") as out:
+    with replacing(file) as part, h5py.File(part, "w", locking=False) as out:
         for name, c, count, use in (
             ("train", conditions[0], n, _TRAINING),
             ("validation", conditions[1], math.ceil(n / _VALIDATION_SHARE), _VALIDATION),

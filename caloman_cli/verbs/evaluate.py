@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from caloman_cli.errors import UserError
+from caloman_cli.errors import CannotWrite, UserError
 from caloman_cli.evaluation.choice import available_metrics, suite_metrics
 from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
 from caloman_cli.evaluation.record import input_facts, input_notes, provenance
@@ -94,6 +94,8 @@ def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Measur
     with usage:
         try:
             section = metric(comparison)
+        except CannotWrite:
+            raise
         except UserError as error:
             log.warning("%s could not be computed: %s", name, error)
             missing = Score(

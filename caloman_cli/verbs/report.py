@@ -15,7 +15,7 @@ from caloman_cli.report.comparison import RunComparison, compare_runs, to_csv
 from caloman_cli.report.document import Block, Document, Part, Picture, Table, Text
 from caloman_cli.report.found import find_evaluations
 from caloman_cli.report.write import write_report
-from caloman_cli.storage import replacing
+from caloman_cli.storage import write_text
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,7 @@ def run(cfg: DictConfig) -> Path:
         parts.append(_part(item, picture, shared=len(comparisons) > 1))
     texts = {"runs.csv": to_csv(comparisons), "runs.tex": "\n".join(map(_tex, comparisons))}
     for name, text in texts.items():
-        with replacing(output / name) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(output / name, text)
     n = sum(len(item.rows) for item in comparisons)
     title = f"{n} evaluation{'s' if n > 1 else ''} compared"
     document = Document(title, f"Compared with caloman {__version__}", parts)

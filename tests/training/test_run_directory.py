@@ -4,11 +4,12 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from caloman_cli.errors import UserError
+from caloman_cli.errors import CannotWrite, UserError
 from caloman_cli.run import RunDirectory
 from caloman_cli.storage import load_state, read_json, replacing, save_state, write_json
 from caloman_cli.training.interruption import Preempted
@@ -124,8 +125,8 @@ def test_a_full_disk_is_one_clear_line_and_the_old_checkpoint_stays(tmp_path, mo
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"cannot write .*last.pt: No space left on device"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CannotWrite, match=r"last.pt: no room left on the disk"):
         save_state(path, {"step": 2})
     assert load_state(path) == {"step": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]

@@ -16,6 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
+from caloman_cli.storage import replacing
+
 REFERENCE = "#c4c4c4"  # fill
 REFERENCE_EDGE = "#7a7a7a"
 GENERATED = "#d55e00"  # vermilion
@@ -69,9 +71,7 @@ def figure(width: float, height: float, layout: Literal["constrained"] | None) -
 
 def save(image: Figure, path: Path) -> Path:
     """Write a PNG atomically; the figure is of no use afterwards."""
-    part = path.with_suffix(".part.png")
-    with house_style():
+    with replacing(path) as part, house_style():
         image.savefig(part, format="png")
     image.clear()
-    part.replace(path)
     return path
