@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.utils import run_job
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
@@ -29,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from caloman_cli import mistakes
 from caloman_cli.cli import OK, Verb, explain, report
-from caloman_cli.config import CONF, absolute_paths, check_config, path_keys
+from caloman_cli.config import CONF, absolute_paths, check_config, path_keys, value_keys
 from caloman_cli.errors import UserError
 from caloman_cli.sweep import Outcome, job_name, job_overrides, summarise, sweep_folder
 
@@ -61,6 +63,26 @@ class _Parser:
                 shown = sorted(option for option in known if option.startswith("--"))
                 raise UserError(f"unknown option '{name}': {mistakes.suggestion(name, shown)}")
         return self.parser.parse_intermixed_args(arguments)
+
+
+class _Repository(ConfigRepository):
+    """The configs without the groups whose names the verb has for values of its own.
+
+    ``energy=65536`` of ``sample`` is a number, though ``conf/energy`` holds models of ``train``.
+    """
+
+    def __init__(self, search_path: ConfigSearchPath, values: set[str]) -> None:
+        super().__init__(search_path)
+        self.values = values
+
+    def group_exists(self, config_path: str) -> bool:
+        return config_path not in self.values and super().group_exists(config_path)
+
+    def get_group_options(
+        self, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG
+    ) -> list[str]:
+        found = super().get_group_options(group_name, results_filter)
+        return [name for name in found if group_name or name not in self.values]
 
 
 class Application:
@@ -227,7 +249,10 @@ class Application:
         setbase("1.3")
         GlobalHydra.instance().clear()
         try:
-            yield Hydra.create_main_hydra2(self.verb.config, search_path)
+            hydra = Hydra.create_main_hydra2(self.verb.config, search_path)
+            values = value_keys(self.verb.config)
+            hydra.config_loader.repository = _Repository(search_path, values)  # type: ignore[attr-defined]
+            yield hydra
         finally:
             GlobalHydra.instance().clear()
             if before is None:

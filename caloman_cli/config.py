@@ -114,6 +114,16 @@ def path_keys(verb: str) -> set[str]:
     return {key for key, hint in hints.items() if hint is Path or Path in get_args(hint)}
 
 
+def value_keys(verb: str) -> set[str]:
+    """The keys of a verb that hold values, not a group's option."""
+    hints = get_type_hints(schema.VERBS[verb])
+    return {
+        key
+        for key, hint in hints.items()
+        if not any(is_dataclass(option) for option in (hint, *get_args(hint)))
+    }
+
+
 def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 

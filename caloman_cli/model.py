@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from caloman_cli import __version__
 from caloman_cli.calibration import Calibration, Unchanged
 from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.densities.base import Density
 from caloman_cli.encoders.base import Encoder
 from caloman_cli.energies.base import EnergyModel
@@ -28,8 +29,9 @@ from caloman_cli.storage import save_state
 _CACHE_VALUES = 1 << 25  # 128 MiB of float32: large enough that calls cost little
 _LEAST_VALUES = 1 << 24  # of a thread
 _DEVICE_VALUES = 1 << 28
-FORMAT = 7
-"""Version of the layout of a model file."""
+FORMAT = 8
+"""Version of the layout of a model file; 7, without the energies trained on, can be read too."""
+_WITHOUT_SPECTRUM = 7
 SAMPLING = 1
 """Version of the way from seed and incident energies to showers.
 
@@ -49,6 +51,7 @@ class TwoStep(nn.Module):
         encoder: The manifold, with the head that its decoder speaks through.
         density: The distribution of latents.
         calibration: What is corrected of a drawn shower; None: nothing.
+        spectrum: The incident energies it was trained on; None where they are not known.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class TwoStep(nn.Module):
         encoder: Encoder,
         density: Density,
         calibration: Calibration | None = None,
+        spectrum: Spectrum | None = None,
     ) -> None:
         super().__init__()
         self.geometry = geometry
@@ -67,6 +71,7 @@ class TwoStep(nn.Module):
         self.encoder = encoder
         self.density = density
         self.calibration = Unchanged(geometry=geometry) if calibration is None else calibration
+        self.spectrum = spectrum
 
     def sample(self, e_inc: Tensor, noise: Noise) -> Tensor:
         """Generate one shower per incident energy; layer energies are generated too.
@@ -226,12 +231,13 @@ def save_model(path: Path, model: TwoStep, cfg: DictConfig | dict) -> None:
         "version": __version__,
         "config": OmegaConf.to_container(config, resolve=True),
         "geometry": model.geometry.to_dict(),
+        "spectrum": None if model.spectrum is None else model.spectrum.to_dict(),
         "state": {name: value.detach().cpu() for name, value in model.state_dict().items()},
     }
     save_state(path, content)
 
 
-def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[TwoStep, dict]:
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[TwoStep, dict]:
     """Read a model file; only plain data are unpickled.
 
     Returns:
@@ -240,6 +246,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[TwoStep,
     Raises:
         UserError: The file is missing, is not a model file or is of another format.
     """
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"model file {path} does not exist: give a trained run, run=DIR")
     try:
@@ -247,11 +254,16 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> tuple[TwoStep,
         found = content["format"]
     except Exception as error:  # noqa: BLE001 (torch raises many types on foreign files)
         raise UserError(f"{path} is not a model file of caloman: give a run's model.pt") from error
-    if found != FORMAT:
+    if found not in (FORMAT, _WITHOUT_SPECTRUM):
         raise UserError(
             f"{path} has format {found}, written by caloman {content.get('version')}; this "
             f"version reads format {FORMAT}"
         )
     model = build(content["config"], Geometry.from_dict(content["geometry"]))
     model.load_state_dict(content["state"])
+    known = None if found == _WITHOUT_SPECTRUM else content.get("spectrum", {})
+    try:
+        model.spectrum = None if known is None else Spectrum.from_dict(known)
+    except UserError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
     return model.to(device).eval(), content["config"]

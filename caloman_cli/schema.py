@@ -53,6 +53,20 @@ class Form:
         return re.fullmatch(self.pattern, str(value)) is not None
 
 
+@dataclass(frozen=True)
+class Incident:
+    """One incident energy, or two that bound a range."""
+
+    says: str = "an energy above 0 [MeV] or [low,high]"
+
+    def accepts(self, value: Any) -> bool:
+        bounds = value if isinstance(value, list) else [value]
+        numbers = all(isinstance(e, int | float) and not isinstance(e, bool) for e in bounds)
+        inside = numbers and all(_LEAST_ENERGY <= e <= _MOST_ENERGY for e in bounds)
+        return inside and (bounds is not value or len(bounds) == 2 and bounds[0] < bounds[1])
+
+
+_LEAST_ENERGY, _MOST_ENERGY = 1e-6, 1e15  # MeV: beyond any calorimeter, safe in float32
 Count = Annotated[int, AtLeast(1)]
 Seed = Annotated[int, AtLeast(0)]
 Device = Annotated[str, Form(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<index>")]
@@ -131,6 +145,7 @@ class Sample:
     run: Path
     n: Count | None
     energies: Path | None
+    energy: Annotated[Any, Incident()] | None
     out: Path | None
     seed: Seed
     batch_size: Count

@@ -61,7 +61,7 @@ def spell(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         rules = " and ".join(rule.says for rule in arguments[1:])
-        return rules if arguments[0] is str else f"{spell(arguments[0])}, {rules}"
+        return rules if arguments[0] in (str, Any) else f"{spell(arguments[0])}, {rules}"
     if origin in (Union, types.UnionType):
         return " or ".join(spell(option) for option in arguments)
     if origin is Literal:

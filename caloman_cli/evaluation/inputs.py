@@ -8,11 +8,12 @@ from typing import Any
 
 import h5py
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from caloman_cli.data.cache import default_cache_dir
 from caloman_cli.data.showers import Showers, read_energies
 from caloman_cli.data.sources import Dataset, open_dataset
+from caloman_cli.data.spectrum import warn_foreign
 from caloman_cli.device import resolve_device
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.caveats import is_toy
@@ -97,12 +98,8 @@ def _sampled(cfg: DictConfig, comparison: Comparison, model_path: Path) -> Showe
             f"reference has {reference.geometry.n_voxels} ({reference.geometry.name}): give the "
             "dataset of the run"
         )
-    wanted = sample.provenance(
-        OmegaConf.create({"seed": cfg.seed, "energies": None}),
-        model_path,
-        trained,
-        comparison.device,
-    )
+    warn_foreign(model, reference.energies)
+    wanted = sample.provenance(cfg, model_path, trained, comparison.device)
     folder = RunDirectory(model_path.parent).samples
     for path in sorted(folder.glob("*.hdf5")) if folder.is_dir() else []:
         if _matches(path, wanted, reference.energies):
@@ -110,7 +107,6 @@ def _sampled(cfg: DictConfig, comparison: Comparison, model_path: Path) -> Showe
             return Showers.from_files([path], reference.geometry)
     out = folder / f"evaluate_{len(reference)}_seed{cfg.seed}.hdf5"
     log.info("sampling %d showers with the reference's incident energies", len(reference))
-    sample.warn_outside(reference.energies, model.geometry)
     sample.write_sample(
         model,
         reference.energies,

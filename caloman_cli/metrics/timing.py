@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.spectrum import KnowsEnergies
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.metrics.memory import available_memory, resident_memory
 from caloman_cli.metrics.timing_points import (
@@ -36,7 +37,7 @@ from caloman_cli.provenance import Usage, device_name
 logger = logging.getLogger(__name__)
 
 
-class Sampler(Protocol):
+class Sampler(KnowsEnergies, Protocol):
     """What is timed: incident energies (B, 1) [MeV] to voxels (B, V) [MeV]."""
 
     def sample(self, e_inc: Tensor, noise: Noise) -> Tensor: ...

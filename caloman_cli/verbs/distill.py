@@ -92,7 +92,7 @@ def _distill(
     trainer.run.record(student={"steps": student.steps, "rms_error": error})
     log.info("the student's latents are %.4f from the teacher's (rms, scaled latents)", error)
     parts = teacher.geometry, teacher.preprocess, teacher.energy, teacher.encoder
-    model = TwoStep(*parts, student, teacher.calibration)
+    model = TwoStep(*parts, student, teacher.calibration, teacher.spectrum)
     save_model(trainer.run.model_path, model, config)
     file.unlink()
     log.info("distilled: %s", trainer.run.model_path)

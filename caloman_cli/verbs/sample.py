@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,8 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 import caloman_cli
-from caloman_cli.data.generator import draw_energies
-from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import read_energies
+from caloman_cli.data.spectrum import Spectrum, draw_known, known_spectrum, warn_foreign
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.device import resolve_device
 from caloman_cli.errors import UserError
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _STEP_VALUES = 1 << 26  # 256 MiB of float32 for each temporary of a step
 
 _ENERGIES_STREAM = 0x656E6572  # keeps the incident energies apart from the model's noise
+_SUFFIXES = (".hdf5", ".h5", ".hdf")
 _SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -42,24 +43,21 @@ def run(cfg: DictConfig) -> Path:
         The file of showers.
 
     Raises:
-        UserError: The run is not finished, ``n`` and ``energies`` are both or neither given, the
-            file exists, or the incident energies cannot be read.
+        UserError: The run is not finished, it is not clear which showers are wanted, the file
+            exists, or the incident energies cannot be read.
     """
-    if (cfg.n is None) == (cfg.energies is None):
-        raise UserError(
-            "give one of n= (how many showers) and energies= (file of incident energies)"
-        )
+    _check_choice(cfg)
     model_path = find_model(Path(cfg.run))
     out = Path(cfg.out) if cfg.out is not None else default_out(cfg, model_path)
     if out.exists() and not cfg.overwrite:
         raise UserError(f"{out} exists: give another out=, or overwrite=true")
+    if out.suffix not in _SUFFIXES:
+        log.warning("%s will be an HDF5 file, whatever its name says", out)
     device = resolve_device(cfg.device)
-    energies = None if cfg.energies is None else read_energies(Path(cfg.energies))
+    given = None if cfg.energies is None else read_energies(Path(cfg.energies))
     model, trained = load_model(model_path, device)
-    if energies is None:
-        generator = np.random.default_rng(mix(cfg.seed, _ENERGIES_STREAM))
-        energies = draw_energies(generator, model.geometry, cfg.n).reshape(-1, 1)
-    warn_outside(energies, model.geometry)
+    energies = _drawn(cfg, model) if given is None else given
+    warn_foreign(model, energies)
     began = time.perf_counter()
     write_sample(
         model,
@@ -67,7 +65,7 @@ def run(cfg: DictConfig) -> Path:
         out,
         seed=cfg.seed,
         batch_size=cfg.batch_size,
-        attributes=provenance(cfg, model_path, trained, device),
+        attributes=provenance(cfg, model_path, trained, device) | _origin(cfg, model),
     )
     seconds = time.perf_counter() - began
     log.info(
@@ -129,25 +127,56 @@ def find_model(run_path: Path) -> Path:
 
 
 def default_out(cfg: DictConfig, model_path: Path) -> Path:
-    """``RUN/samples/<energies file or n>_seed<seed>.hdf5``: one name for one sample."""
-    source = f"n{cfg.n}" if cfg.energies is None else Path(cfg.energies).stem
+    """``RUN/samples/<energies file, or n and energy>_seed<seed>.hdf5``: a name for a sample."""
+    if cfg.energies is not None:
+        source = Path(cfg.energies).stem
+    else:
+        source = f"n{cfg.n}" + ("" if cfg.energy is None else f"_energy{_asked(cfg.energy)}")
     return model_path.parent / "samples" / f"{source}_seed{cfg.seed}.hdf5"
 
 
-def warn_outside(energies: np.ndarray, geometry: Geometry) -> None:
-    """Warn where incident energies [MeV] lie outside those of the training data."""
-    known = geometry.incident_range or geometry.incident_energies
-    if known is None:
-        return
-    low, high = min(known), max(known)
-    # Files store energies in float32 or rounded: the edge itself is inside.
-    outside = (energies < low * (1 - 1e-6)) | (energies > high * (1 + 1e-6))
-    if outside.any():
-        log.warning(
-            "%d of %d incident energies lie outside %g ... %g MeV, where %s was trained: "
-            "the showers there are extrapolated (energies must be in MeV)",
-            int(outside.sum()), len(energies), low, high, geometry.name,
-        )  # fmt: skip
+def _check_choice(cfg: DictConfig) -> None:
+    """What to sample is said once.
+
+    Raises:
+        UserError: It is said twice or not at all.
+    """
+    if cfg.energy is not None and (cfg.n is None or cfg.energies is not None):
+        raise UserError(
+            "energy= needs n= (how many showers)"
+            + ("" if cfg.energies is None else " instead of energies= (an energy for each shower)")
+        )
+    if (cfg.n is None) == (cfg.energies is None):
+        raise UserError(
+            "give one of n= (how many showers) and energies= (file of incident energies)"
+        )
+
+
+def _drawn(cfg: DictConfig, model: TwoStep) -> np.ndarray:
+    """Incident energies of ``n`` showers [MeV], float64, shape (n, 1)."""
+    generator = np.random.default_rng(mix(cfg.seed, _ENERGIES_STREAM))
+    if cfg.energy is None:
+        return draw_known(model, generator, cfg.n)
+    return Spectrum(_bounds(cfg.energy)).draw(generator, cfg.n)
+
+
+def _origin(cfg: DictConfig, model: TwoStep) -> dict[str, str | int | float]:
+    """What the file says of its incident energies."""
+    if cfg.energies is not None:
+        path = Path(cfg.energies)
+        return {"energies_file": path.name, "energies_sha256": _sha256(path)}
+    if cfg.energy is not None:
+        return {"energies_asked": f"{_asked(cfg.energy)} MeV"}
+    return {"energies_drawn": str(known_spectrum(model))}
+
+
+def _bounds(energy: float | Sequence[float]) -> tuple[float, ...]:
+    return tuple(map(float, [energy] if isinstance(energy, int | float) else energy))
+
+
+def _asked(energy: float | Sequence[float]) -> str:
+    """``65536`` or ``1000-100000``: exact, so that other energies have another name."""
+    return "-".join(repr(bound).removesuffix(".0") for bound in _bounds(energy))
 
 
 def provenance(
@@ -157,7 +186,7 @@ def provenance(
     git = git_state()
     recorded = RunDirectory(model_path.parent).provenance_path
     data = json.loads(recorded.read_text())["data"] if recorded.is_file() else {}
-    attributes: dict[str, str | int | float] = {
+    return {
         "caloman_version": caloman_cli.__version__,
         "git_commit": "none" if git is None else f"{git['commit']}{'+' if git['dirty'] else ''}",
         "config_sha256": config_hash(trained),
@@ -169,10 +198,6 @@ def provenance(
         "device": str(device),
         "torch_version": str(torch.__version__),
     }
-    if cfg.energies is not None:
-        attributes["energies_file"] = Path(cfg.energies).name
-        attributes["energies_sha256"] = _sha256(Path(cfg.energies))
-    return attributes
 
 
 def _sha256(path: Path) -> str:

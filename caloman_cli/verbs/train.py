@@ -13,6 +13,7 @@ from caloman_cli.data.cache import default_cache_dir, voxel_array
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.data.sources import open_dataset, split_indices
+from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.device import resolve_device
 from caloman_cli.latents import active_dimensions, read_latents, write_latents
 from caloman_cli.loggers import make_logger
@@ -104,6 +105,7 @@ def _train(
         )
     latents = read_latents(directory.latents_path, trainer.settings.latents, device)
     fit_stage(trainer, "density", model.density, *latents)
+    model.spectrum = Spectrum.measured(showers.energies[train_index])
     _calibrate(model, train, mix(cfg.seed, _CALIBRATION))
     save_model(directory.model_path, model, cfg)
     log.info("trained: %s", directory.model_path)

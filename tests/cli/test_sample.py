@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 
 import caloman_cli
 from caloman_cli.config import compose
-from caloman_cli.model import SAMPLING, TwoStep, build, save_model
+from caloman_cli.data.spectrum import Spectrum
+from caloman_cli.model import SAMPLING, TwoStep, build, load_model, save_model
 from caloman_cli.trainable import TensorRows
 
 N = 700  # more than two blocks of noise, no multiple of one
@@ -167,6 +168,118 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert said in result.err
     assert result.err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture(scope="module")
+def trained_file(model_file, tmp_path_factory):
+    """The same model, which says that it was trained on three energies of the detector's 15."""
+    model, cfg = load_model(model_file)
+    model.spectrum = Spectrum((1024.0, 2048.0, 65536.0), (2.0, 1.0, 1.0))
+    path = tmp_path_factory.mktemp("trained") / "model.pt"
+    save_model(path, model, cfg)
+    return path
+
+
+def test_n_draws_the_spectrum_of_the_training_data(caloman, tmp_path, trained_file):
+    result = caloman("sample", f"run={trained_file}", "n=2000", "out=a.hdf5")
+    assert result.status == 0, result.err
+    energies, _, attributes = read(tmp_path / "a.hdf5")
+    values, counts = np.unique(energies, return_counts=True)
+    np.testing.assert_array_equal(values, [1024, 2048, 65536])
+    np.testing.assert_allclose(counts, [1000, 500, 500], atol=120)
+    assert "incident energies" not in result.out + result.err
+    assert attributes["energies_drawn"] == "1024 ... 65536 MeV, the training data"
+
+
+def test_a_model_that_does_not_say_its_energies_says_so(caloman, model_file):
+    result = caloman("sample", f"run={model_file}", "n=5", "out=a.hdf5")
+    assert result.status == 0
+    assert "does not say which incident energies it was trained on" in result.out + result.err
+
+
+@pytest.mark.parametrize("energy", ["2048", "2048.0", "2.048e3"])
+def test_one_energy(caloman, tmp_path, trained_file, energy):
+    result = caloman("sample", f"run={trained_file}", "n=30", f"energy={energy}", "out=a.hdf5")
+    assert result.status == 0, result.err
+    energies, showers, attributes = read(tmp_path / "a.hdf5")
+    assert energies.shape == (30, 1)
+    assert (energies == 2048).all()
+    assert len(np.unique(showers.sum(1))) == 30
+    assert attributes["energies_asked"] == "2048 MeV"
+    assert "incident energies lie" not in result.out + result.err
+
+
+def test_a_range_is_log_uniform_and_what_is_foreign_is_said(caloman, tmp_path, trained_file):
+    arguments = [f"run={trained_file}", "n=2000", "energy=[1e3,1e5]", "out=a.hdf5"]
+    result = caloman("sample", *arguments)
+    assert result.status == 0, result.err
+    energies = np.log10(read(tmp_path / "a.hdf5")[0])
+    share = np.histogram(energies, 4, (3, 5))[0] / 2000
+    np.testing.assert_allclose(share, 0.25, atol=0.06)
+    said = result.out + result.err
+    assert "of 2000 incident energies lie outside 1024 ... 65536 MeV, the training data" in said
+    assert "of 2000 incident energies lie between the levels of" in said
+
+
+def test_default_names_tell_energies_apart(caloman, trained_file):
+    shared = ["sample", f"run={trained_file}", "n=3"]
+    for energy in ("65536", "65536.1", "[1e3,1e5]", "[1000.5,1e5]"):
+        assert caloman(*shared, f"energy={energy}").status == 0
+        again = caloman(*shared, f"energy={energy}")
+        assert again.status == 2
+        assert "exists" in again.err
+    made = {path.name for path in (trained_file.parent / "samples").iterdir()}
+    assert made == {
+        "n3_energy65536_seed1.hdf5", "n3_energy65536.1_seed1.hdf5",
+        "n3_energy1000-100000_seed1.hdf5", "n3_energy1000.5-100000_seed1.hdf5",
+    }  # fmt: skip
+
+
+def test_a_multirun_over_energies(caloman, trained_file):
+    result = caloman("sample", "-m", f"run={trained_file}", "n=4", "energy=1e3,1e4,[1e3,2e3]")
+    assert result.status == 0, result.err
+    assert "3 done" in result.out
+    for name in ("1000", "10000", "1000-2000"):
+        assert (trained_file.parent / f"samples/n4_energy{name}_seed1.hdf5").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["n=3", "energy=photon"], "energy=photon: must be an energy above 0 [MeV] or [low,high]"),
+        (["n=3", "energy=-1"], "energy=-1: must be"),
+        (["n=3", "energy=0"], "energy=0: must be"),
+        (["n=3", "energy=[5,1]"], "energy=[5, 1]: must be"),
+        (["n=3", "energy=[5]"], "energy=[5]: must be"),
+        (["n=3", "energy=[1,2,3]"], "must be"),
+        (["n=3", "energy=[a,b]"], "must be"),
+        (["n=3", "energy=inf"], "must be"),
+        (["n=3", "energy=nan"], "must be"),
+        (["n=3", "energy=1e300"], "must be"),
+        (["n=3", "energy=true"], "must be"),
+        (["n=3", "energy="], "energy"),
+        (["n=3", "energy=5,6"], "write -m for one job per value"),
+        (["energy=5"], "energy= needs n="),
+        (["energies=asked.hdf5", "energy=5"], "instead of energies="),
+        (["n=3", "energies=asked.hdf5", "energy=5"], "energies="),
+    ],
+)
+def test_a_wrong_energy_is_one_line(
+    caloman, tmp_path, trained_file, energies_file, arguments, said
+):
+    before = sorted(tmp_path.rglob("*"))
+    result = caloman("sample", f"run={trained_file}", *arguments)
+    assert result.status == 2, result.err
+    assert said in result.err
+    assert result.err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_suffix_is_said(caloman, tmp_path, trained_file):
+    result = caloman("sample", f"run={trained_file}", "n=3", "out=a.txt")
+    assert result.status == 0
+    assert "a.txt will be an HDF5 file" in result.out + result.err
+    assert read(tmp_path / "a.txt")[1].shape[0] == 3
 
 
 def test_energies_outside_the_trained_range_are_a_warning(caloman, tmp_path, model_file):

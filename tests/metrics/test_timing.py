@@ -1,10 +1,14 @@
 """The timing sweep: its structure, its bounds, what cannot be measured. No time is asserted."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.errors import UserError
 from caloman_cli.metrics import timing
+from caloman_cli.metrics.suite import Timing
 from caloman_cli.metrics.timing import environment, is_out_of_memory, sweep
 from caloman_cli.metrics.timing_points import TimingSettings
 
@@ -106,6 +110,24 @@ def test_slow_batches_are_written_as_often_as_time_allows(tiny_geometry, tmp_pat
 )
 def test_what_counts_as_out_of_memory(error, memory):
     assert is_out_of_memory(error) is memory
+
+
+def test_the_energies_are_those_that_the_model_was_trained_on(tiny_geometry, tmp_path):
+    seen = []
+
+    class Known(Fake):
+        geometry, spectrum = tiny_geometry, Spectrum((2048.0,), (1.0,))
+
+        def sample(self, e_inc, noise):
+            seen.append(e_inc)
+            return super().sample(e_inc, noise)
+
+    made = SimpleNamespace(
+        geometry=tiny_geometry, model=Known(12), seed=1, device=CPU, output=tmp_path,
+        save_figures=lambda figures: None,
+    )  # fmt: skip
+    Timing([1, 8], repeats=1, warmup=0, min_showers=1)(made)
+    assert (torch.cat(seen) == 2048).all()
 
 
 def test_environment_says_what_a_time_depends_on():

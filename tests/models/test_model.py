@@ -2,10 +2,12 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 
+from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.errors import UserError
 from caloman_cli.model import TwoStep, build, load_model, save_model
 from caloman_cli.noise import Noise
@@ -191,6 +193,32 @@ def test_model_file_holds_everything(tiny_geometry, tmp_path):
     assert torch.equal(loaded.sample(e_inc, Noise(0, 0, 40)), model.sample(e_inc, Noise(0, 0, 40)))
     assert torch.equal(loaded.log_prob(voxels, e_inc), model.log_prob(voxels, e_inc))
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_the_energies_it_was_trained_on_travel_in_the_model_file(tiny_geometry, tmp_path):
+    cfg, model = config(), prepared(tiny_geometry)
+    path = tmp_path / "model.pt"
+    save_model(path, model, cfg)
+    assert load_model(path)[0].spectrum is None
+    model.spectrum = Spectrum.measured(np.repeat([1e3, 2e3], [300, 100]))
+    save_model(path, model, cfg)
+    assert load_model(str(path))[0].spectrum == Spectrum((1e3, 2e3), (300.0, 100.0))
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "spectrum": {"energies": [2.0, 1.0], "weights": None}}, path)
+    with pytest.raises(UserError, match="model.pt is damaged"):
+        load_model(path)
+
+
+def test_a_file_of_format_7_can_be_read_and_does_not_know_its_energies(tiny_geometry, tmp_path):
+    model, path = prepared(tiny_geometry), tmp_path / "model.pt"
+    save_model(path, model, config())
+    content = torch.load(path, weights_only=True)
+    del content["spectrum"]
+    torch.save({**content, "format": 7}, path)
+    loaded, _ = load_model(path)
+    assert loaded.spectrum is None
+    e_inc = torch.full((5, 1), 2e3)
+    assert torch.equal(loaded.sample(e_inc, Noise(1, 0, 5)), model.sample(e_inc, Noise(1, 0, 5)))
 
 
 def test_bad_model_files_are_user_errors(tmp_path):

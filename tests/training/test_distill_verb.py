@@ -61,6 +61,7 @@ def test_everything_but_the_density_is_the_teachers(folder):
     for name, value in student.state_dict().items():
         if not name.startswith("density.") or "scaler" in name:
             assert torch.equal(value, theirs[name]), name
+    assert student.spectrum == teacher.spectrum is not None
     assert stored["dataset"]["name"] == "tiny"
     assert stored["density"]["hidden"] == 8
     assert stored["density"]["steps"] == 1

@@ -152,6 +152,16 @@ def test_the_model_file_generates_showers(whole):
     assert stored["seed"] == 1
 
 
+def test_the_model_knows_the_energies_of_its_training_split(whole):
+    with h5py.File(whole.parent / "train.hdf5") as file, np.load(whole / "split.npz") as split:
+        learned = file["incident_energies"][:][split["train"]]
+        others = file["incident_energies"][:][split["validation"]]
+    spectrum = load_model(whole / "model.pt")[0].spectrum
+    assert (spectrum.energies[0], spectrum.energies[-1]) == (learned.min(), learned.max())
+    np.testing.assert_allclose(spectrum.energies, np.sort(learned[:, 0]))  # no more than quantiles
+    assert not np.isclose(others, np.array(spectrum.energies)).any()
+
+
 def test_the_reference_is_never_opened(config, monkeypatch):
     def opened(self):
         raise AssertionError("train opened the reference")

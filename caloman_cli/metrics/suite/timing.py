@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from caloman_cli.data.generator import draw_energies
+from caloman_cli.data.spectrum import draw_known
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.plots.timing import timing_curve
 from caloman_cli.metrics.tables import Score, key_of
@@ -44,7 +44,7 @@ class Timing:
     def __call__(self, comparison: Comparison) -> Section:
         geometry, model = comparison.geometry, comparison.model
         rng = np.random.default_rng(comparison.seed)
-        energies = draw_energies(rng, geometry, max(self.settings.batch_sizes)).reshape(-1, 1)
+        energies = draw_known(model, rng, max(self.settings.batch_sizes))
         points = sweep(
             model, energies, geometry, comparison.device, comparison.output, self.settings
         )
