@@ -10,6 +10,7 @@ References:
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -19,6 +20,7 @@ from caloman_cli.errors import UserError
 
 ENERGIES = "incident_energies"
 SHOWERS = "showers"
+NumberType = Literal["float32", "float64"]
 CACHE_LIMIT = 256 * 2**20  # bytes of decompressed HDF5 chunks kept while a file is read
 
 
@@ -34,6 +36,7 @@ class ShowerFile:
         chunks: HDF5 chunk shape of ``showers``, or None where it is contiguous.
         compression: Filter of ``showers``, e.g. ``gzip``, or None.
         energies_shape: Shape of ``incident_energies`` in the file, (N,) or (N, 1).
+        energies_dtype: Number type of ``incident_energies`` in the file.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class ShowerFile:
     chunks: tuple[int, int] | None
     compression: str | None
     energies_shape: tuple[int, ...]
+    energies_dtype: str
 
     def __len__(self) -> int:
         return len(self.energies)
@@ -75,6 +79,7 @@ class ShowerFile:
                 chunks=showers.chunks,
                 compression=_compression(showers),
                 energies_shape=file[ENERGIES].shape,
+                energies_dtype=str(file[ENERGIES].dtype),
             )
 
     def reader(self) -> "Reader":
@@ -108,7 +113,7 @@ class Reader:
         self._hdf5.close()
 
     def read_into(self, out: np.ndarray, start: int) -> None:
-        """Fill ``out`` (B, V) float32 [MeV] with rows ``start`` to ``start + B``."""
+        """Fill ``out`` (B, V) [MeV] of any float type with rows ``start`` to ``start + B``."""
         stop = start + len(out)
         try:
             self._showers.read_direct(out, np.s_[start:stop])
@@ -117,6 +122,11 @@ class Reader:
                 f"{self.file.path}: rows {start} to {stop} of '{SHOWERS}' cannot be read, the "
                 f"file is damaged or needs a filter that h5py lacks ({_one_line(error)})"
             ) from error
+
+
+def number_type(*dtypes: str | np.dtype) -> NumberType:
+    """The float type that holds what files of these types say: float64 unless all have less."""
+    return "float32" if all(np.can_cast(kind, np.float32) for kind in dtypes) else "float64"
 
 
 def read_energies(path: Path) -> np.ndarray:

@@ -11,7 +11,14 @@ import numpy as np
 
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.data.hdf5 import ShowerFile, check_energies, check_voxels, read_energies
+from caloman_cli.data.hdf5 import (
+    NumberType,
+    ShowerFile,
+    check_energies,
+    check_voxels,
+    number_type,
+    read_energies,
+)
 from caloman_cli.errors import UserError
 
 __all__ = ["Showers", "block_rows", "read_energies", "unit_suspicion"]
@@ -20,7 +27,7 @@ BLOCK_BYTES = 64 * 2**20
 log = logging.getLogger(__name__)
 
 Read = Callable[[int, int], np.ndarray]
-"""(start, stop) -> voxels [MeV], float32, shape (stop - start, V)."""
+"""(start, stop) -> voxels [MeV], float32 or float64, shape (stop - start, V)."""
 
 
 class Showers:
@@ -33,6 +40,8 @@ class Showers:
         energies: Incident energies [MeV], float64, shape (N, 1).
         paths: The files, in the order of the rows; empty for arrays.
         name: What to call these showers in messages and plots.
+        number_type: In which the voxels were written, float32 or float64.
+        energy_type: The same of the incident energies.
     """
 
     def __init__(
@@ -43,6 +52,7 @@ class Showers:
         voxels: np.ndarray | None = None,
         index: np.ndarray | None = None,
         name: str = "memory",
+        energy_type: NumberType = "float64",
     ) -> None:
         self.geometry = geometry
         self.energies = energies
@@ -52,6 +62,11 @@ class Showers:
         self._voxels = voxels
         self._index = index
         self._units_seen = False
+        self.energy_type: NumberType = energy_type
+        if files:
+            self.energy_type = number_type(*(file.energies_dtype for file in files))
+        kinds = [file.dtype for file in files] if voxels is None else [voxels.dtype]
+        self.number_type: NumberType = number_type(*kinds)
 
     @classmethod
     def from_files(cls, paths: Sequence[Path], geometry: Geometry) -> "Showers":
@@ -88,6 +103,7 @@ class Showers:
         Raises:
             UserError: The shapes disagree or an incident energy is not a positive number.
         """
+        kind = number_type(np.asarray(energies).dtype)
         energies = np.asarray(energies, np.float64).reshape(-1, 1)
         if voxels.shape != (len(energies), geometry.n_voxels):
             raise UserError(
@@ -95,7 +111,7 @@ class Showers:
                 f"({len(energies)}, {geometry.n_voxels}) for {geometry.name}"
             )
         check_energies(energies, name)
-        return cls(geometry, energies, voxels=voxels, name=name)
+        return cls(geometry, energies, voxels=voxels, name=name, energy_type=kind)
 
     def __len__(self) -> int:
         return len(self.energies)
@@ -106,20 +122,23 @@ class Showers:
         ready = self._voxels is not None and self._voxels.dtype == np.float32
         return self._voxels if ready and self._index is None else None
 
-    def iterate(self, chunk: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def iterate(
+        self, chunk: int | None = None, number_type: NumberType = "float32"
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Pass once over the showers in file order.
 
         Args:
             chunk: Rows per block; None takes as many as fit in 64 MiB.
+            number_type: Of the voxels.
 
         Yields:
-            Incident energies (B, 1) float64 and voxels (B, V) float32, both in MeV.
+            Incident energies (B, 1) float64 and voxels (B, V), both in MeV.
 
         Raises:
             UserError: A voxel is NaN, infinite or negative, or a file is damaged.
         """
         rows = block_rows(self.geometry.n_voxels) if chunk is None else chunk
-        with self._reading() as read:
+        with self._reading(number_type) as read:
             for start in range(0, len(self), rows):
                 yield self._block(read, start, min(start + rows, len(self)))
 
@@ -142,7 +161,15 @@ class Showers:
             raise IndexError(f"a subset needs increasing row numbers below {len(self)}")
         rows = index if self._index is None else self._index[index]
         energies = self.energies[index]
-        return Showers(self.geometry, energies, self._files, self._voxels, rows, name or self.name)
+        return Showers(
+            self.geometry,
+            energies,
+            self._files,
+            self._voxels,
+            rows,
+            name or self.name,
+            self.energy_type,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -175,9 +202,8 @@ class Showers:
 
     def _gather(self, read: Read, index: np.ndarray) -> np.ndarray:
         """Selected rows, read in spans of bounded size."""
-        out = np.empty((len(index), self.geometry.n_voxels), np.float32)
         span = block_rows(self.geometry.n_voxels)
-        done = 0
+        done, out = 0, np.empty((len(index), self.geometry.n_voxels), read(0, 0).dtype)
         while done < len(index):
             first = int(index[done])
             upto = int(np.searchsorted(index, first + span))
@@ -188,17 +214,17 @@ class Showers:
         return out
 
     @contextmanager
-    def _reading(self) -> Iterator[Read]:
+    def _reading(self, number_type: NumberType = "float32") -> Iterator[Read]:
         if self._voxels is not None:
             voxels = self._voxels
-            yield lambda start, stop: np.asarray(voxels[start:stop], np.float32)
+            yield lambda start, stop: np.asarray(voxels[start:stop], number_type)
             return
         with ExitStack() as stack:
             readers = [stack.enter_context(file.reader()) for file in self._files]
             first = np.cumsum([0, *(len(file) for file in self._files)])
 
             def read(start: int, stop: int) -> np.ndarray:
-                out = np.empty((stop - start, self.geometry.n_voxels), np.float32)
+                out = np.empty((stop - start, self.geometry.n_voxels), number_type)
                 for reader, low, high in zip(readers, first[:-1], first[1:], strict=True):
                     begin, end = max(start, int(low)), min(stop, int(high))
                     if begin < end:

@@ -11,6 +11,10 @@ centres,
 x is eta = r cos(alpha) and phi = r sin(alpha) [mm] in layers with slices in alpha, and r [mm] in
 every layer. The sparsity of a layer is the fraction of its voxels without energy.
 
+Energies are added up in the numbers of the file, float32 or float64, as the official code does:
+the bins of layer energies end at the largest sum, and there rounding decides. Products with
+coordinates are float64.
+
 References:
     Krause et al. (2024), CaloChallenge 2022: A Community Challenge for Fast Calorimeter
     Simulation, arXiv:2410.21611, and its evaluation code.
@@ -23,6 +27,7 @@ from typing import Protocol
 import numpy as np
 
 from caloman_cli.data.geometry import Geometry, Layer
+from caloman_cli.data.hdf5 import NumberType
 
 EMPTY = 1e-16  # keeps the centre of an empty layer at zero
 LOG_OFFSET = 1e-8  # [MeV]: an empty layer's log10 energy is -8
@@ -37,9 +42,17 @@ class ShowerSource(Protocol):
     @property
     def geometry(self) -> Geometry: ...
 
+    @property
+    def number_type(self) -> NumberType: ...
+
+    @property
+    def energy_type(self) -> NumberType: ...
+
     def __len__(self) -> int: ...
 
-    def iterate(self, chunk: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]: ...
+    def iterate(
+        self, chunk: int | None = None, number_type: NumberType = "float32"
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]: ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,8 @@ class Features:
         max_voxel: The largest voxel energy [MeV].
         voxel_edges: Edges of the pooled voxel histogram [MeV], or None where none was asked for.
         voxel_groups: Entries of that histogram in groups of whole showers, :func:`add_voxels`.
+        number_type: Of the voxels, in which they were added up.
+        energy_type: Of the incident energies.
     """
 
     geometry: Geometry
@@ -65,6 +80,8 @@ class Features:
     max_voxel: float
     voxel_edges: np.ndarray | None = None
     voxel_groups: np.ndarray | None = None
+    number_type: NumberType = "float64"
+    energy_type: NumberType = "float64"
 
     @property
     def voxel_counts(self) -> np.ndarray | None:
@@ -88,7 +105,7 @@ def high_level_features(
     threshold: float | None = None,
     voxel_edges: np.ndarray | None = None,
 ) -> Features:
-    """Compute every feature in one pass, in float64, holding one chunk of voxels at a time.
+    """Compute every feature in one pass, holding one chunk of voxels at a time.
 
     Args:
         showers: N showers [MeV].
@@ -102,11 +119,11 @@ def high_level_features(
     values = {name: np.empty(n) for name in feature_names(geometry)}
     groups = None if voxel_edges is None else empty_groups(n, voxel_edges)
     max_voxel, start = 0.0, 0
-    for e_inc, voxels in showers.iterate(chunk_rows(geometry)):
+    for e_inc, voxels in showers.iterate(chunk_rows(geometry), showers.number_type):
         rows = slice(start, start + len(voxels))
         start = rows.stop
         above = voxels >= cut
-        kept = np.where(above, voxels, 0.0).astype(np.float64, copy=False)
+        kept = np.where(above, voxels, voxels.dtype.type(0))
         max_voxel = max(max_voxel, float(kept.max(initial=0.0)))
         if voxel_edges is not None and groups is not None:
             add_voxels(groups, voxels, rows.start, cut, voxel_edges)
@@ -115,7 +132,17 @@ def high_level_features(
         for layer, part, weights in zip(geometry.layers, geometry.slices, moments, strict=True):
             for name, column in _layer_features(layer, kept[:, part], weights).items():
                 values[f"{name}/{layer.id}"][rows] = column
-    return Features(geometry, cut, energies, values, max_voxel, voxel_edges, groups)
+    return Features(
+        geometry,
+        cut,
+        energies,
+        values,
+        max_voxel,
+        voxel_edges,
+        groups,
+        showers.number_type,
+        showers.energy_type,
+    )
 
 
 def feature_names(geometry: Geometry) -> list[str]:
@@ -218,9 +245,9 @@ def feature_matrix(features: Features, mode: str = "high") -> np.ndarray:
 
 
 def _moment_weights(layer: Layer) -> np.ndarray:
-    """Columns 1, r, r^2 and, in sliced layers, eta, phi, eta^2, phi^2; shape (voxels, 3 or 7)."""
+    """Columns r, r^2 and, in sliced layers, eta, phi, eta^2, phi^2; shape (voxels, 2 or 6)."""
     eta, phi, r = voxel_centres(layer)
-    columns = [np.ones_like(r), r, r**2]
+    columns = [r, r**2]
     if layer.n_alpha > 1:
         columns += [eta, phi, eta**2, phi**2]
     return np.stack(columns, 1)
@@ -228,19 +255,18 @@ def _moment_weights(layer: Layer) -> np.ndarray:
 
 def _layer_features(layer: Layer, kept: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Features of one layer from its voxels after the cut (b, voxels) [MeV]."""
-    sums = kept @ weights
-    total = sums[:, 0]
-    means = sums / (total + EMPTY)[:, None]
+    total = kept.sum(1)
+    means = (kept @ weights) / (total + EMPTY)[:, None]
     features = {
         "E_layer": total,
-        "EC_r": means[:, 1],
-        "width_r": _width(means[:, 2], means[:, 1]),
+        "EC_r": means[:, 0],
+        "width_r": _width(means[:, 1], means[:, 0]),
         "sparsity": 1 - np.count_nonzero(kept, axis=1) / layer.n_voxels,
     }
     if layer.n_alpha > 1:
-        features["EC_eta"], features["EC_phi"] = means[:, 3], means[:, 4]
-        features["width_eta"] = _width(means[:, 5], means[:, 3])
-        features["width_phi"] = _width(means[:, 6], means[:, 4])
+        features["EC_eta"], features["EC_phi"] = means[:, 2], means[:, 3]
+        features["width_eta"] = _width(means[:, 4], means[:, 2])
+        features["width_phi"] = _width(means[:, 5], means[:, 3])
     return features
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caloman_cli.data.geometry import Layer
+from caloman_cli.data.hdf5 import NumberType
 from caloman_cli.metrics.features import (
     Features,
     ShowerSource,
@@ -140,13 +141,15 @@ class Histogram:
     def floor(self) -> float | None:
         """Expected separation power of two independent samples of one truth.
 
-        K/4 (1/N1 + 1/N2) with K occupied bins and N entries in range. The entries of the pooled
-        voxel histogram are not independent: its separation lies above this floor.
+        (K - 1)/4 (1/N1 + 1/N2) with K occupied bins and N entries in range, one bin less than
+        are filled because both densities add up to one: zero where all entries share a bin. The
+        entries of the pooled voxel histogram are not independent: its separation lies above this
+        floor.
         """
         if self.note is not None:
             return None
         n1, n2 = self.reference_counts[1:-1].sum(), self.generated_counts[1:-1].sum()
-        return float(self.occupied / 4 * (1 / n1 + 1 / n2))
+        return float((self.occupied - 1) / 4 * (1 / n1 + 1 / n2))
 
     def out_of_range(self) -> dict[str, float]:
         """Fractions of all entries below and above the bins, which the densities do not show."""
@@ -180,19 +183,29 @@ def layer_ranges(layer: Layer) -> Ranges:
     return Ranges(0.7 * outer, 0.7 * outer, outer, 0.5 * outer)
 
 
-def log_edges(threshold: float, highest: float, n_edges: int) -> np.ndarray:
+def log_edges(
+    threshold: float, highest: float, n_edges: int, number_type: NumberType = "float64"
+) -> np.ndarray:
     """Logarithmic edges from the readout cut to the reference's maximum [MeV].
 
-    A reference without an entry above the cut gets one decade.
+    The logarithm of the maximum is taken in the numbers of the file, as the official code does:
+    rounding decides whether the largest entry lies in the last bin or above it.
+
+    Args:
+        threshold: Readout cut [MeV].
+        highest: The reference's maximum [MeV]; one without an entry above the cut gets a decade.
+        n_edges: Bins + 1.
+        number_type: Of the reference's voxels.
     """
     if highest <= threshold:
         highest = 10 * threshold
-    return np.logspace(np.log10(threshold), np.log10(highest), n_edges)
+    end = np.log10(np.dtype(number_type).type(highest))
+    return np.logspace(np.log10(threshold), float(end), n_edges)
 
 
 def voxel_edges(reference: Features) -> np.ndarray:
     """Edges of the pooled voxel histogram [MeV], shape (50,)."""
-    return log_edges(_lowest(reference), reference.max_voxel, 50)
+    return log_edges(_lowest(reference), reference.max_voxel, 50, reference.number_type)
 
 
 def feature_histograms(reference: Features, generated: Features) -> Iterator[Histogram]:
@@ -202,7 +215,8 @@ def feature_histograms(reference: Features, generated: Features) -> Iterator[His
     yield from _response_at_energies(reference, generated)
     for layer in reference.geometry.layers:
         name, lowest = f"E_layer/{layer.id}", _lowest(reference)
-        edges = log_edges(lowest, float(reference[name].max(initial=0.0)), 40)
+        highest = float(reference[name].max(initial=0.0))
+        edges = log_edges(lowest, highest, 40, reference.number_type)
         yield _compare(name, reference[name], generated[name], edges)
     for group in ("EC_eta", "EC_phi", "EC_r", "width_eta", "width_phi", "width_r", "sparsity"):
         for layer in reference.geometry.layers:
@@ -224,7 +238,8 @@ def voxel_groups(showers: ShowerSource, features: Features, edges: np.ndarray) -
     if known is not None and known_edges is not None and np.array_equal(known_edges, edges):
         return known
     groups, start = empty_groups(len(showers), edges), 0
-    for _, voxels in showers.iterate(chunk_rows(showers.geometry)):
+    number_type = showers.number_type
+    for _, voxels in showers.iterate(chunk_rows(showers.geometry), number_type):
         add_voxels(groups, voxels, start, features.threshold, edges)
         start += len(voxels)
     return groups
@@ -236,7 +251,9 @@ def _lowest(reference: Features) -> float:
 
 
 def _response(features: Features) -> np.ndarray:
-    return features["E_tot"] / features.e_inc
+    """Visible over incident energy, divided in the numbers of the file."""
+    visible = features["E_tot"].astype(features.number_type)
+    return visible / features.e_inc.astype(features.energy_type)
 
 
 def _response_at_energies(reference: Features, generated: Features) -> Iterator[Histogram]:

@@ -137,6 +137,8 @@ class FeatureSource:
             float(arrays["max_voxel"]),
             arrays["voxel_edges"],
             arrays["voxel_groups"],
+            showers.number_type,
+            showers.energy_type,
         )
 
 

@@ -48,7 +48,7 @@ def slow_features(voxels: np.ndarray, geometry, cut: float) -> dict[str, float]:
     return found
 
 
-def random_showers(geometry, n: int, seed: int = 0) -> Showers:
+def random_showers(geometry, n: int, seed: int = 0, dtype: type = np.float32) -> Showers:
     """Sparse voxels around the readout cut, with an empty layer here and there."""
     rng = np.random.default_rng(seed)
     voxels = geometry.threshold * rng.lognormal(1, 2, (n, geometry.n_voxels))
@@ -57,16 +57,35 @@ def random_showers(geometry, n: int, seed: int = 0) -> Showers:
     for row in range(1, n):
         voxels[row, geometry.slices[row % geometry.n_layers]] = 0
     energies = voxels.sum(1, keepdims=True) + 1000
-    return Showers.from_arrays(energies, voxels.astype(np.float32), geometry)
+    return Showers.from_arrays(energies, voxels.astype(dtype), geometry)
 
 
-def test_features_equal_the_loop_over_voxels(geometry):
-    showers = random_showers(geometry, 10)
+@pytest.mark.parametrize(
+    ("dtype", "precision", "noise"), [(np.float64, 1e-12, 2e-6), (np.float32, 1e-5, 1)]
+)
+def test_features_equal_the_loop_over_voxels(geometry, dtype, precision, noise):
+    """A width is what two numbers of order 1e6 mm2 leave: in float32 its noise is visible."""
+    showers = random_showers(geometry, 10, dtype=dtype)
     found = high_level_features(showers)
     assert list(found.values) == feature_names(geometry)
-    for row, voxels in enumerate(showers.read(0, 10)[1]):
+    ((_, every),) = showers.iterate(10, showers.number_type)
+    for row, voxels in enumerate(every):
         for name, value in slow_features(voxels, geometry, geometry.threshold).items():
-            assert found[name][row] == pytest.approx(value, rel=1e-9, abs=2e-6), name
+            near = pytest.approx(
+                value, rel=precision, abs=noise if name.startswith("width") else 1e-9
+            )
+            assert found[name][row] == near, name
+
+
+def test_energies_add_up_in_the_numbers_of_the_file(geometry):
+    for dtype in (np.float32, np.float64):
+        showers = random_showers(geometry, 30, dtype=dtype)
+        found = high_level_features(showers, 0.0)
+        assert found.number_type == np.dtype(dtype).name
+        assert (found.energy_type, found["E_tot"].dtype) == ("float64", np.float64)
+        ((_, voxels),) = showers.iterate(30, found.number_type)
+        assert voxels.dtype == dtype
+        np.testing.assert_array_equal(found["E_tot"], voxels.sum(1))
 
 
 def test_a_shower_by_hand(tiny_geometry):
