@@ -1,5 +1,6 @@
 """The two-step model: the only object that sampling, scoring and timing know."""
 
+import logging
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,8 @@ from caloman_cli.noise import BLOCK, Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.preprocess import Preprocess
 from caloman_cli.storage import save_state
+
+log = logging.getLogger(__name__)
 
 _CACHE_VALUES = 1 << 25  # 128 MiB of float32: large enough that calls cost little
 _LEAST_VALUES = 1 << 24  # of a thread
@@ -132,9 +135,15 @@ class TwoStep(nn.Module):
         projection of x on the manifold: read :meth:`reconstruction_error` beside it. It is exact
         where the density's and the energy model's ``log_prob`` are. The calibration is left out.
 
+        It is infinite, which a warning says, where the decoder has fewer directions than latents,
+        as in a shower without energy: the image of latent space there has no volume.
+
         Args:
             voxels: [MeV], shape (B, V).
             e_inc: Incident energies [MeV], shape (B, 1).
+
+        Raises:
+            FloatingPointError: A part of it is NaN.
 
         References:
             Loaiza-Ganem et al. (2022), Diagnosing and fixing manifold overfitting in deep
@@ -144,7 +153,20 @@ class TwoStep(nn.Module):
         x, c = self.preprocess(voxels, e_inc)
         z = self.encoder.encode(x, c)
         manifold = self.density.log_prob(z, c).double() - self.encoder.half_logdet(z, c)
-        return self.energy.log_prob(context.layers, e_inc).double() + manifold
+        total = self.energy.log_prob(context.layers, e_inc).double() + manifold
+        broken, endless = int(total.isnan().sum()), int(total.isinf().sum())
+        if broken:
+            raise FloatingPointError(
+                f"log_prob is NaN for {broken} of {len(total)} showers: the model's training "
+                "diverged, or they are far outside the training data"
+            )
+        if endless:
+            log.warning(
+                "log_prob is infinite for %d of %d showers, whose energy is nothing or whose "
+                "latents lose a direction",
+                *(endless, len(total)),
+            )
+        return total
 
     def reconstruction_error(self, voxels: Tensor, e_inc: Tensor) -> Tensor:
         """Squared distance of a shower to the manifold, preprocessed units, shape (B,)."""

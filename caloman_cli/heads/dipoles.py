@@ -15,6 +15,7 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.heads.blocks import Blocks
 
 _TYPICAL = 200.0  # cuts: of a layer this bright the share D / E is of order 1
+_LEAST = 1e-6  # cuts
 _LARGEST = 3.0  # of a scaled dipole that networks are told
 
 
@@ -86,5 +87,6 @@ class Dipoles(nn.Module):
         (\\*, told_dim, B)."""
         left = left.unsqueeze(-2)
         share = (dipole / left.clamp(min=1.0)).clamp(-1.0, 1.0) * (left > 0)
-        scaled = share * torch.sqrt(left / _TYPICAL)
+        # A root's slope at zero is infinite, and infinity times a share's zero is NaN.
+        scaled = share * torch.sqrt(left.clamp(min=_LEAST) / _TYPICAL)
         return torch.cat([share, scaled.clamp(-_LARGEST, _LARGEST)], -2)
