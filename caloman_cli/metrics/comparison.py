@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -38,12 +38,21 @@ class Section:
         notes: What a reader must know before quoting a number.
         caveats: Why a quantity may not stand among published ones, by its key in
             :data:`caloman_cli.published.quantities.QUANTITIES`.
+        conditions: Settings that all scores depend on, see :class:`Score`.
     """
 
     scores: list[Score]
     details: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     caveats: dict[str, str] = field(default_factory=dict)
+    conditions: dict[str, str | float | None] = field(default_factory=dict)
+
+    def with_conditions(self) -> list[Score]:
+        """The scores, each with the section's conditions beside its own."""
+        return [
+            replace(score, conditions={**self.conditions, **score.conditions})
+            for score in self.scores
+        ]
 
 
 class Comparison:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class Score:
         key: Its name for programs, unique in a table, of letters, digits and ``_``; it never
             changes with a dataset's number of layers or with a wording.
         goal: What is best, see :func:`caloman_cli.metrics.goals.distance`.
+        conditions: Settings that the value depends on, as they were used: scores with others
+            are another quantity.
     """
 
     section: str
@@ -81,6 +83,7 @@ class Score:
     _: KW_ONLY
     key: str
     goal: Goal
+    conditions: Mapping[str, str | float | None] = field(default_factory=dict)
 
     @property
     def from_best(self) -> float | None:

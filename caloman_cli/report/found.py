@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 FILE = "metrics.json"
 _FIELDS = (
     "section", "quantity", "generated", "truth", "floor", "truth_floor", "spread", "truth_spread",
-    "note", "summary", "key", "goal",
+    "note", "summary", "key", "goal", "conditions",
 )  # fmt: skip
 
 
@@ -30,7 +30,10 @@ class Evaluation:
         suite: Name of the suite.
         reference: Hash of the reference's content; None where there was no reference.
         reference_name: What the reference is called.
-        scores: Its summary.
+        protocol: The rules of the evaluation.
+        truth: What tells one truth row from another: its showers' content and number; None
+            where there was no truth row.
+        scores: All of its scores.
     """
 
     folder: Path
@@ -39,6 +42,8 @@ class Evaluation:
     suite: str
     reference: str | None
     reference_name: str
+    protocol: str
+    truth: tuple[str, int] | None
     scores: tuple[Score, ...]
 
 
@@ -111,5 +116,7 @@ def _evaluation(path: Path, content: Mapping[str, Any]) -> Evaluation:
         content["settings"]["evaluation"]["name"],
         reference,
         name,
-        tuple(score for score in scores if score.summary),
+        content["settings"]["protocol"],
+        (truth["fingerprint"], truth["showers"]) if (truth := inputs.get("truth")) else None,
+        tuple(scores),
     )

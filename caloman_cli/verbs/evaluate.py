@@ -57,7 +57,9 @@ def run(cfg: DictConfig) -> Path:
         item, cost = _measured(name, metric, comparison)
         measured.append(item)
         details[name] = {**item.section.details, "cost": cost}
-    scores = with_unique_keys(score for item in measured for score in item.section.scores)
+    scores = with_unique_keys(
+        score for item in measured for score in item.section.with_conditions()
+    )
     caveats = {key: why for item in measured for key, why in item.section.caveats.items()}
     parameters = None
     if cfg.run is not None:
@@ -94,6 +96,8 @@ def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Measur
     with usage:
         try:
             section = metric(comparison)
+            if "generated" in metric.needs and comparison.is_judging:
+                section.conditions["generated showers"] = len(comparison.generated)
         except CannotWrite:
             raise
         except UserError as error:

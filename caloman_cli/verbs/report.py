@@ -1,6 +1,7 @@
 """``caloman report``: many evaluations in one table and one picture."""
 
 import logging
+import textwrap
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from caloman_cli.metrics.plots.runs import Panel, run_scores
 from caloman_cli.metrics.plots.style import save
 from caloman_cli.metrics.tables import Grid
 from caloman_cli.report.comparison import RunComparison, compare_runs, to_csv
-from caloman_cli.report.document import Block, Document, Part, Picture, Table, Text
+from caloman_cli.report.document import Block, Document, Items, Part, Picture, Table, Text
 from caloman_cli.report.found import find_evaluations
 from caloman_cli.report.write import write_report
 from caloman_cli.storage import write_text
@@ -55,7 +56,8 @@ def run(cfg: DictConfig) -> Path:
     document = Document(title, f"Compared with caloman {__version__}", parts)
     paths = [*(output / name for name in texts), *write_report(output, document)]
     tables = [
-        f"{item.dataset}, {item.reference}, by {item.by}:\n\n{_short(item).markdown()}"
+        f"{item.dataset}, {item.reference}, {item.protocol}, by {item.by.label}:\n\n"
+        f"{_short(item).markdown()}"
         for item in comparisons
     ]
     log.info("%s", "\n\n".join(["", *tables]))
@@ -67,12 +69,17 @@ def run(cfg: DictConfig) -> Path:
 def _part(item: RunComparison, picture: Path, shared: bool) -> Part:
     blocks: list[Block] = [
         Text(
-            f"Judged by {item.reference}; best {item.by} first. Scores against other showers "
-            "stand in tables of their own: they cannot be compared."
-            if shared
-            else f"Judged by {item.reference}; best {item.by} first."
+            f"Judged by {item.reference}, protocol {item.protocol}; best {item.by.label} first "
+            f"(sort={item.by.key})."
+            + (
+                " Scores against other showers or by another protocol stand in tables of their "
+                "own: they cannot be compared."
+                if shared
+                else ""
+            )
         ),
-        Table(item.grid()),
+        *([Items(notes)] if (notes := item.notes()) else []),
+        Table(item.grid),
         Picture(picture, f"Scores on {item.dataset}; dashed: independent real showers"),
         Table(
             Grid(
@@ -83,21 +90,21 @@ def _part(item: RunComparison, picture: Path, shared: bool) -> Part:
             "Where they lie",
         ),
     ]
-    title = f"{item.dataset}: {item.reference}" if shared else item.dataset
+    title = f"{item.dataset}: {item.reference}, {item.protocol}" if shared else item.dataset
     return Part(title, blocks)
 
 
 def _figure(item: RunComparison) -> Figure:
     panels = []
-    for quantity in item.quantities[:PANELS]:
-        scores = [item.score(row, quantity) for row in item.rows]
-        truth = item.truth[quantity].truth if quantity in item.truth else None
+    for column in item.columns[:PANELS]:
+        scores = [item.score(row, column) for row in item.rows]
+        real = item.truth(column)
         panels.append(
             Panel(
-                quantity,
+                textwrap.fill(column.label, 34),
                 [None if score is None else score.generated for score in scores],
                 [None if score is None else score.spread for score in scores],
-                truth,
+                None if real is None else real.truth,
             )
         )
     return run_scores(list(item.rows), panels)
@@ -105,9 +112,9 @@ def _figure(item: RunComparison) -> Figure:
 
 def _short(item: RunComparison) -> Grid:
     """For a terminal: the quantity that orders, and the first of the others."""
-    grid = item.grid()
+    grid = item.grid
     return Grid(grid.heads[:7], [row[:7] for row in grid.rows], range(2, 7))
 
 
 def _tex(item: RunComparison) -> str:
-    return f"% {item.dataset}, {item.reference}\n{item.to_tex()}"
+    return f"% {item.dataset}, {item.reference}, {item.protocol}\n{item.to_tex()}"

@@ -80,6 +80,15 @@ def test_every_metric_on_files(caloman, tmp_path, files):
         for column in ("generated", "spread", "truth", "truth spread"):
             assert scores[where][column], (where, column)
     places = json.loads((tmp_path / "out/metrics.json").read_text())["ranking"]["places"]
+    keys = check_keys(tmp_path / "out")
+    assert keys["auc_low"]["conditions"].items() >= {"units": 8, "epochs": 2}.items()
+    assert keys["kpd"]["conditions"]["batch"] == N
+    assert keys["recall"]["conditions"]["neighbours"] == 5
+    assert all(
+        score["conditions"]["generated showers"] == N
+        for score in keys.values()
+        if score["key"].partition("_")[0] != "dimension"
+    )
     published = set(load("ds1_photons")[0].values)  # what the challenge measured of Geant4
     assert set(places) == published - {"AUC high"}
     table = (tmp_path / "out/table.md").read_text()

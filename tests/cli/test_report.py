@@ -91,29 +91,46 @@ def test_every_block_in_both_forms(tmp_path):
     assert not list(tmp_path.rglob("*.part*"))
 
 
-def evaluation(folder, label, auc, reference="aa", suite="quick", **more):
-    """A ``metrics.json`` as an evaluation leaves it."""
+def record(key, generated, truth=None, goal="lower", spread=None, summary=True, **conditions):
+    """A score as ``metrics.json`` has it; its label is the key in words."""
     nothing = {"floor": None, "truth_floor": None, "truth_spread": None, "note": ""}
+    label = key.replace("_", " ").replace("auc", "AUC") if key.islower() else key
+    return {
+        "section": "any", "quantity": label, "key": key, "goal": goal, "generated": generated,
+        "truth": truth, "spread": spread, "summary": summary, "conditions": conditions, **nothing,
+    }  # fmt: skip
+
+
+def evaluation(
+    folder, label, auc, reference="aa", suite="quick", truth=("t", 300), more=(), **own
+):
+    """A ``metrics.json`` as an evaluation leaves it; ``own`` are the classifier's settings."""
+    protocol = own.pop("protocol", "final")
     scores = [
-        {"section": "classifier", "quantity": "AUC high", "key": "auc_high", "goal": "half",
-         "generated": auc, "truth": 0.5, "spread": 0.01, "summary": True, **nothing},
-        {"section": "separation power", "quantity": "E_ratio", "key": "E_ratio",
-         "goal": "lower", "generated": 1 - auc, "truth": 0.1,
-         "spread": None, "summary": True, **nothing},
-        {"section": "classifier", "quantity": "hidden", "key": "hidden", "goal": "lower",
-         "generated": 1.0, "truth": None, "spread": None, "summary": False, **nothing},
-    ]  # fmt: skip
+        record("auc_high", auc, 0.5, "half", 0.01, **own),
+        record("E_ratio", 1 - auc, 0.1),
+        record("hidden", auc, summary=False),
+        *more,
+    ]
     folder.mkdir(parents=True)
+    inputs = {
+        "reference": {"fingerprint": reference, "files": [f"/x/{reference}.hdf5"]},
+        "truth": {"fingerprint": truth[0], "showers": truth[1]},
+    }
     content = {
         "format": FORMAT,
         "label": label,
         "dataset": "ds1_photons",
-        "inputs": {"reference": {"fingerprint": reference, "files": [f"/x/{reference}.hdf5"]}},
-        "settings": {"evaluation": {"name": suite}},
+        "inputs": inputs,
+        "settings": {"evaluation": {"name": suite}, "protocol": protocol},
         "scores": scores,
-        **more,
     }
     (folder / "metrics.json").write_text(json.dumps(content))
+
+
+def table_of(folder):
+    with (folder / "runs.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def test_runs_are_compared_best_first(caloman, tmp_path):
@@ -122,8 +139,7 @@ def test_runs_are_compared_best_first(caloman, tmp_path):
     evaluation(tmp_path / "runs/c/evaluation/quick", "c", 0.45)
     result = caloman("report", "runs=runs/*", "output=out")
     assert result.status == 0, result.err
-    with (tmp_path / "out/runs.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = table_of(tmp_path / "out")
     assert [row["run"] for row in rows] == ["c", "b", "a"]
     assert [float(row["AUC high"]) for row in rows] == [0.45, 0.6, 0.9]
     assert rows[0]["E_ratio ±"] == ""
@@ -141,8 +157,87 @@ def test_sorting_by_another_quantity_and_one_suite(caloman, tmp_path):
     evaluation(tmp_path / "b", "b", 0.6)
     evaluation(tmp_path / "b2", "b", 0.7, suite="full")
     assert caloman("report", "runs=[a,b,b2]", "sort=E_ratio", "suite=quick").status == 0
-    with (tmp_path / "outputs/report/runs.csv").open() as file:
-        assert [row["run"] for row in csv.DictReader(file)] == ["a", "b"]
+    assert [row["run"] for row in table_of(tmp_path / "outputs/report")] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("goal", "values", "best_first"),
+    [
+        ("lower", {"a": 0.3, "b": 0.1, "c": 0.2}, "bca"),
+        ("higher", {"a": 0.3, "b": 0.1, "c": 0.2}, "acb"),
+        ("half", {"a": 0.3, "b": 0.9, "c": 0.55}, "cab"),
+        ("zero", {"a": 0.3, "b": -0.1, "c": 0.2}, "bca"),
+        ("truth", {"a": 0.3, "b": 0.99, "c": 0.72}, "cba"),  # real showers get 0.7
+        ("truth ratio", {"a": 0.3, "b": 2.0, "c": 0.72}, "cab"),
+    ],
+)
+@pytest.mark.parametrize("summary", [True, False])
+def test_the_best_comes_first_whatever_is_best(
+    caloman, tmp_path, goal, values, best_first, summary
+):
+    for name, value in values.items():
+        more = [record("score", value, 0.7, goal, summary=summary)]
+        evaluation(tmp_path / name, name, 0.9, more=more)
+    result = caloman("report", "runs=[a,b,c]", "sort=score")
+    assert result.status == 0, result.err
+    rows = table_of(tmp_path / "outputs/report")
+    assert "".join(row["run"] for row in rows) == best_first
+    assert list(rows[0])[6] == "score"
+
+
+def test_what_is_nearest_to_truth_is_not_known_without_it(caloman, tmp_path):
+    evaluation(tmp_path / "a", "a", 0.9, more=[record("recall", 0.5, None, "truth")])
+    result = caloman("report", "runs=a", "sort=recall")
+    assert result.status == 2
+    assert "evaluate with truth=FILE" in result.err
+
+
+def test_other_settings_stand_in_columns_of_their_own(caloman, tmp_path):
+    evaluation(tmp_path / "a", "a", 0.6, units=512, epochs=25)
+    evaluation(tmp_path / "b", "b", 0.51, units=4, epochs=25)
+    evaluation(tmp_path / "c", "c", 0.55, units=512, epochs=25)
+    result = caloman("report", "runs=[a,b,c]", "sort=auc_high")
+    assert result.status == 0, result.err
+    rows = table_of(tmp_path / "outputs/report")
+    assert [row["run"] for row in rows] == ["c", "a", "b"]  # b is judged by a weaker network
+    assert [row["AUC high (units 512)"] for row in rows] == ["0.55", "0.6", ""]
+    assert [row["AUC high (units 4)"] for row in rows] == ["", "", "0.51"]
+    assert "E_ratio" in rows[0]
+    text = (tmp_path / "outputs/report/report.md").read_text()
+    assert "cannot be compared" in text
+    assert "Rows without AUC high (units 512) come last" in text
+
+
+def test_protocols_stand_in_tables_of_their_own(caloman, tmp_path):
+    evaluation(tmp_path / "a", "a", 0.6)
+    evaluation(tmp_path / "b", "b", 0.51, protocol="legacy2022")
+    assert caloman("report", "runs=[a,b]").status == 0
+    text = (tmp_path / "outputs/report/report.md").read_text()
+    assert "## ds1_photons: aa.hdf5, final" in text
+    assert "## ds1_photons: aa.hdf5, legacy2022" in text
+    rows = table_of(tmp_path / "outputs/report")
+    assert [row["protocol"] for row in rows] == ["final", "legacy2022"]
+
+
+@pytest.mark.parametrize(("other", "shown"), [(("t", 300), True), (("t", 150), False)])
+def test_a_truth_is_shown_where_all_rows_have_it(caloman, tmp_path, other, shown):
+    evaluation(tmp_path / "a", "a", 0.6)
+    evaluation(tmp_path / "b", "b", 0.51, truth=other)
+    assert caloman("report", "runs=[a,b]").status == 0
+    text = (tmp_path / "outputs/report/report.md").read_text()
+    assert ("| independent real showers |" in text) == shown
+    assert ("only where all rows of a column" in text) != shown
+
+
+def test_evaluations_of_another_format_are_passed_over(caloman, tmp_path):
+    evaluation(tmp_path / "a", "a", 0.6)
+    evaluation(tmp_path / "b", "b", 0.51)
+    path = tmp_path / "b/metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
+    result = caloman("report", "runs=[a,b]")
+    assert result.status == 0
+    assert "format 1, this version reads 2: evaluate again" in result.out + result.err
+    assert [row["run"] for row in table_of(tmp_path / "outputs/report")] == ["a"]
 
 
 def test_other_references_stand_in_other_tables_and_names_differ(caloman, tmp_path):
@@ -156,8 +251,7 @@ def test_other_references_stand_in_other_tables_and_names_differ(caloman, tmp_pa
     markdown = (tmp_path / "out/report.md").read_text()
     assert "## ds1_photons: aa.hdf5" in markdown
     assert "## ds1_photons: bb.hdf5" in markdown
-    with (tmp_path / "out/runs.csv").open() as file:
-        assert [row["run"] for row in csv.DictReader(file)] == ["2", "1", "other"]
+    assert [row["run"] for row in table_of(tmp_path / "out")] == ["2", "1", "other"]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +262,7 @@ def test_other_references_stand_in_other_tables_and_names_differ(caloman, tmp_pa
         (["runs=empty"], "caloman evaluate run=DIR"),
         (["runs=a", "suite=fast"], "only evaluations of quick"),
         (["runs=a", "sort='AUC hi'"], "did you mean 'AUC high'"),
+        (["runs=a", "sort=xyz"], "there is: auc_high, E_ratio"),
     ],
 )
 def test_mistakes(caloman, tmp_path, arguments, said):

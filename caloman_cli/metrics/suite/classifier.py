@@ -1,5 +1,6 @@
 """Classifier scores beside the truth's, with their ROC curves."""
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from caloman_cli.data.showers import Showers
@@ -61,7 +62,11 @@ class Classifier:
             truth, pair = None, comparison.truth
             if pair is not None:
                 truth = self._trained(comparison, mode, pair.reference, pair.sample)
-            scores += [_score(name, mode, ours, truth) for name in ("auc", "jsd")]
+            used = self._conditions(ours)
+            scores += [
+                replace(_score(name, mode, ours, truth), conditions=used)
+                for name in ("auc", "jsd")
+            ]
             details[mode] = {"generated": ours, "truth": truth}
             if (why := self._unofficial(comparison, ours)) is not None:
                 caveats[f"AUC {mode}"] = why
@@ -123,6 +128,18 @@ class Classifier:
             cache_dir=comparison.cache_dir,
             features=features,
         )
+
+    def _conditions(self, found: dict[str, Any]) -> dict[str, str | float | None]:
+        return {
+            "preset": found["preset"],
+            "units": found["units"],
+            "epochs": found["epochs"],
+            "training showers": found["n_train"],
+            "learning rate": self.learning_rate,
+            "batch size": self.batch_size,
+            "trainings": self.repeats,
+            "readout cut": self.threshold,
+        }
 
     def _unofficial(self, comparison: Comparison, found: dict[str, Any]) -> str | None:
         """Why an AUC is not the challenge's, or None where it is."""

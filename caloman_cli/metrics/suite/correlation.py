@@ -64,4 +64,4 @@ class LayerCorrelation:
             f"Correlations: Pearson coefficients of {ours['pairs']:.0f} pairs of layers, spread "
             f"and floor from {self.test.resamplings} bootstrap samples."
         )
-        return Section(scores, details, [note])
+        return Section(scores, details, [note], conditions={"readout cut": self.threshold})

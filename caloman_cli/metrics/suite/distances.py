@@ -41,7 +41,7 @@ class PhysicsDistances:
             raise UserError("distances: fpd and kpd are both false, nothing is left")
         self.frechet = FrechetPhysicsDistance(fpd_min_samples) if fpd else None
         self.kernel = KernelPhysicsDistance(kpd_batch_size, kpd_batches) if kpd else None
-        self.threshold = threshold
+        self.threshold, self.batches = threshold, kpd_batches
 
     def __call__(self, comparison: Comparison) -> Section:
         pair = comparison.truth
@@ -52,6 +52,11 @@ class PhysicsDistances:
             if name not in ours:
                 continue
             errors = (f"{name}_error", f"{name}_sampling_error")
+            used: dict[str, str | float | None] = {"readout cut": self.threshold}
+            if name == "fpd":
+                used["smallest sample"] = ours["min_samples"]
+            else:
+                used |= {"batch": ours["batch_size"], "batches": self.batches}
             # Only FPD's official value cannot be negative by chance.
             rows: tuple[tuple[str, str, Goal], ...] = (
                 (name, name.upper(), "lower" if name == "fpd" else "zero"),
@@ -60,7 +65,7 @@ class PhysicsDistances:
             scores += [
                 compared(
                     SECTION, label, ours, real, key, errors=errors, summary=key == name, key=key,
-                    goal=goal,
+                    goal=goal, conditions=used,
                 )
                 for key, label, goal in rows
             ]  # fmt: skip

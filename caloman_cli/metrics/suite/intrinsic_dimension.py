@@ -72,7 +72,11 @@ class IntrinsicDimension:
             "number of showers and on the scaling: compare only like with like. Spread: "
             "statistical."
         )
-        return Section(scores, details, [note])
+        used: dict[str, str | float | None] = {
+            "showers at most": self.table.max_showers,
+            "energy bins": self.table.n_bins,
+        }
+        return Section(scores, details, [note], conditions=used)
 
     def _rows(self, showers: Showers) -> list[Row]:
         chosen = spread(showers, max(1, _BYTES // (4 * showers.geometry.n_voxels)))

@@ -47,6 +47,7 @@ class Memorisation:
                 f"Memorisation: {len(ours):,} generated showers against {len(known):,} training "
                 f"showers in {self.space.words}; truth: the reference in their place."
             ],
+            conditions={**self.space.conditions, "neighbours": self.test.k},
         )
 
 

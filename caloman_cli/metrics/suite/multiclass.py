@@ -90,7 +90,15 @@ class Multiclass:
             "It depends on who competes."
         )
         caveat = "the competitors are not those of the challenge"
-        return Section(scores, found, [note], {key: caveat})
+        used = {
+            "inputs": self.mode,
+            "preset": found["preset"],
+            "units": found["units"],
+            "epochs": found["epochs"],
+            "trainings": self.repeats,
+            "rivals": " and ".join(sorted(name for name in rivals if name != comparison.label)),
+        }
+        return Section(scores, found, [note], {key: caveat}, used)
 
     def _rivals(self, comparison: Comparison) -> dict[str, Showers]:
         rivals = {comparison.label: comparison.generated}

@@ -79,7 +79,13 @@ class PrecisionRecall:
                 for name in NAMES
             ]  # fmt: skip
             details[kind] = {"empty_voxel": empty, "generated": ours, "truth": real}
-        return Section(scores, details, self._notes(comparison), self._caveats(comparison))
+        used: dict[str, str | float | None] = {
+            "neighbours": self.test.k,
+            "showers at most": self.max_showers,
+            "readout cut": self.threshold,
+        }
+        notes, caveats = self._notes(comparison), self._caveats(comparison)
+        return Section(scores, details, notes, caveats, used)
 
     def _found(
         self,

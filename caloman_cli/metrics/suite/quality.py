@@ -76,7 +76,9 @@ class SampleQuality:
             ours |= likelihood(held, generated, known)
             if real is not None:  # held-out showers in the place of the generated ones
                 real |= likelihood(held[::2], held[1::2], known)
-        return Section(_scores(ours, real), {"generated": ours, "truth": real}, notes)
+        used = {**self.space.conditions, "neighbours": self.k, "subsets": self.n_subsets}
+        details = {"generated": ours, "truth": real}
+        return Section(_scores(ours, real), details, notes, conditions=used)
 
 
 def _scores(ours: dict[str, float | None], real: dict[str, float | None] | None) -> list[Score]:

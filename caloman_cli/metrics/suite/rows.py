@@ -21,6 +21,7 @@ def compared(
     floor: str | None = None,
     note: str = "",
     summary: bool = False,
+    conditions: Mapping[str, str | float | None] | None = None,
 ) -> Score:
     """One quantity of generated showers beside the same of real ones.
 
@@ -36,6 +37,7 @@ def compared(
         floor: Key of what two samples of one distribution give.
         note: Of the score.
         summary: Whether the score belongs into the summary.
+        conditions: Settings that the value depends on.
     """
     return Score(
         section,
@@ -50,6 +52,7 @@ def compared(
         summary,
         key=key,
         goal=goal,
+        conditions=conditions or {},
     )
 
 

@@ -77,6 +77,7 @@ class Separation:
             {"out_of_range": {item.name: item.out_of_range() for item in histograms}},
             self._notes(comparison, ours, theirs),
             {key: why for key, why in caveats.items() if key in QUANTITIES},
+            {"readout cut": self.threshold},
         )
 
     def _features(self, comparison: Comparison, showers: Showers) -> Features:

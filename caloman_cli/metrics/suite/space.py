@@ -35,6 +35,11 @@ class Space:
         """What the space is, for a reader."""
         return "high-level features" if self.name == "high" else "logarithms of voxels"
 
+    @property
+    def conditions(self) -> dict[str, str | float | None]:
+        """What scores in this space depend on."""
+        return {"space": self.name, "showers at most": self.max_showers}
+
     def __call__(self, comparison: Comparison, showers: Showers) -> np.ndarray:
         """float64, shape (N, d).
 

@@ -12,6 +12,8 @@ from caloman_cli.metrics.tables import Score, key_of
 from caloman_cli.metrics.timing import environment, sweep
 from caloman_cli.metrics.timing_points import Measure, TimingPoint, TimingSettings, to_dict
 
+_MACHINE = {"device": "device_name", "threads": "threads", "numbers": "dtype"}
+
 
 class Timing:
     """Milliseconds per shower over batch sizes; see :mod:`caloman_cli.metrics.timing`.
@@ -50,7 +52,9 @@ class Timing:
         )
         where = environment(model, comparison.device)
         comparison.save_figures([("timing", timing_curve(points, where))])
-        return Section(_times(points), {"points": to_dict(points), **where}, [_timing_note(where)])
+        used: dict[str, str | float | None] = {name: where[key] for name, key in _MACHINE.items()}
+        details = {"points": to_dict(points), **where}
+        return Section(_times(points), details, [_timing_note(where)], conditions=used)
 
 
 def _times(points: Sequence[TimingPoint]) -> list[Score]:
