@@ -22,14 +22,14 @@ from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
-from hydra.core.utils import run_job
+from hydra.core.utils import configure_log, run_job
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from caloman_cli import mistakes
+from caloman_cli import mistakes, targets
 from caloman_cli.cli import OK, Verb, explain, report
 from caloman_cli.config import CONF, absolute_paths, check_config, path_keys, value_keys
 from caloman_cli.errors import UserError
@@ -153,9 +153,9 @@ class Application:
         return OK
 
     def _run_once(self, hydra: Hydra, overrides: list[str]) -> int:
-        cfg = hydra.compose_config(
-            self.verb.config, overrides, RunMode.RUN, with_log_configuration=True
-        )
+        cfg = hydra.compose_config(self.verb.config, overrides, RunMode.RUN)
+        _check_hydra(cfg, overrides)
+        configure_log(cfg.hydra.hydra_logging, cfg.hydra.verbose)
         if cfg.hydra.mode == RunMode.MULTIRUN:  # an experiment may be a sweep
             return self._run_many(hydra, overrides)
         cfg.hydra.mode = RunMode.RUN
@@ -180,9 +180,17 @@ class Application:
         return summarise([job for batch in batches or [] for job in batch])
 
     def _check_jobs(self, hydra: Hydra, overrides: list[str], many: bool) -> None:
-        jobs = job_overrides(hydra, self.verb.config, overrides) if many else [overrides]
+        jobs = [overrides]
+        if many:
+            cfg = hydra.compose_config(
+                self.verb.config, overrides, RunMode.MULTIRUN, validate_sweep_overrides=False
+            )
+            _check_hydra(cfg, overrides)
+            jobs = job_overrides(hydra, self.verb.config, overrides)
         for job in jobs:
-            self._check(hydra.compose_config(self.verb.config, job, RunMode.RUN))
+            cfg = hydra.compose_config(self.verb.config, job, RunMode.RUN)
+            _check_hydra(cfg, overrides)
+            self._check(cfg)
 
     def _check(self, cfg: DictConfig, complete: bool = True) -> None:
         HydraConfig.instance().set_config(cfg)  # so that ${hydra:...} resolves
@@ -293,10 +301,26 @@ def _task(verb: Verb, debug: bool, cfg: DictConfig) -> Outcome:
         from caloman_cli.device import configure_threads
 
         configure_threads()
-        path = import_module(f"caloman_cli.verbs.{verb.config}").run(cfg)
+        with targets.trusting(_named(cfg)):
+            path = import_module(f"caloman_cli.verbs.{verb.config}").run(cfg)
     except Exception as error:  # noqa: BLE001  a job's failure is its result
         return Outcome(name, report(error, debug), explain(error)[1], None)
     return Outcome(name, OK, "", None if path is None else str(path))
+
+
+def _named(cfg: DictConfig) -> set[str]:
+    """The classes that the command line names: in the configs that it chose, and as ``trust``."""
+    values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict)
+    trust = values.get("trust") or []
+    return targets.named(values) | set([trust] if isinstance(trust, str) else trust)
+
+
+def _check_hydra(cfg: DictConfig, overrides: list[str]) -> None:
+    """Before any of Hydra's own part is made: its callbacks, plugins and logging."""
+    values = OmegaConf.to_container(cfg.hydra, resolve=False)
+    assert isinstance(values, dict)
+    targets.check_hydra(values, overrides)
 
 
 def _own_output(cfg: DictConfig, sweep_dir: str, name: str, overrides: list) -> None:

@@ -1,6 +1,5 @@
 """Configs: where they live, how they are composed, and the check that comes before any work."""
 
-import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -10,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from caloman_cli import schema
+from caloman_cli import schema, targets
 from caloman_cli.errors import UserError
 from caloman_cli.mistakes import one_line, suggestion
 from caloman_cli.training.settings import trainer_settings
@@ -19,8 +18,6 @@ from caloman_cli.typecheck import fits, spell
 _HERE = Path(__file__).resolve().parent
 CONF = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())
 """The configs: inside the package when installed from a wheel, beside it in a checkout."""
-
-_INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_"}
 
 
 def compose(verb: str, overrides: list[str] | None = None) -> DictConfig:
@@ -82,7 +79,9 @@ def check_config(
             )
         )
     assert isinstance(values, dict)
-    _Check(dict(choices or {}), set(missing)).mapping(values, schema.VERBS[verb], "")
+    # All that is composed here, the package's configs apart, is what the command line names.
+    with targets.trusting(targets.named(values)):
+        _Check(dict(choices or {}), set(missing)).mapping(values, schema.VERBS[verb], "")
     if "trainer" in values:
         trainer_settings(cfg.trainer)
 
@@ -101,7 +100,7 @@ def absolute_paths(cfg: DictConfig, verb: str) -> None:
                 if key not in node or OmegaConf.is_missing(node, key) or node[key] is None:
                     continue
                 if option is Path or (get_args(option) and get_args(option)[0] is Path):
-                    node[key] = absolute(_plain(node[key]), option)
+                    node[key] = absolute(_unwrapped(node[key]), option)
                 elif is_dataclass(option) and isinstance(node[key], DictConfig):
                     walk(node[key], option)  # type: ignore[arg-type]
 
@@ -124,7 +123,7 @@ def value_keys(verb: str) -> set[str]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _unwrapped(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
@@ -151,43 +150,55 @@ class _Check:
         for key, value in values.items():
             self._value(value, hints[key], _join(where, key))
 
-    def target(self, values: dict, where: str) -> None:
+    def target(self, values: dict, place: targets.Place, where: str) -> None:
         """Check against the signature of the ``_target_``; keyword-only is given at build time."""
-        constructor = self._located(values["_target_"], where)
-        signature = inspect.signature(constructor)
-        called = constructor.__init__ if inspect.isclass(constructor) else constructor
-        hints = get_type_hints(called, include_extras=True)
-        takes = [
-            parameter
-            for parameter in signature.parameters.values()
-            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        try:
+            known = targets.settings(targets.locate(values[targets.TARGET], place, where))
+        except UserError as error:
+            raise UserError(f"{error}{self._inside(where)}") from error
+        given = {key: value for key, value in values.items() if key != targets.TARGET}
+        needed = [
+            name for name, (parameter, _) in known.items() if parameter.default is parameter.empty
         ]
-        given = {key: value for key, value in values.items() if key not in _INSTANTIATE_KEYS}
-        needed = [] if values.get("_partial_") else [p.name for p in takes if p.default is p.empty]
-        self._keys(given, [parameter.name for parameter in takes], needed, where)
+        self._keys(given, list(known), needed, where)
         for key, value in given.items():
-            self._value(value, hints.get(key, Any), _join(where, key))
+            self._value(value, known[key][1], _join(where, key))
 
     def _value(self, value: Any, annotation: Any, where: str) -> None:
         if where in self.missing:
             return
         options = (annotation, *get_args(annotation))
         described = next((option for option in options if is_dataclass(option)), None)
-        if isinstance(value, dict) and "_target_" in value:
-            self.target(value, where)
-        elif isinstance(value, dict) and schema.Target in options:
-            raise UserError(f"{self._source(where)}: the group '{where}' has no _target_")
+        place = self._place(annotation, where)
+        if isinstance(value, dict) and place is not None and described in (None, schema.Target):
+            if targets.TARGET not in value:
+                raise UserError(f"{self._source(where)}: the group '{where}' has no _target_")
+            self.target(value, place, where)
         elif isinstance(value, dict) and described is not None:
             self.mapping(value, described, where)  # type: ignore[arg-type]
+        elif isinstance(value, list) and place is not None and targets.named(value):
+            for index, item in enumerate(value):
+                self._value(item, place.load(), f"{where}[{index}]")
         else:
-            if not fits(value, annotation):
-                shown = "null" if value is None else value
-                raise UserError(
-                    f"{where}={shown}: must be {spell(annotation)}{self._inside(where)}"
-                )
-            for index, item in enumerate(value if isinstance(value, list) else []):
-                if isinstance(item, dict) and "_target_" in item:
-                    self.target(item, f"{where}[{index}]")
+            self._plain(value, annotation, where)
+
+    def _plain(self, value: Any, annotation: Any, where: str) -> None:
+        """Check what has no object in it."""
+        try:
+            targets.refuse_targets(value, where)
+        except UserError as error:
+            raise UserError(f"{error}{self._inside(where)}") from error
+        if not fits(value, annotation):
+            said = "null" if value is None else value
+            raise UserError(f"{where}={said}: must be {spell(annotation)}{self._inside(where)}")
+
+    def _place(self, annotation: Any, where: str) -> targets.Place | None:
+        """What may be named at a key, or None where nothing may be."""
+        if schema.Target in (annotation, *get_args(annotation)):
+            return targets.PLACES[where.partition(".")[0]]
+        if re.fullmatch(r"evaluation\.extra(\[\d+\])?", where):
+            return targets.PLACES["evaluation"]
+        return targets.nested_place(annotation)
 
     def _keys(self, values: dict, known: list[str], needed: list[str], where: str) -> None:
         for key in values:
@@ -200,17 +211,6 @@ class _Check:
         if lacking:
             names = ", ".join(_join(where, key) for key in lacking)
             raise UserError(f"missing key {names}{self._inside(where)}")
-
-    def _located(self, name: str, where: str) -> Any:
-        from hydra.utils import get_object
-
-        try:
-            return get_object(name)
-        except (ImportError, ValueError) as error:
-            raise UserError(
-                f"{where}._target_={name} cannot be imported{self._inside(where)}: "
-                f"{one_line(error)}"
-            ) from error
 
     def _inside(self, where: str) -> str:
         source = self._source(where)

@@ -4,13 +4,10 @@ import logging
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
@@ -26,6 +23,7 @@ from caloman_cli.noise import BLOCK, Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.preprocess import Preprocess
 from caloman_cli.storage import save_state
+from caloman_cli.targets import PLACES, constructor, refuse_interpolations, shown
 
 log = logging.getLogger(__name__)
 
@@ -206,37 +204,41 @@ def build(cfg: DictConfig | dict, geometry: Geometry) -> TwoStep:
         geometry: The detector.
 
     Raises:
-        UserError: A group's hyper-parameters are out of range, or the groups do not fit.
+        UserError: A group names a class that it may not name, its hyper-parameters are out of
+            range, or the groups do not fit.
     """
-    config = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(cfg)
-    preprocess: Preprocess = make(config.preprocess)(geometry=geometry)
+    config = {group: _plain(cfg[group]) for group in PLACES if group in cfg}
+    preprocess: Preprocess = make(config, "preprocess")(geometry=geometry)
     dims = {"x_dim": preprocess.x_dim, "c_dim": preprocess.c_dim}
-    energy: EnergyModel = make(config.energy)(geometry=geometry)
-    head = make(config.head)(geometry=geometry, conditions=preprocess.conditions)
-    encoder: Encoder = make(config.encoder)(**dims, head=head)
-    density: Density = make(config.density)(z_dim=encoder.latent_dim, c_dim=preprocess.c_dim)
-    calibration = make(config.calibration)(geometry=geometry) if "calibration" in config else None
+    energy: EnergyModel = make(config, "energy")(geometry=geometry)
+    head = make(config, "head")(geometry=geometry, conditions=preprocess.conditions)
+    encoder: Encoder = make(config, "encoder")(**dims, head=head)
+    density: Density = make(config, "density")(z_dim=encoder.latent_dim, c_dim=preprocess.c_dim)
+    calibration = (
+        make(config, "calibration")(geometry=geometry) if "calibration" in config else None
+    )
     return TwoStep(geometry, preprocess, energy, encoder, density, calibration)
 
 
-def make(node: DictConfig) -> Callable[..., Any]:
+def _plain(node: Any) -> Any:
+    # What is plain already, as in a model file, never becomes a config that could resolve.
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def make(config: dict[str, Any], group: str) -> Callable[..., Any]:
     """The constructor of a config group, its hyper-parameters given, its build-time ones open.
 
-    Those do not pass through Hydra, which would turn a Geometry into a config.
+    Args:
+        config: Plain values; nested DictConfigs are none.
+        group: One of :data:`caloman_cli.targets.PLACES`.
 
     Raises:
-        UserError: A nested object refuses its hyper-parameters.
+        UserError: The group is missing, names what it may not name, or a nested object refuses
+            its hyper-parameters.
     """
-    try:
-        made: partial = instantiate(node, _partial_=True, _convert_="all")
-    except InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__
-        if cause is None:
-            raise
-        raise cause from None
-    return made
+    if group not in config:
+        raise UserError(f"the model's config has no group '{group}'")
+    return constructor(config[group], PLACES[group], group)
 
 
 def save_model(path: Path, model: TwoStep, cfg: DictConfig | dict) -> None:
@@ -281,11 +283,28 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Tw
             f"{path} has format {found}, written by caloman {content.get('version')}; this "
             f"version reads format {FORMAT}"
         )
-    model = build(content["config"], Geometry.from_dict(content["geometry"]))
-    model.load_state_dict(content["state"])
-    known = None if found == _WITHOUT_SPECTRUM else content.get("spectrum", {})
-    try:
-        model.spectrum = None if known is None else Spectrum.from_dict(known)
-    except UserError as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+    model = _rebuilt(path, content)
     return model.to(device).eval(), content["config"]
+
+
+def _rebuilt(path: Path, content: dict[str, Any]) -> TwoStep:
+    """The model of a file's plain data."""
+    facts_read = False
+    try:
+        refuse_interpolations(content["config"], "its config")
+        geometry = Geometry.from_dict(content["geometry"])
+        known = None if content["format"] == _WITHOUT_SPECTRUM else content.get("spectrum", {})
+        spectrum = None if known is None else Spectrum.from_dict(known)
+        facts_read = True
+        model = build(content["config"], geometry)
+        model.load_state_dict(content["state"])
+    except UserError as error:
+        raise UserError(f"{path}{'' if facts_read else ' is damaged'}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
+            ValueError) as error:  # fmt: skip
+        said = shown(f"{type(error).__name__}: {error}")
+        raise UserError(
+            f"{path} is damaged, its parts do not fit ({said}): train again"
+        ) from error
+    model.spectrum = spectrum
+    return model

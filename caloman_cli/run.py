@@ -34,6 +34,7 @@ from omegaconf import DictConfig, OmegaConf
 from caloman_cli.differences import differences
 from caloman_cli.errors import UserError
 from caloman_cli.storage import read_json, write_json, write_text
+from caloman_cli.targets import refuse_interpolations
 from caloman_cli.training.settings import STAGES
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,7 @@ class RunDirectory:
         config = OmegaConf.load(self.config_path)
         if not isinstance(config, DictConfig):
             raise UserError(f"{self.config_path} is not a mapping: the run directory is damaged")
+        refuse_interpolations(OmegaConf.to_container(config), str(self.config_path))
         return config
 
     def require_model(self) -> Path:

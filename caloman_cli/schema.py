@@ -71,6 +71,8 @@ Count = Annotated[int, AtLeast(1)]
 Seed = Annotated[int, AtLeast(0)]
 Device = Annotated[str, Form(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<index>")]
 
+Names = str | list[str]
+
 
 @dataclass
 class Target:
@@ -151,6 +153,7 @@ class Sample:
     batch_size: Count
     device: Device
     overwrite: bool
+    trust: Names
 
 
 @dataclass
@@ -189,6 +192,7 @@ class Evaluate:
     device: Device
     data_dir: Path | None
     cache_dir: Path | None
+    trust: Names
 
 
 @dataclass
@@ -277,6 +281,7 @@ class Distill:
     logger: Target
     seed: Seed
     device: Device
+    trust: Names
 
 
 VERBS: dict[str, type] = {

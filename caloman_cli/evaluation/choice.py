@@ -1,23 +1,22 @@
 """Which metrics a suite has and which of them the given inputs allow."""
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.comparison import Metric
+from caloman_cli.targets import PLACES, constructor
 
 
 def suite_metrics(cfg: DictConfig) -> dict[str, Metric]:
     """The suite's metrics, settings checked, in the order of the file."""
     parts = {str(name): part for name, part in cfg.evaluation.items() if OmegaConf.is_dict(part)}
     parts |= {f"extra {number}": part for number, part in enumerate(cfg.evaluation.extra, 1)}
-    try:
-        return {name: instantiate(part, _convert_="all") for name, part in parts.items()}
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from error
-        raise
+    return {
+        name: constructor(
+            OmegaConf.to_container(part, resolve=True), PLACES["evaluation"], f"evaluation.{name}"
+        )()
+        for name, part in parts.items()
+    }
 
 
 def available_metrics(cfg: DictConfig, metrics: dict[str, Metric]) -> dict[str, Metric]:

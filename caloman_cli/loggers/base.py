@@ -10,11 +10,11 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.errors import UserError
 from caloman_cli.loggers.evaluated import Evaluated
+from caloman_cli.targets import PLACES, constructor
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +83,8 @@ def make_logger(node: DictConfig) -> Logger:
     Raises:
         UserError: A setting is wrong, or the package behind the logger is not there.
     """
-    settings = {str(key): value for key, value in OmegaConf.to_container(node).items()}  # type: ignore[union-attr]
-    kind = get_class(settings.pop("_target_"))
-    return Tolerant(kind(**settings))
+    settings = OmegaConf.to_container(node, resolve=True)
+    return Tolerant(constructor(settings, PLACES["logger"], "logger")())
 
 
 @contextlib.contextmanager

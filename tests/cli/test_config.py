@@ -7,18 +7,21 @@ import pytest
 from omegaconf import OmegaConf
 
 from caloman_cli import config, schema
+from caloman_cli.encoders.base import Encoder
 from caloman_cli.errors import UserError
 from caloman_cli.schema import AtLeast
 from caloman_cli.typecheck import fits, spell
 
 
 class Part:
-    """What a nested ``_target_`` names."""
+    """What a nested ``_target_`` names: at least this class."""
 
+
+class Ring(Part):
     def __init__(self, size: int, *, geometry: str) -> None: ...
 
 
-class Model:
+class Model(Encoder):
     """A constructor as groups have them: hyper-parameters, then what is given at build time."""
 
     def __init__(
@@ -34,7 +37,7 @@ class Model:
 
 
 GOOD = {"_target_": f"{__name__}.Model", "hidden": [3, 4]}
-PART = {"_target_": f"{__name__}.Part", "size": 3}
+PART = {"_target_": f"{__name__}.Ring", "size": 3}
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def check(monkeypatch):
         {"kind": "b", "latent": 3},
         {"latent": "auto"},
         {"parts": [PART]},
-        {"parts": None, "_convert_": "all"},
+        {"parts": None},
     ],
 )
 def test_what_the_signature_takes(check, more):
@@ -80,7 +83,12 @@ def test_what_the_signature_takes(check, more):
         ({"latent": 2.5}, "encoder.latent=2.5"),
         ({"parts": [{**PART, "sise": 3}]}, r"unknown key 'encoder.parts\[0\].sise'"),
         ({"parts": [{"_target_": PART["_target_"]}]}, r"missing key encoder.parts\[0\].size"),
-        ({"_target_": "caloman_cli.nothing.Nothing"}, "cannot be imported"),
+        ({"_target_": "caloman_cli.encoders.nothing.Nothing"}, "cannot be imported"),
+        ({"_target_": "nowhere.to_be.Found"}, "cannot be imported"),
+        ({"_target_": PART["_target_"]}, "is no Encoder"),
+        ({"parts": [{"_target_": GOOD["_target_"]}]}, r"parts\[0\]._target_=.* is no Part"),
+        ({"_convert_": "all"}, "unknown key 'encoder._convert_'"),
+        ({"rate": {"_target_": "os.system"}}, "encoder.rate._target_=os.system: nothing may be"),
     ],
 )
 def test_what_it_does_not_take_is_named_with_its_option(check, more, said):

@@ -46,7 +46,7 @@ def small(group: str, option: str) -> DictConfig:
 
 def maker(group: str, option: str):
     """The constructor of an option, waiting for its build-time arguments."""
-    return make(small(group, option))
+    return make({group: OmegaConf.to_container(small(group, option))}, group)
 
 
 def flat(n: int) -> dict:

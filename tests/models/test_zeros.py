@@ -7,7 +7,6 @@ import torch
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.model import make
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.conditions import Conditions
 from caloman_cli.preprocess.layers import LayerMap
@@ -16,7 +15,7 @@ from caloman_cli.preprocess.shares import LayerShare, Threshold
 from caloman_cli.preprocess.zeros import DequantizeZeros, Log
 from caloman_cli.trainable import TensorRows
 from tests.conftest import load_geometry
-from tests.contracts.groups import small
+from tests.contracts.groups import maker
 
 PHOTONS = load_geometry("ds1_photons")
 
@@ -38,7 +37,7 @@ def chain(*after):
 
 
 def test_lit_voxels_come_back_and_dark_ones_as_zeros():
-    preprocess = make(small("preprocess", "dequantized_log"))(geometry=PHOTONS)
+    preprocess = maker("preprocess", "dequantized_log")(geometry=PHOTONS)
     voxels, e_inc = showers()
     preprocess.fit(TensorRows(voxels, e_inc))
     x, _ = preprocess(voxels, e_inc)

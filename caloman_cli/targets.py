@@ -1,0 +1,301 @@
+"""Which classes a config may name: the package's own, and those that the command line names.
+
+Model files, runs and configs travel; a ``_target_`` in them is a name, never a licence to import
+and call. A name is accepted at a known place only, where it is a public class of the package that
+keeps the place's contract, or a class with that contract which the user's own command line names:
+in a config that it chose, or in ``trust=[my_package.MyEncoder]`` for a model file. All else is
+refused before anything foreign is imported. Nothing here resolves interpolations.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from importlib import import_module
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+from caloman_cli.errors import UserError
+from caloman_cli.typecheck import fits, spell
+
+TARGET = "_target_"
+_CONCRETE = {"Preprocess", "Conditions"}  # contracts that are made as they are
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
+_LONGEST = 80  # characters of a foreign value in a message
+
+
+class Place(NamedTuple):
+    """Where a class may be named.
+
+    Args:
+        room: The package or module whose own classes may stand here; empty: none.
+        contract: Module and name of the class that they derive from, or of the protocol.
+    """
+
+    room: str
+    contract: str
+
+    def load(self) -> type:
+        """The contract itself."""
+        module, _, name = self.contract.partition(":")
+        found: type = getattr(import_module(module), name)
+        return found
+
+
+PLACES = {
+    "preprocess": Place("caloman_cli.preprocess", "caloman_cli.preprocess.preprocess:Preprocess"),
+    "energy": Place("caloman_cli.energies", "caloman_cli.energies.base:EnergyModel"),
+    "encoder": Place("caloman_cli.encoders", "caloman_cli.encoders.base:Encoder"),
+    "head": Place("caloman_cli.heads", "caloman_cli.heads.base:Head"),
+    "density": Place("caloman_cli.densities", "caloman_cli.densities.base:Density"),
+    "calibration": Place("caloman_cli.calibration", "caloman_cli.calibration:Calibration"),
+    "logger": Place("caloman_cli.loggers", "caloman_cli.loggers:Logger"),
+    "evaluation": Place("caloman_cli.metrics.suite", "caloman_cli.metrics.comparison:Metric"),
+}
+"""Config group -> what it may name; the metrics of a suite stand inside ``evaluation``."""
+
+_trusted: ContextVar[frozenset[str]] = ContextVar("trusted", default=frozenset())
+
+
+@contextmanager
+def trusting(names: Iterable[str]) -> Iterator[None]:
+    """Classes that the user has named are accepted inside the block, where their contract fits.
+
+    Args:
+        names: Dotted names, ``my_package.MyEncoder``.
+    """
+    token = _trusted.set(_trusted.get() | frozenset(names))
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
+
+
+def named(values: Any) -> set[str]:
+    """Every ``_target_`` in plain values, however deep."""
+    if isinstance(values, Mapping):
+        own = values.get(TARGET)
+        found = {own} if isinstance(own, str) else set()
+        return found.union(*(named(value) for value in values.values()))
+    if isinstance(values, list | tuple):
+        return set().union(*(named(value) for value in values))
+    return set()
+
+
+def refuse_interpolations(values: Any, where: str) -> None:
+    """Raise a UserError where plain data of a file hold ``${...}``.
+
+    What a run or a model file says is final. An interpolation would be resolved on the machine of
+    the reader: it could carry the reader's environment into a report.
+    """
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            refuse_interpolations(key, where)
+            refuse_interpolations(value, where)
+    elif isinstance(values, list | tuple):
+        for value in values:
+            refuse_interpolations(value, where)
+    elif isinstance(values, str) and "${" in values:
+        raise UserError(
+            f"{where} holds the interpolation {shown(values)}: what caloman writes has "
+            "none, give a file from a source that you trust"
+        )
+
+
+def locate(name: Any, place: Place, where: str) -> type:
+    """The class that a ``_target_`` names.
+
+    Args:
+        name: What stands behind ``_target_``.
+        place: What may stand there.
+        where: Dotted key, for the message.
+
+    Raises:
+        UserError: The name is not allowed there; nothing foreign has been imported by then.
+    """
+    contract = place.contract.rpartition(":")[2]
+    said = f"{where}.{TARGET}={shown(name)}"
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError(f"{said}: must name a class, package.module.Class")
+    module, _, attribute = name.rpartition(".")
+    own = bool(place.room) and f"{module}.".startswith(f"{place.room}.")
+    if not own and name not in _trusted.get():
+        raise UserError(
+            f"{said} is no {contract} of this package and is not called: a class of your own has "
+            f"to be named on the command line, with trust=[{shown(name)}] where a model is read"
+        )
+    try:
+        # Not getattr: a module may make any attribute up, and would do so by running code.
+        found = vars(import_module(module)).get(attribute)
+    except (ImportError, SyntaxError) as error:
+        raise UserError(f"{said} cannot be imported: {' '.join(str(error).split())}") from error
+    if found is None:
+        raise UserError(f"{said} cannot be imported: {module} has no {attribute}")
+    if not isinstance(found, type) or not _keeps(found, place.load()):
+        raise UserError(f"{said} is no {contract}: name a class that derives from {contract}")
+    public = f"{found.__module__}.".startswith(f"{place.room}.") and not attribute.startswith("_")
+    if own and not public:
+        raise UserError(f"{said} is no public {contract} of this package")
+    return found
+
+
+def _keeps(found: type, contract: type) -> bool:
+    """Whether a class keeps a contract: derives from it, or has what a protocol asks for."""
+    if getattr(contract, "_is_protocol", False):
+        asked = set(contract.__annotations__) | {
+            name for name, value in vars(contract).items() if inspect.isfunction(value)
+        }
+        # Not hasattr: every class is callable itself. A protocol's __init__ only refuses calls.
+        has = {name for base in found.__mro__ for name in vars(base)}
+        return asked - {"__init__", "__subclasshook__"} <= has and found is not contract
+    return issubclass(found, contract) and (found is not contract or found.__name__ in _CONCRETE)
+
+
+def settings(found: type) -> dict[str, tuple[inspect.Parameter, Any]]:
+    """The hyper-parameters of a constructor: name -> parameter and annotation.
+
+    What is keyword-only is passed when a model is built and is no setting.
+    """
+    hints = get_type_hints(inspect.getattr_static(found, "__init__"), include_extras=True)
+    return {
+        name: (parameter, hints.get(name, Any))
+        for name, parameter in inspect.signature(found).parameters.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    }
+
+
+def nested_place(annotation: Any) -> Place | None:
+    """What may be named where a parameter with this annotation is given, or None: nothing.
+
+    That is a class of the annotation, or of the items of a list: ``Sequence[Transform]``.
+    """
+    for option in get_args(annotation):
+        if (place := nested_place(option)) is not None:
+            return place
+    module = getattr(annotation, "__module__", "builtins")
+    plain = module.partition(".")[0] in ("builtins", "collections", "pathlib", "types", "typing")
+    if plain or not isinstance(annotation, type):
+        return None
+    rooms = (place.room for place in PLACES.values())
+    room = next((room for room in rooms if f"{module}.".startswith(f"{room}.")), "")
+    return Place(room, f"{module}:{annotation.__qualname__}")
+
+
+def constructor(node: Any, place: Place, where: str) -> Callable[..., Any]:
+    """The constructor that a node names, its settings given, its build-time arguments open.
+
+    Args:
+        node: Plain values: ``_target_``, and the settings.
+        place: What may be named.
+        where: Dotted key of the node, for messages.
+
+    Raises:
+        UserError: The name or a setting is not allowed, or a nested object refuses its settings.
+    """
+    if not isinstance(node, Mapping) or TARGET not in node:
+        raise UserError(f"{where}: must be a mapping with {TARGET}, is {shown(node)}")
+    found = locate(node[TARGET], place, where)
+    known = settings(found)
+    given = {}
+    for key, value in node.items():
+        if key == TARGET:
+            continue
+        if key not in known:
+            raise UserError(
+                f"{where}: {found.__name__} has no setting {shown(key)}, it has "
+                f"{', '.join(known) or 'none'}"
+            )
+        given[key] = _argument(value, known[key][1], f"{where}.{key}")
+    lacking = [n for n, (p, _) in known.items() if p.default is p.empty and n not in given]
+    if lacking:
+        raise UserError(f"{where}: {found.__name__} needs {', '.join(lacking)}")
+    return partial(found, **given)
+
+
+def _argument(value: Any, annotation: Any, where: str) -> Any:
+    """A setting as it is passed: a nested object is made, all else has to be plain and to fit."""
+    place = nested_place(annotation)
+    if place is not None and isinstance(value, Mapping) and TARGET in value:
+        return constructor(value, place, where)()
+    if place is not None and isinstance(value, list) and named(value):
+        return [
+            constructor(item, place, f"{where}[{index}]")() for index, item in enumerate(value)
+        ]
+    refuse_targets(value, where)
+    if not fits(value, annotation):
+        raise UserError(f"{where}={shown(value)}: must be {spell(annotation)}")
+    return value
+
+
+def refuse_targets(values: Any, where: str) -> None:
+    """Raise a UserError where something is named at a place that takes plain values only."""
+    if isinstance(values, Mapping):
+        if values and any(isinstance(key, str) and key.startswith("_") for key in values):
+            key = next(key for key in values if isinstance(key, str) and key.startswith("_"))
+            raise UserError(
+                f"{where}.{shown(key)}={shown(values[key])}: nothing may be named here, only "
+                "plain values may stand here"
+            )
+        for key, value in values.items():
+            refuse_targets(value, f"{where}.{shown(key)}")
+    elif isinstance(values, list | tuple):
+        for index, value in enumerate(values):
+            refuse_targets(value, f"{where}[{index}]")
+
+
+def shown(value: Any) -> str:
+    """A foreign value, short and on one line."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
+
+
+_HYDRA = re.compile(r"hydra\._internal\.core_plugins\.|hydra_plugins\.|optuna\.samplers\.")
+_LOGGING = ("logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
+
+
+def check_hydra(values: Mapping[Any, Any], overrides: Sequence[str]) -> None:
+    """Refuse what Hydra's own part of a config would import or call beyond its plugins.
+
+    Args:
+        values: The node ``hydra``, plain values, unresolved.
+        overrides: What the user typed; what is named there is the user's own choice.
+
+    Raises:
+        UserError: A callback, a plugin or a part of the logging names something foreign.
+    """
+    typed = " ".join(overrides)
+    for name in sorted(named(values)):
+        if not _HYDRA.match(name) and name not in typed:
+            raise UserError(
+                f"hydra: {TARGET}={shown(name)} in a config is not called: type it on the command "
+                "line if it is wanted"
+            )
+    for part in ("hydra_logging", "job_logging"):
+        if any(
+            argument.lstrip("+").startswith((f"hydra/{part}=", f"hydra.{part}"))
+            for argument in overrides
+        ):
+            continue
+        for key, value in _logging_classes(values.get(part)):
+            if key == "()" or value not in _LOGGING:
+                raise UserError(
+                    f"hydra.{part}: {shown(key)}={shown(value)} is not called: logging may be "
+                    f"made of {', '.join(_LOGGING)}"
+                )
+
+
+def _logging_classes(values: Any) -> Iterator[tuple[str, Any]]:
+    """What the standard library would import for a logging config: classes and factories."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            if key in ("()", "class"):
+                yield key, value
+            else:
+                yield from _logging_classes(value)
+            outside = isinstance(value, str) and value.startswith("ext://")
+            if outside and value not in ("ext://sys.stdout", "ext://sys.stderr"):
+                yield str(key), value
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _logging_classes(value)
