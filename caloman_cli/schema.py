@@ -185,6 +185,7 @@ class Evaluate:
     train: Path | None
     dataset: SomeDataset
     evaluation: Suite
+    logger: Target | None
     protocol: Literal["final", "legacy2022"]
     output: Path | None
     seed: Seed

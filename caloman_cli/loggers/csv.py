@@ -46,7 +46,7 @@ class Csv(Logger):
             for item in evaluation.scalars
         ]
         rows += [
-            (item.batch_size, key(f"ms_per_shower/{item.measure}"), item.value, None, item.error)
+            (item.batch_size, key(f"ms_per_shower/{item.measure}"), item.value, None, None)
             for item in evaluation.points
         ]
         _write(evaluation.output / NAME, rows)

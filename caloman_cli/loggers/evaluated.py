@@ -13,15 +13,15 @@ class Scalar:
     """A number, with what real showers get beside it.
 
     Args:
-        key: Name without the suite, e.g. ``separation_power/E_ratio``.
-        value: The generated showers' number.
+        key: Name without the suite: the score's key.
+        value: The generated showers' number; None where only real showers were looked at.
         truth: The same number for independent real showers.
         error: Spread or statistical error of ``value``.
         headline: Whether it stands in the summary of the report.
     """
 
     key: str
-    value: float
+    value: float | None
     truth: float | None = None
     error: float | None = None
     headline: bool = False
@@ -48,13 +48,11 @@ class Point:
         measure: What was timed, e.g. ``end_to_end``.
         batch_size: Showers per call of the model.
         value: Median [ms per shower].
-        error: Interquartile range [ms per shower].
     """
 
     measure: str
     batch_size: int
     value: float
-    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Evaluated:
         home: Where loggers keep their files: the run's directory, so that they go on with what
             they were told of its training, or the evaluation's own where no run was evaluated.
         output: The evaluation's directory.
-        scalars: All numbers but those of :attr:`points`.
+        scalars: All scores that are numbers.
         sheets: Tables by name.
         points: The timing sweep, if there was one.
         figures: Pictures, PNG.

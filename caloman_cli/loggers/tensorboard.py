@@ -40,14 +40,15 @@ class TensorBoard(Logger):
         key = evaluation.key
         with self._make(str(evaluation.home / "tensorboard")) as writer:
             for scalar in evaluation.scalars:
-                writer.add_scalar(key(scalar.key), scalar.value, 0)
+                if scalar.value is not None:
+                    writer.add_scalar(key(scalar.key), scalar.value, 0)
                 if scalar.truth is not None:
                     writer.add_scalar(key(f"{scalar.key}/truth"), scalar.truth, 0)
             for point in evaluation.points:
                 name = key(f"ms_per_shower/{point.measure}")
                 writer.add_scalar(name, point.value, point.batch_size)
             for name, sheet in evaluation.sheets.items():
-                writer.add_text(key(name), _markdown(sheet), 0)
+                writer.add_text(key(f"tables/{name}"), _markdown(sheet), 0)
             for path in evaluation.figures:
                 image = imread(path)[..., :3]  # without the alpha channel
                 writer.add_image(key(f"plots/{path.stem}"), image, 0, dataformats="HWC")

@@ -109,21 +109,26 @@ class Wandb(Logger):
         run.summary.update(everything)
         for name, sheet in evaluation.sheets.items():
             rows = [list(row) for row in sheet.rows]
-            panels[key(name)] = wandb.Table(
+            panels[key(f"tables/{name}")] = wandb.Table(
                 columns=list(sheet.heads), data=rows, allow_mixed_types=True
             )
         for path in evaluation.figures:
             panels[key(f"plots/{path.stem}")] = wandb.Image(str(path), caption=path.stem)
         run.log(panels)
-        axis = key("batch_size")
-        run.define_metric(key("ms_per_shower/*"), step_metric=axis)
+        if evaluation.points:
+            self._tell_times(evaluation)
+
+    def _tell_times(self, evaluation: Evaluated) -> None:
+        """A curve over batch sizes for each measure."""
+        axis = evaluation.key("batch_size")
+        self._run.define_metric(evaluation.key("ms_per_shower/*"), step_metric=axis)
         for size in sorted({point.batch_size for point in evaluation.points}):
             times = {
-                key(f"ms_per_shower/{point.measure}"): point.value
+                evaluation.key(f"ms_per_shower/{point.measure}"): point.value
                 for point in evaluation.points
                 if point.batch_size == size
             }
-            run.log({axis: size, **times})
+            self._run.log({axis: size, **times})
 
     def _begin(self, folder: Path, config: Mapping[str, Any]) -> None:
         """Start the run of ``folder``, or go on with it; no run where wandb is disabled."""

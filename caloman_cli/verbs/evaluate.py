@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from caloman_cli.errors import CannotWrite, UserError
 from caloman_cli.evaluation.choice import available_metrics, suite_metrics
 from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
+from caloman_cli.evaluation.logged import evaluation_logger, tell
 from caloman_cli.evaluation.record import input_facts, input_notes, provenance
 from caloman_cli.evaluation.standing import console, standing, write_standing
 from caloman_cli.metrics.comparison import Comparison, Metric, Section
@@ -39,6 +40,7 @@ def run(cfg: DictConfig) -> Path:
     chosen = available_metrics(cfg, metrics)
     dataset = evaluated_dataset(cfg)
     comparison = open_comparison(cfg, dataset)
+    logger = evaluation_logger(cfg)
     notes = [
         f"{name} was left out: it needs a model, give run=DIR"
         for name in metrics
@@ -85,6 +87,7 @@ def run(cfg: DictConfig) -> Path:
         log.info("%s", path)
     if comparison.figures:
         log.info("%d figures in %s", len(comparison.figures), comparison.output / "plots")
+    tell(logger, cfg, comparison.output)
     return comparison.output
 
 
