@@ -12,7 +12,9 @@ from caloman_cli.errors import UserError
 from caloman_cli.storage import replacing
 from caloman_cli.trainable import RowSource, iterate
 
-_ACTIVE_VARIANCE = 1e-2
+_ACTIVE_VARIANCE = 1e-2  # of a mean, where the prior's variance is 1
+_SAME = 1e-12  # variance in units of the largest, below which float32 numbers are the same
+_ORIENTATIONS = 8  # of a shower, at most, that the density model learns
 _CHUNK_VALUES = 1 << 24  # 64 MiB of float32 for each of a transform's temporaries
 
 
@@ -20,7 +22,11 @@ _CHUNK_VALUES = 1 << 24  # 64 MiB of float32 for each of a transform's temporari
 def write_latents(path: Path, encoder: Encoder, source: RowSource, train: np.ndarray) -> None:
     """Encode all rows in file order; latent i belongs to condition i.
 
-    The file has ``mean`` and ``sigma`` (N, D), ``condition`` (N, C), float32, ``row`` (N,), the
+    Where the encoder learned showers that were turned, each is encoded in R orientations, evenly
+    spaced from one that is its own: else the density model would take the accidental directions
+    of N showers for physics. Elsewhere R = 1.
+
+    The file has ``mean`` and ``sigma`` (N, R, D), ``condition`` (N, C), float32, ``row`` (N,), the
     shower's number in the training data, and ``train`` (N,), true in the training split.
 
     Args:
@@ -32,34 +38,48 @@ def write_latents(path: Path, encoder: Encoder, source: RowSource, train: np.nda
     n, rows = len(source), max(1, min(4096, _CHUNK_VALUES // encoder.head.x_dim))
     chosen = np.zeros(n, bool)
     chosen[train] = True
+    turns = _turns(encoder.n_turns, n)
+    shape = n, turns.shape[1], encoder.latent_dim
     with replacing(path) as part, h5py.File(part, "w", locking=False) as file:
         file["row"] = np.arange(n)
         file["train"] = chosen
+        sets = {name: file.create_dataset(name, shape, "f4") for name in ("mean", "sigma")}
         done = 0
         for x, c in iterate(source, rows):
-            mean, sigma = encoder.posterior(x, c)
-            for name, values in (("mean", mean), ("sigma", sigma), ("condition", c)):
-                if name not in file:
-                    file.create_dataset(name, (n, values.shape[1]), "f4")
-                file[name][done : done + len(values)] = values.float().cpu().numpy()
+            here = slice(done, done + len(x))
+            for k, turn in enumerate(turns[here].to(x.device).unbind(1)):
+                seen = x if encoder.n_turns == 1 else encoder.head.turned(x, turn)
+                posterior = encoder.posterior(seen, c)
+                for name, dataset in sets.items():
+                    dataset[here, k] = getattr(posterior, name).float().cpu().numpy()
+            if "condition" not in file:
+                file.create_dataset("condition", (n, c.shape[1]), "f4")
+            file["condition"][here] = c.float().cpu().numpy()
             done += len(x)
+
+
+def _turns(n_turns: int, n: int) -> Tensor:
+    """Which orientations each of n showers is encoded in, int64 (n, R)."""
+    count = min(n_turns, _ORIENTATIONS)
+    first = torch.from_numpy(np.random.default_rng(0).integers(n_turns, size=(n, 1)))
+    return (first + torch.arange(count) * n_turns // count) % n_turns
 
 
 class LatentRows:
     """Rows (z (B, D), c (B, C)) of one split.
 
     Args:
-        mean: Posterior means (N, D).
-        sigma: Posterior widths (N, D); None gives means instead of samples.
+        mean: Posterior means in R orientations, (N, R, D).
+        sigma: Posterior widths (N, R, D); None gives means instead of samples.
         condition: (N, C).
         device: Where the rows live.
     """
 
     def __init__(
         self,
-        mean: np.ndarray,
-        sigma: np.ndarray | None,
-        condition: np.ndarray,
+        mean: np.ndarray | Tensor,
+        sigma: np.ndarray | Tensor | None,
+        condition: np.ndarray | Tensor,
         device: torch.device | str,
     ) -> None:
         self.mean = torch.as_tensor(mean).to(device)
@@ -70,12 +90,19 @@ class LatentRows:
         return len(self.mean)
 
     def rows(self, index: np.ndarray) -> tuple[Tensor, ...]:
-        """A posterior sample is drawn anew each time, from torch's generator."""
-        where = torch.as_tensor(index).to(self.mean.device)
-        z = self.mean[where]
+        """An orientation and a posterior sample are drawn anew each time, by torch's generator."""
+        where, turns = torch.as_tensor(index).to(self.mean.device), self.mean.shape[1]
+        turn: Tensor | int = 0
+        if turns > 1:
+            turn = torch.randint(turns, where.shape, device=where.device)
+        z = self.mean[where, turn]
         if self.sigma is not None:
-            z = z + self.sigma[where] * torch.randn_like(z)
+            z = z + self.sigma[where, turn] * torch.randn_like(z)
         return z, self.condition[where]
+
+    def means(self) -> "LatentRows":
+        """The same without posterior noise."""
+        return LatentRows(self.mean, None, self.condition, self.mean.device)
 
 
 def read_latents(
@@ -91,9 +118,7 @@ def read_latents(
     Raises:
         UserError: A latent is NaN or infinite.
     """
-    with h5py.File(path, "r") as file:
-        mean, sigma, condition = (file[name][:] for name in ("mean", "sigma", "condition"))
-        train = file["train"][:]
+    mean, sigma, condition, train = _read(path, "mean", "sigma", "condition", "train")
     if not (np.isfinite(mean).all() and np.isfinite(sigma).all()):
         raise UserError(f"{path} has latents that are NaN or infinite: the encoder has diverged")
     widths = sigma if latents == "sample" and sigma.any() else None
@@ -104,11 +129,26 @@ def read_latents(
     return training, validation
 
 
-def active_dimensions(path: Path) -> int:
-    """Latents that the encoder uses: the variance of their posterior mean exceeds 0.01.
+def active_dimensions(path: Path, n_learned: int) -> int:
+    """Of the first ``n_learned`` latents those that the encoder uses.
+
+    The variance of their posterior mean exceeds 0.01, or is none of rounding where the encoder
+    has no posterior widths and so no unit of its own.
 
     References:
         Burda, Grosse, Salakhutdinov (2016), Importance weighted autoencoders, arXiv:1509.00519.
     """
+    mean, sigma = _read(path, "mean", "sigma")
+    variance = mean[..., :n_learned].var((0, 1), dtype=np.float64)
+    least = _ACTIVE_VARIANCE if sigma.any() else _SAME * np.square(mean, dtype=np.float64).max()
+    return int((variance > least).sum())
+
+
+def _read(path: Path, *names: str) -> list[np.ndarray]:
     with h5py.File(path, "r") as file:
-        return int((file["mean"][:].var(0) > _ACTIVE_VARIANCE).sum())
+        found = {name: file[name][:] for name in names}
+    # Files of versions that encoded every shower once.
+    return [
+        values[:, None] if name in ("mean", "sigma") and values.ndim == 2 else values
+        for name, values in found.items()
+    ]

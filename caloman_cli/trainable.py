@@ -1,7 +1,7 @@
 """What the trainer knows of a model, and what a model knows of its data."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,15 @@ class RowSource(Protocol):
 
     def rows(self, index: np.ndarray) -> tuple[Tensor, ...]:
         """The rows of an int64 index array, in the order of the index."""
+        ...
+
+
+@runtime_checkable
+class DrawnRows(RowSource, Protocol):
+    """Rows whose first member is drawn anew whenever they are asked for."""
+
+    def means(self) -> RowSource:
+        """The same with the means of what is drawn."""
         ...
 
 

@@ -21,8 +21,9 @@ class Density(Trainable):
     Args:
         scaler: ``standardize``, ``whiten``, ``max_abs`` or ``none``, see
             :class:`~caloman_cli.nn.scaler.Scaler`.
-        prune: Dimensions whose variance is below this fraction of the largest are not learned:
-            they are independent normals. 0 keeps all but constant dimensions.
+        prune: Dimensions whose variance, for latents that of the posterior means, is below this
+            fraction of the largest are not learned: they are independent normals. 0 keeps all but
+            constant dimensions.
         z_dim: Latent dimension D (given at build time, never in YAML).
         c_dim: Condition width C (given at build time, never in YAML).
 

@@ -34,10 +34,20 @@ class Encoder(Trainable):
 
     Attributes:
         latent_dim: D.
+        n_turns: Orientations in which training shows a shower, see :meth:`Head.turned`; the
+            density model learns latents of turned showers, too.
+        remedy: What to try where training leaves no latent in use.
     """
 
     latent_dim: int
+    n_turns: int = 1
+    remedy: str = "give more epochs, a lower encoder.latent_dim or another preprocess="
     head: Head
+
+    @property
+    def n_learned(self) -> int:
+        """Latents without the head's moments, which come last."""
+        return self.latent_dim - self.head.moment_dim
 
     def prepare(self, train: RowSource) -> None:
         """Measure the head's statistics on rows (x (V,), c (C,))."""

@@ -52,6 +52,10 @@ class VAE(Encoder):
         (free bits), arXiv:1606.04934.
     """
 
+    remedy = (
+        "give encoder.free_bits=0.3 (nats that each latent keeps), a lower encoder.beta or"
+        " encoder.latent_dim, or more epochs"
+    )
     steps: Tensor
 
     def __init__(
@@ -82,10 +86,10 @@ class VAE(Encoder):
             )
         if free_bits and samples > 1:
             raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
-        self.n_learned = checked_latent_dim(latent_dim, x_dim)
-        self.latent_dim = self.n_learned + head.moment_dim
+        self.latent_dim = checked_latent_dim(latent_dim, x_dim) + head.moment_dim
         self.head, self.beta, self.samples, self.conditional = head, beta, samples, conditional
-        self.free_bits, self.kl_warmup, self.augment = free_bits, kl_warmup, augment
+        self.free_bits, self.kl_warmup = free_bits, kl_warmup
+        self.n_turns = head.n_turns if augment else 1
         extra = c_dim if conditional else 0
         style = activation, layer_norm
         self.encoder = MLP(head.feature_dim + extra, hidden, 2 * self.n_learned, *style)
@@ -110,8 +114,8 @@ class VAE(Encoder):
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x, c = batch
-        if self.training and self.augment:
-            x = self.head.turned(x, torch.randint(self.head.n_turns, x.shape[:1], device=x.device))
+        if self.training and self.n_turns > 1:
+            x = self.head.turned(x, torch.randint(self.n_turns, x.shape[:1], device=x.device))
         posterior = self.posterior(x, c)
         mean, sigma = posterior
         if self.samples > 1:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from caloman_cli.errors import UserError
 from caloman_cli.noise import Noise
-from caloman_cli.trainable import RowSource, iterate
+from caloman_cli.trainable import DrawnRows, RowSource, iterate
 
 KINDS = ("standardize", "whiten", "max_abs", "none")
 CONSTANT = 1e-12  # relative variance below which float32 numbers are a constant
@@ -18,9 +18,11 @@ _CHUNK = 65_536
 class Scaler(nn.Module):
     """z (B, D) <-> u (B, A): drop inactive dimensions, then scale the A active ones.
 
-    Inactive are dimensions whose variance is at most ``prune`` times the largest one. Scaling a
-    dead latent to unit variance would hand its numerical noise to the density model as if it were
-    physics. Constant dimensions are always inactive.
+    Inactive are dimensions whose variance is at most ``prune`` times the largest one. Where rows
+    are drawn, as posterior samples are, the variance of their means counts: a latent that an
+    encoder does not use has the prior's variance all the same. Scaling a dead latent to unit
+    variance would hand its numerical noise to the density model as if it were physics. Constant
+    dimensions are always inactive.
 
     Args:
         kind: ``standardize`` (per-dimension mean and std), ``whiten`` (zero mean, identity
@@ -70,9 +72,11 @@ class Scaler(nn.Module):
         Raises:
             UserError: Where no dimension varies.
         """
-        mean = _average(train, lambda z: z.sum(0))
-        variance = _average(train, lambda z: (z - mean).square().sum(0))
-        active = variance > max(self.prune, CONSTANT) * variance.max()
+        mean, variance = _moments(train)
+        active = variance > CONSTANT * variance.max()
+        if self.prune:
+            used = _moments(train.means())[1] if isinstance(train, DrawnRows) else variance
+            active = active & (used > self.prune * used.max())
         if not active.any():
             raise UserError(
                 f"all {len(mean)} latent dimensions are constant over {len(train)} showers; "
@@ -137,6 +141,12 @@ def _vectors(train: RowSource) -> Iterator[Tensor]:
 def _average(train: RowSource, total: Callable[[Tensor], Tensor]) -> Tensor:
     """The mean over rows of something that comes summed over a chunk."""
     return torch.stack([total(z) for z in _vectors(train)]).sum(0) / len(train)
+
+
+def _moments(train: RowSource) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each dimension."""
+    mean = _average(train, lambda z: z.sum(0))
+    return mean, _average(train, lambda z: (z - mean).square().sum(0))
 
 
 def _whitening(

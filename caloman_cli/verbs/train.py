@@ -15,6 +15,8 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.data.sources import open_dataset, split_indices
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.device import resolve_device
+from caloman_cli.encoders.base import Encoder
+from caloman_cli.errors import UserError
 from caloman_cli.latents import active_dimensions, read_latents, write_latents
 from caloman_cli.loggers import make_logger
 from caloman_cli.metrics.intrinsic_dimension import estimate_latent_dim
@@ -31,6 +33,8 @@ from caloman_cli.training.settings import trainer_settings
 log = logging.getLogger(__name__)
 
 _SPLIT, _WEIGHTS, _DIMENSION, _CALIBRATION = range(4)  # what a seed is for
+_FEW = 200  # showers that no model learns from
+_LOOKED_AT = 1000  # showers, for whether they differ
 _DIMENSION_SHOWERS = 10_000
 _DIMENSION_COMPARISONS = 2 * 10**11  # a few minutes on one core
 
@@ -55,9 +59,15 @@ def run(cfg: DictConfig) -> Path:
     device = resolve_device(cfg.device)
     cache_dir = default_cache_dir() if cfg.cache_dir is None else Path(cfg.cache_dir)
     dataset = open_dataset(cfg.dataset, _path(cfg.data_dir), cache_dir)
-    build(_with_latent_dim(cfg, 1), dataset.geometry)
+    model = build(_with_latent_dim(cfg, 1), dataset.geometry)
+    if settings.latents == "mean" and model.encoder.head.moment_dim:
+        raise UserError(
+            f"trainer.latents=mean: head={type(model.encoder.head).__name__} has its decoder told"
+            " of moments with noise, which means lack: use trainer.latents=sample"
+        )
     logger = make_logger(cfg.logger)
     showers, config = dataset.train(), _plain(cfg)
+    _require_a_distribution(showers)
     complete = RunDirectory(cfg.output).model_path.exists() and not cfg.overwrite
     if cfg.reuse is None or complete:
         reuse = None
@@ -69,6 +79,23 @@ def run(cfg: DictConfig) -> Path:
                 reuse.give(trainer.run)
             _train(cfg, trainer, showers, dataset.geometry, cache_dir)
     return Path(cfg.output)
+
+
+def _require_a_distribution(showers: Showers) -> None:
+    n = len(showers)
+    energies, voxels = showers.read(0, min(n, _LOOKED_AT))
+    if n > 1 and (energies == energies[0]).all() and (voxels == voxels[0]).all():
+        many = f"all {n}" if n <= _LOOKED_AT else f"the first {_LOOKED_AT} of {n}"
+        raise UserError(
+            f"{showers.name}: {many} showers are the same, so there is no distribution to learn:"
+            " give showers that differ"
+        )
+    if n < _FEW:
+        log.warning(
+            "%s: %d showers are enough to see that everything works, not to learn what showers"
+            " look like: give some thousands",
+            *(showers.name, n),
+        )
 
 
 def _train(
@@ -98,17 +125,33 @@ def _train(
     if not directory.latents_path.exists():
         everything = VoxelRows(ShowerRows(store, np.arange(len(store))), preprocess)
         write_latents(directory.latents_path, model.encoder, everything, train_index)
-        log.info(
-            "%d of %d latents are active",
-            active_dimensions(directory.latents_path),
-            model.encoder.latent_dim,
-        )
+    _record_latents(directory, model.encoder)
     latents = read_latents(directory.latents_path, trainer.settings.latents, device)
     fit_stage(trainer, "density", model.density, *latents)
     model.spectrum = Spectrum.measured(showers.energies[train_index])
     _calibrate(model, train, mix(cfg.seed, _CALIBRATION))
     save_model(directory.model_path, model, cfg)
     log.info("trained: %s", directory.model_path)
+
+
+def _record_latents(directory: RunDirectory, encoder: Encoder) -> None:
+    """Say, and keep beside the encoder's summary, how many latents it uses."""
+    folder, learned = directory.stage("encoder"), encoder.n_learned
+    summary = folder.summary()
+    if "active_latents" in summary:
+        return
+    active = active_dimensions(directory.latents_path, learned)
+    if active:
+        log.info("%d of %d latents are active", active, learned)
+    else:
+        log.warning(
+            "the encoder has collapsed: 0 of %d latents are active, so the manifold is empty and"
+            " the second step has nothing to learn; %s",
+            *(learned, encoder.remedy),
+        )
+    summary = {**summary, "latents": learned, "active_latents": active}
+    folder.finish(summary)
+    directory.record_stage("encoder", summary)
 
 
 def _calibrate(model: TwoStep, train: ShowerRows, seed: int) -> None:

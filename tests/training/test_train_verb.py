@@ -13,19 +13,16 @@ from omegaconf import OmegaConf
 from caloman_cli import calibration
 from caloman_cli.config import CONF
 from caloman_cli.data.sources import Dataset
-from caloman_cli.encoders.identity import Identity
+from caloman_cli.encoders.base import Posterior
+from caloman_cli.encoders.vae import VAE
 from caloman_cli.errors import UserError
-from caloman_cli.heads.gaussian import Gaussian
-from caloman_cli.latents import LatentRows, read_latents, write_latents
 from caloman_cli.model import load_model
 from caloman_cli.noise import Noise
 from caloman_cli.storage import read_json
-from caloman_cli.trainable import TensorRows
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.training.rows import ShowerRows, VoxelStore
 from caloman_cli.verbs.train import run
-from tests.contracts.groups import flat
 
 N = 90
 SMALL = [
@@ -223,6 +220,8 @@ def stop(*_):
     ("override", "message"),
     [
         ("trainer.energy.precision=bfloat16", "likelihoods need float32"),
+        ("trainer.density.epochs=1 trainer.density.warmup=1", "warmup=0 with it"),
+        ("trainer.latents=mean head=autoregressive_dipoles", "use trainer.latents=sample"),
         ("trainer.latents=median", "trainer.latents=median, must be one of sample, mean"),
         ("trainer.encoder.optimizer=sgd", "trainer.encoder.optimizer=sgd, must be one of"),
         ("encoder.latent_dim=0", "latent_dim"),
@@ -233,7 +232,7 @@ def test_mistakes_are_found_before_a_directory_exists(config, files, override, m
     if override == "device=cuda" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     with pytest.raises(UserError, match=message):
-        run(config(override))
+        run(config(*override.split()))
     assert not (files / "run").exists()
 
 
@@ -245,34 +244,71 @@ def test_identity_and_standard_normal_need_no_training(config):
     assert found["encoder"]["parameters"] == found["density"]["parameters"] == 0
 
 
-def test_latent_i_belongs_to_condition_i(tmp_path):
-    """The original encoded a shuffling loader: pairs were scrambled and p(z|c) became p(z)."""
-    x = torch.arange(40.0).reshape(20, 2)
-    rows = TensorRows(x, 10 * x[:, :1])
-    train = np.array([1, 2, 3, 5, 8, 13, 19])
-    encoder = Identity(x_dim=2, c_dim=1, head=Gaussian("fixed", **flat(2)))
-    write_latents(tmp_path / "latents.h5", encoder, rows, train)
-    with h5py.File(tmp_path / "latents.h5") as file:
-        np.testing.assert_array_equal(file["mean"][:], x)
-        np.testing.assert_array_equal(file["condition"][:, 0], 10 * x[:, 0])
-        np.testing.assert_array_equal(np.flatnonzero(file["train"][:]), train)
-    for split, index in zip(
-        read_latents(tmp_path / "latents.h5", "mean", "cpu"),
-        (train, np.setdiff1d(np.arange(20), train)),
-        strict=True,
-    ):
-        z, c = split.rows(np.arange(len(split))[::-1].copy())
-        assert torch.equal(z, x[index[::-1].copy()])
-        assert torch.equal(c, 10 * z[:, :1])
+def test_the_density_learns_from_the_training_split(config, monkeypatch):
+    """Its validation split would be a leak: the same showers that stop the training."""
+    seen, fit = {}, Trainer.fit
+
+    def watched(self, stage, model, train, validation):
+        seen[stage] = train, validation
+        return fit(self, stage, model, train, validation)
+
+    monkeypatch.setattr(Trainer, "fit", watched)
+    path = run(config())
+    with np.load(path / "split.npz") as split, h5py.File(path / "latents.h5") as file:
+        parts = [np.sort(split[name]) for name in ("train", "validation")]
+        np.testing.assert_array_equal(np.flatnonzero(file["train"][:]), parts[0])
+        conditions = file["condition"][:]
+    for rows, part in zip(seen["density"], parts, strict=True):
+        np.testing.assert_array_equal(rows.condition, conditions[part])
+    energies = {stage: [rows.rows(np.arange(len(rows)))[1] for rows in seen[stage]]
+                for stage in ("energy", "encoder", "density")}  # fmt: skip
+    assert [len(rows) for rows in energies["energy"]] == [72, 18]
+    for got, wanted in zip(energies["encoder"], energies["density"], strict=True):
+        torch.testing.assert_close(got, wanted)
 
 
-def test_posterior_samples_are_drawn_anew_around_the_means():
-    mean, sigma = np.zeros((4000, 2), "f4"), np.tile(np.float32([0.5, 2.0]), (4000, 1))
-    rows = LatentRows(mean, sigma, mean[:, :1], "cpu")
-    first, _ = rows.rows(np.arange(4000))
-    second, _ = rows.rows(np.arange(4000))
-    assert not torch.equal(first, second)
-    assert first.std(0).tolist() == pytest.approx([0.5, 2.0], rel=0.05)
+def test_a_collapsed_encoder_is_a_warning_with_what_to_do(config, monkeypatch, caplog):
+    def nothing(self, x, c):
+        zeros = torch.zeros(len(x), self.latent_dim) + 0 * self.encoder[0].weight.sum()
+        return Posterior(zeros, torch.ones_like(zeros))
+
+    monkeypatch.setattr(VAE, "posterior", nothing)
+    monkeypatch.setattr(VAE, "named_parameters", lambda self, *_, **__: [])
+    monkeypatch.setattr(VAE, "parameters", lambda self, *_, **__: iter([]))
+    with caplog.at_level("WARNING"):
+        path = run(config())
+    (said,) = [row for row in caplog.records if "collapsed" in row.message]
+    assert said.levelname == "WARNING"
+    assert "0 of 3 latents are active" in said.message
+    assert "encoder.free_bits=0.3" in said.message
+    kept = read_json(path / "provenance.json")["stages"]["encoder"]
+    assert (kept["latents"], kept["active_latents"]) == (3, 0)
+    assert read_json(path / "encoder/done.json")["active_latents"] == 0
+
+
+def test_how_many_latents_are_active_is_kept(whole):
+    kept = read_json(whole / "provenance.json")["stages"]["encoder"]
+    assert kept["latents"] == 3
+    assert 0 <= kept["active_latents"] <= 3
+
+
+def test_showers_that_are_all_the_same_are_refused(config, files):
+    with h5py.File(files / "train.hdf5", "r+") as file:
+        for name in ("showers", "incident_energies"):
+            file[name][:] = file[name][:1].repeat(N, 0)
+    with pytest.raises(UserError, match="all 90 showers are the same.*give showers that differ"):
+        run(config())
+    assert not (files / "run").exists()
+
+
+def test_two_showers_are_said_to_be_few(config, files, caplog):
+    with h5py.File(files / "train.hdf5", "r+") as file:
+        kept = {name: file[name][:4] for name in ("showers", "incident_energies")}
+        for name, values in kept.items():
+            del file[name]
+            file[name] = values
+    run(config())
+    assert "train: 4 showers are enough to see that everything works" in caplog.text
 
 
 def test_rows_of_a_mapped_file(tmp_path):
