@@ -44,7 +44,7 @@ def job_name(overrides: Sequence[str]) -> str:
     kept = [
         override
         for override in overrides
-        if override.lstrip("+~").partition("=")[0] not in _NOT_THE_JOB
+        if re.split(r"[.=]", override.lstrip("+~"))[0] not in _NOT_THE_JOB
         and not override.startswith("hydra")
     ]
     # Groups, seed and the like first: what a long name loses is the least telling.

@@ -34,6 +34,9 @@ class Logger:
     def evaluated(self, evaluation: Evaluated) -> None:
         """An evaluation has ended; needs no :meth:`open`."""
 
+    def abandon(self) -> None:
+        """Something failed and nothing more will be told: let go of what is held."""
+
 
 class NoLogger(Logger):
     """Nobody; ``history.jsonl`` and ``metrics.json`` have it all."""
@@ -75,6 +78,8 @@ class Tolerant(Logger):
                 reason(error),
             )
             log.debug("%s failed", type(self.logger).__name__, exc_info=error)
+            with contextlib.suppress(Exception):
+                self.logger.abandon()
 
 
 def make_logger(node: DictConfig) -> Logger:

@@ -2,8 +2,10 @@
 
 import logging
 import math
+import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ from caloman_cli.storage import read_json, write_json
 log = logging.getLogger(__name__)
 
 Mode = Literal["online", "offline", "disabled"]
+_DATA_DIR = "WANDB_DATA_DIR"
 _IDENTITY = ("id", "project", "entity", "group", "name")
 
 
@@ -85,13 +88,19 @@ class Wandb(Logger):
                 run.settings.sync_dir,
             )
 
+    def abandon(self) -> None:
+        # Otherwise what is left of a dead service complains when Python exits.
+        self._run = None
+        self._wandb.teardown()
+
     def evaluated(self, evaluation: Evaluated) -> None:
         settings = {evaluation.key("settings"): dict(evaluation.settings)}
         self._begin(evaluation.home, settings)
         if self._run is None:
             return
         try:
-            self._tell(evaluation)
+            with _staging(evaluation.home / "wandb" / "data"):
+                self._tell(evaluation)
         finally:
             self.close(0)
 
@@ -206,6 +215,19 @@ class Wandb(Logger):
             "group": self.group or elsewhere.run_group or multirun(),
             "name": self.name or elsewhere.run_name or folder.name,
         }
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[None]:
+    """Tables wait for their upload beside the run, not in a home that a job may not have."""
+    if os.environ.get(_DATA_DIR):
+        yield
+        return
+    os.environ[_DATA_DIR] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[_DATA_DIR]
 
 
 def _known(record: Path) -> dict[str, str | None]:

@@ -10,7 +10,15 @@ def test_a_jobs_name_says_what_it_is():
 
 
 def test_where_a_job_runs_is_no_part_of_its_name():
-    here = ["seed=1", "output=a", "device=cpu", "hydra/launcher=basic", "data_dir=/x"]
+    here = [
+        "logger=wandb",
+        "logger.mode=offline",
+        "seed=1",
+        "output=a",
+        "device=cpu",
+        "hydra/launcher=basic",
+        "data_dir=/x",
+    ]
     assert job_name(here) == job_name(["seed=1", "output=b", "device=cuda"])
 
 

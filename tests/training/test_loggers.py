@@ -12,6 +12,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.loggers import Csv, Logger, NoLogger, Tolerant, Wandb, make_logger, watching
 from caloman_cli.loggers.base import numbers
 from tests.wandb_files import offline_runs
+from tests.wandb_service import service
 
 ROW = {"stage": "encoder", "epoch": 2, "step": 6, "lr": 0.1, "train/loss": 1.5, "x": None}
 
@@ -173,6 +174,29 @@ def test_a_service_that_dies_on_the_way_is_one_warning(
         logger.log(ROW)
     (warning,) = warned(caplog)
     assert "the service has gone" in warning
+    assert logger.logger._run is None  # nothing is left to complain when Python exits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("goes", ["away", "silent from the start"])
+def test_a_network_that_goes_away_does_not_hold_a_training(tmp_path, caplog, monkeypatch, goes):
+    with service() as server:
+        monkeypatch.setenv("WANDB_API_KEY", 40 * "a")
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        server.reachable = goes == "away"
+        logger = Wandb(init_timeout=20.0 if server.reachable else 1.0, finish_timeout=1.0)
+        with watching(logger, tmp_path, {}):
+            logger.log(ROW)
+            server.reachable = False
+        (warning,) = warned(caplog)
+    if goes == "away":
+        assert "has not taken everything within 1 s: 'wandb sync " in warning
+        assert json.loads((tmp_path / "wandb/run.json").read_text())["entity"] == "team"
+        assert [name for name, _ in server.asked][:2] == ["RunResumeStatus", "UpsertBucket"]
+    else:
+        assert warning.endswith("logging offline")
+        (run,) = offline_runs(tmp_path)
+        assert run.history[0]["encoder/train/loss"] == 1.5
 
 
 def test_uploads_that_take_too_long_are_said(tmp_path, events, caplog, monkeypatch):
