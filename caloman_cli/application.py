@@ -5,6 +5,7 @@ from the process; its ``Hydra`` object, driven here, does none of that.
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ from caloman_cli.cli import OK, Verb, explain, report
 from caloman_cli.config import CONF, absolute_paths, check_config, path_keys, value_keys
 from caloman_cli.errors import UserError
 from caloman_cli.sweep import Outcome, job_name, job_overrides, summarise, sweep_folder
+
+log = logging.getLogger(__name__)
 
 _LISTS = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-dir", "--debug"}
 
@@ -95,6 +98,7 @@ class Application:
 
     def __init__(self, verb: Verb, debug: bool = False) -> None:
         self.verb, self.debug = verb, debug
+        self.recipe: str | None = None  # that was chosen for the user, as an override
 
     def run(self, arguments: list[str]) -> int:
         """Do what the arguments behind the verb ask for.
@@ -109,6 +113,8 @@ class Application:
         overrides = self._overrides(options)
         with self._hydra(options.config_dir) as hydra:
             try:
+                if not (options.help or options.hydra_help or options.info):
+                    overrides = self._with_recipe(hydra, overrides, options.multirun)
                 return self._answer(hydra, options, overrides)
             except (HydraException, OmegaConfBaseException) as error:
                 raise self._mistake(hydra, error, overrides) from error
@@ -123,6 +129,7 @@ class Application:
         overrides = self._overrides(options)
         with self._hydra(options.config_dir) as hydra:
             try:
+                overrides = self._with_recipe(hydra, overrides, options.multirun)
                 self._check_jobs(hydra, overrides, options.multirun)
             except (HydraException, OmegaConfBaseException) as error:
                 raise self._mistake(hydra, error, overrides) from error
@@ -152,6 +159,31 @@ class Application:
             return self._run_once(hydra, overrides)
         return OK
 
+    def _with_recipe(self, hydra: Hydra, overrides: list[str], many: bool) -> list[str]:
+        """The overrides, with the recipe that suits the detector where none was chosen."""
+        self.recipe = None
+        if self.verb.config != "train":
+            return overrides
+        from caloman_cli.recipes import AUTO, recipe_for
+
+        jobs = job_overrides(hydra, self.verb.config, overrides) if many else [overrides]
+        found: dict[str, str] = {}
+        for job in jobs or [overrides]:
+            cfg = hydra.compose_config(self.verb.config, job, RunMode.RUN)
+            recipe = recipe_for(cfg.dataset) if cfg.hydra.runtime.choices.recipe == AUTO else None
+            if recipe is not None:
+                found[recipe] = cfg.dataset.name
+        if len(found) > 1:
+            shown = ", ".join(f"{recipe} for {name}" for recipe, name in found.items())
+            raise UserError(
+                f"the jobs of this sweep want several recipes ({shown}): give one of them,"
+                " recipe=NAME, or a sweep for each detector"
+            )
+        if not found:
+            return overrides
+        self.recipe = f"recipe={next(iter(found))}"
+        return [*overrides, self.recipe]
+
     def _run_once(self, hydra: Hydra, overrides: list[str]) -> int:
         cfg = hydra.compose_config(self.verb.config, overrides, RunMode.RUN)
         _check_hydra(cfg, overrides)
@@ -163,7 +195,7 @@ class Application:
         callbacks.on_run_start(config=cfg, config_name=self.verb.config)
         done = run_job(
             hydra_context=HydraContext(hydra.config_loader, callbacks),
-            task_function=partial(_task, self.verb, self.debug),
+            task_function=partial(_task, self.verb, self.debug, self.recipe),
             config=cfg,
             job_dir_key="hydra.run.dir",
             job_subdir_key=None,
@@ -176,7 +208,9 @@ class Application:
         self._check_jobs(hydra, overrides, many=True)
         folder = sweep_folder(self.verb.config, overrides)
         settings = [*overrides, f"hydra.sweep.dir='{folder}'", "hydra.mode=MULTIRUN"]
-        batches = hydra.multirun(self.verb.config, partial(_task, self.verb, self.debug), settings)
+        batches = hydra.multirun(
+            self.verb.config, partial(_task, self.verb, self.debug, self.recipe), settings
+        )
         return summarise([job for batch in batches or [] for job in batch])
 
     def _check_jobs(self, hydra: Hydra, overrides: list[str], many: bool) -> None:
@@ -282,7 +316,7 @@ def compose_to_show(hydra: Hydra, config: str, overrides: list[str]) -> DictConf
         return compose_to_show(hydra, config, [*overrides, f"{group[0]}={group[1][0]}"])
 
 
-def _task(verb: Verb, debug: bool, cfg: DictConfig) -> Outcome:
+def _task(verb: Verb, debug: bool, recipe: str | None, cfg: DictConfig) -> Outcome:
     """One job, in this process or on a cluster's node: check, then work.
 
     Failures are returned, not raised, so that the jobs of a multirun do not stop each other.
@@ -292,7 +326,9 @@ def _task(verb: Verb, debug: bool, cfg: DictConfig) -> Outcome:
     many = hydra_cfg.mode == RunMode.MULTIRUN
     overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
     assert isinstance(overrides, list)
-    name = job_name([str(override) for override in overrides]) if many else verb.words
+    # A recipe that caloman chose is no part of what the user asked for.
+    asked = [str(override) for override in overrides if override != recipe]
+    name = job_name(asked) if many else verb.words
     try:
         check_config(cfg, verb.config, choices)  # type: ignore[arg-type]
         if many:
@@ -301,6 +337,10 @@ def _task(verb: Verb, debug: bool, cfg: DictConfig) -> Outcome:
         from caloman_cli.device import configure_threads
 
         configure_threads()
+        if recipe is not None:
+            from caloman_cli.recipes import said
+
+            log.info(said(recipe.partition("=")[2], cfg.dataset.name, choices))  # type: ignore[arg-type]
         with targets.trusting(_named(cfg)):
             path = import_module(f"caloman_cli.verbs.{verb.config}").run(cfg)
     except Exception as error:  # noqa: BLE001  a job's failure is its result

@@ -83,7 +83,7 @@ class Cylinder(ShareHead):
                 f"head.hidden={hidden} must be 1 or more"
             )
         shape = geometry.image_shape
-        if shape is None or shape[1] % 2 or shape[1] < 4:
+        if shape is None or not self.serves(geometry):
             name = "cylinder_direction" if direction else "cylinder"
             raise UserError(
                 f"head={name} needs layers of one shape with an even number of slices in alpha, "
@@ -99,6 +99,12 @@ class Cylinder(ShareHead):
         self.network = HalfNetwork(
             shape, layer_features, embedding, hidden, components, told=self.moment_dim
         )
+
+    @staticmethod
+    def serves(geometry: Geometry) -> bool:
+        """Whether the layers are of one shape, with an even number of slices, four or more."""
+        shape = geometry.image_shape
+        return shape is not None and shape[1] >= 4 and shape[1] % 2 == 0
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
         voxels = self._voxels(x, self._energies(c))

@@ -72,8 +72,8 @@ def on_files(files):
 def run_dir(files, tmp_path_factory):
     """A run whose networks are as they were born; its reference is a file."""
     torch.manual_seed(0)
-    overrides = ["dataset=ds1_photons", "encoder=ae", "encoder.hidden=[8]", "energy.hidden=8"]
-    overrides += ["encoder.latent_dim=3", "density=standard_normal", "output=x"]
+    overrides = ["dataset=ds1_photons", "recipe=none", "encoder=ae", "encoder.hidden=[8]"]
+    overrides += ["energy.hidden=8", "encoder.latent_dim=3", "density=standard_normal", "output=x"]
     cfg = compose("train", [*overrides, f"dataset.reference=[{files['reference']}]"])
     geometry = load_geometry("ds1_photons")
     model = build(cfg, geometry)

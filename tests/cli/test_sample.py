@@ -27,7 +27,7 @@ def model_file(tmp_path_factory):
 
     geometry = Geometry.from_dict(facts)
     overrides = ["encoder=ae", "encoder.hidden=[8]", "encoder.latent_dim=3", "energy.hidden=8"]
-    cfg = compose("train", [*overrides, "density=standard_normal", "output=x"])
+    cfg = compose("train", ["recipe=none", *overrides, "density=standard_normal", "output=x"])
     cfg = OmegaConf.masked_copy(cfg, ["preprocess", "energy", "encoder", "head", "density"])
     model = build(cfg, geometry)
     e_inc = torch.tensor(facts["incident_energies"]).repeat(40)[:, None].float()

@@ -69,10 +69,11 @@ def test_all_jobs_done_is_status_0(caloman, monkeypatch):
 
 
 SMALL = [
-    "experiment=demo",
+    "dataset=builtin_photons",
     "dataset.builtin.n_train=300",
+    "recipe=none",
     "encoder=pca",
-    "~encoder.hidden",
+    "trainer=quick",
     "density=standard_normal",
     "trainer.energy.epochs=1",
     "output=sweep",

@@ -70,7 +70,7 @@ def test_every_suite_composes_and_passes_the_check(group, option):
 
 def test_no_option_is_empty_or_unused():
     used = {"dataset", "preprocess", "energy", "encoder", "head", "density", "calibration"}
-    used |= {"trainer", "logger"}
+    used |= {"trainer", "logger", "recipe"}
     assert {group for group, _ in options()} <= used | SUITES | {"experiment"}
 
 

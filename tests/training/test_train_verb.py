@@ -53,7 +53,12 @@ def write_showers(folder, geometry, seed=0):
 
 def compose(folder, geometry, *overrides, small=SMALL, output="run"):
     """The config of ``caloman train`` for the tiny detector."""
-    everything = [*small, f"output={folder / output}", f"cache_dir={folder / 'cache'}"]
+    everything = [
+        "recipe=none",
+        *small,
+        f"output={folder / output}",
+        f"cache_dir={folder / 'cache'}",
+    ]
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = hydra.compose("train", [*everything, "device=cpu", *overrides])
     cfg.dataset = OmegaConf.create(

@@ -1,0 +1,88 @@
+"""What ``caloman train`` takes where nothing was chosen: the recipe that suits the detector."""
+
+from dataclasses import replace
+
+import pytest
+
+from caloman_cli.recipes import suited
+from tests.conftest import load_geometry
+from tests.contracts.groups import image_geometry
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("ds1_photons", "rings"),
+        ("ds1_pions", "rings_hadrons"),
+        ("ds2", "cylinder"),
+        ("ds3", "cylinder"),
+    ],
+)
+def test_every_official_detector_has_its_flagship(name, recipe):
+    assert suited(load_geometry(name)) == recipe
+
+
+def test_detectors_of_ones_own(tiny_geometry):
+    assert suited(tiny_geometry) == "rings"
+    assert suited(replace(tiny_geometry, particle="proton")) == "rings_hadrons"
+    image = image_geometry()
+    assert suited(image) == "cylinder"
+    odd = tuple(replace(layer, n_alpha=7) for layer in image.layers)
+    assert suited(replace(image, layers=odd)) == "rings"
+
+
+def shown(caloman, *overrides):
+    result = caloman("train", *overrides, "output=x", "--cfg", "job")
+    assert result.status == 0, result.err
+    return result.out
+
+
+def test_the_choice_can_be_seen_and_its_keys_be_set(caloman):
+    assert "heads.cylinder.Cylinder" in shown(caloman, "dataset=ds2", "head.hidden=32")
+    assert "dipoles: true" in shown(caloman, "dataset=ds1_photons", "head.state=32")
+
+
+def test_what_the_user_chooses_wins(caloman):
+    chosen = shown(caloman, "dataset=ds2", "encoder=pca", "head=gaussian")
+    assert "heads.gaussian.Gaussian" in chosen
+    assert "AutoregressiveEnergy" in chosen  # the rest is the recipe's
+    assert "heads.gaussian.Gaussian" in shown(caloman, "experiment=caloman_ds2")
+
+
+def test_the_choice_is_said_in_one_line(caloman, monkeypatch):
+    monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: None)
+    said = caloman("train", "dataset=ds2", "density=maf", "output=x").out
+    (line,) = [line for line in said.splitlines() if "recipe=" in line]
+    for word in ("recipe=cylinder", "ds2", "head=cylinder_direction", "density=maf", "caloman_*"):
+        assert word in line
+    assert "recipe=" not in caloman("train", "experiment=caloman_ds2", "output=x").out
+
+
+def test_a_binning_file_decides(caloman, tmp_path):
+    layers = "".join(
+        f'<Layer id="{i}" r_edges="0,5,10" n_bin_alpha="{n}"/>' for i, n in enumerate((8, 8, 8))
+    )
+    (tmp_path / "mine.xml").write_text(f'<Bins><Bin name="photon">{layers}</Bin></Bins>')
+    own = ["dataset=custom", "dataset.geometry.particle=photon", "dataset.geometry.threshold=1"]
+    own.append("dataset.geometry_xml=mine.xml")
+    assert "heads.cylinder.Cylinder" in shown(caloman, *own)
+    text = (
+        (tmp_path / "mine.xml")
+        .read_text()
+        .replace('id="2" r_edges="0,5,10"', 'id="2" r_edges="0,9"')
+    )
+    (tmp_path / "mine.xml").write_text(text)
+    assert "heads.autoregressive.Autoregressive" in shown(caloman, *own)
+
+
+def test_jobs_of_a_sweep_share_a_recipe(caloman, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: seen.append(cfg))
+    result = caloman("train", "-m", "dataset=ds2", "seed=1,2", "output=here")
+    assert result.status == 0, result.err
+    assert [cfg.head._target_.rpartition(".")[2] for cfg in seen] == ["Cylinder"] * 2
+    assert seen[0].output == str(tmp_path / "here/dataset-ds2_seed-1")  # the recipe not asked for
+    result = caloman("train", "-m", "dataset=ds2,ds1_photons", "output=here")
+    assert result.status == 2
+    assert "cylinder for ds2, rings for ds1_photons" in result.err
+    assert len(seen) == 2
