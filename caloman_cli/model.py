@@ -33,7 +33,7 @@ _DEVICE_VALUES = 1 << 28
 FORMAT = 8
 """Version of the layout of a model file; 7, without the energies trained on, can be read too."""
 _WITHOUT_SPECTRUM = 7
-SAMPLING = 1
+SAMPLING = 2
 """Version of the way from seed and incident energies to showers.
 
 Raise it with every change after which equal weights, seed and incident energies give other
@@ -82,9 +82,19 @@ class TwoStep(nn.Module):
             noise: The random numbers of these B rows.
 
         Returns:
-            Voxels [MeV], shape (B, V), float32; row i has incident energy i.
+            Voxels [MeV], shape (B, V), float32; row i has incident energy i. B may be 0.
+
+        Raises:
+            ValueError: The shapes do not fit.
         """
+        if e_inc.ndim != 2 or e_inc.shape[1] != 1 or len(e_inc) != noise.n:
+            raise ValueError(
+                f"e_inc has shape {tuple(e_inc.shape)}, must be ({noise.n}, 1) for noise of "
+                f"{noise.n} rows"
+            )
         with torch.inference_mode():
+            if not len(e_inc):
+                return torch.zeros(0, self.geometry.n_voxels, device=e_inc.device)
             return self.calibration(self.draw(e_inc, noise))
 
     @torch.inference_mode()

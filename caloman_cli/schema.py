@@ -28,6 +28,20 @@ class AtLeast:
 
 
 @dataclass(frozen=True)
+class AtMost:
+    """A number's upper bound, included."""
+
+    maximum: int
+
+    @property
+    def says(self) -> str:
+        return f"at most {self.maximum}"
+
+    def accepts(self, value: Any) -> bool:
+        return bool(value <= self.maximum)
+
+
+@dataclass(frozen=True)
 class Between:
     """An open interval."""
 
@@ -68,7 +82,7 @@ class Incident:
 
 _LEAST_ENERGY, _MOST_ENERGY = 1e-6, 1e15  # MeV: beyond any calorimeter, safe in float32
 Count = Annotated[int, AtLeast(1)]
-Seed = Annotated[int, AtLeast(0)]
+Seed = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
 Device = Annotated[str, Form(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<index>")]
 
 Names = str | list[str]

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caloman_cli.noise import BLOCK, Noise, mix
+from caloman_cli.noise import BLOCK, Noise, mix, stream
 
 
 @given(cut=st.integers(1, 2 * BLOCK + 9), seed=st.integers(0, 2**40))
@@ -59,6 +59,28 @@ def test_moments_are_those_of_the_distributions():
     assert uniform.min() >= 0 and uniform.max() < 1
     across = torch.corrcoef(torch.stack([normal[:-BLOCK, 0], normal[BLOCK:, 0]]))[0, 1]
     assert abs(across) < 0.02
+
+
+def test_seeds_that_differ_in_any_bit_give_other_numbers():
+    seeds = [0, *(1 << bit for bit in range(64))]
+    first = torch.stack([Noise(seed, 0, 1).normal(4)[0] for seed in seeds])
+    assert len(first.unique(dim=0)) == len(seeds)
+
+
+def test_no_two_streams_of_a_sample_are_the_same():
+    """torch's generator on the CPU takes the low 32 bits of a seed only."""
+    streams = [stream(12345, draw, block) for block in range(40_000) for draw in range(7)]
+    assert len({value % 2**32 for value in streams}) == len(streams)
+    assert 0 <= min(streams) <= max(streams) < 2**63
+    far = [(0, 0), (1 << 12, 0), (0, 1 << 20), (1, 1 << 20), (1 << 12, 1)]
+    assert len({stream(1, *where) for where in far}) == len(far)
+
+
+@pytest.mark.parametrize("start", [0, 256, 300])
+def test_no_rows_are_an_empty_tensor(start):
+    noise = Noise(1, start, 0)
+    assert noise.normal(3, 2).shape == (0, 3, 2)
+    assert noise.uniform(4).shape == (0, 4)
 
 
 def test_mix_depends_on_order_and_fits_a_seed():

@@ -93,6 +93,15 @@ def test_generated_layer_energies_are_what_density_and_decoder_see(tiny_geometry
     assert torch.equal(seen[0], model.preprocess.condition(Context(e_inc, given)))
 
 
+def test_no_rows_are_no_showers_and_shapes_that_do_not_fit_are_said(tiny_geometry):
+    model = prepared(tiny_geometry, head="autoregressive")
+    voxels = model.sample(torch.zeros(0, 1), Noise(0, 0, 0))
+    assert (voxels.shape, voxels.dtype) == ((0, 12), torch.float32)
+    for e_inc in (torch.full((3,), 1e3), torch.full((3, 2), 1e3), torch.full((4, 1), 1e3)):
+        with pytest.raises(ValueError, match=r"must be \(3, 1\) for noise of 3 rows"):
+            model.sample(e_inc, Noise(0, 0, 3))
+
+
 def test_row_i_belongs_to_energy_i(tiny_geometry):
     model = prepared(tiny_geometry)
     e_inc = torch.tensor([[1e3], [1e5]]).repeat(50, 1)
