@@ -131,6 +131,11 @@ class TwoStep(nn.Module):
         parts = _on_each_core(part, spans) if z.device.type == "cpu" else list(map(part, spans))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    def generating_parameters(self) -> int:
+        """How many parameters :meth:`sample` needs: all but the network that only encodes."""
+        skipped = {id(parameter) for parameter in self.encoder.training_only()}
+        return sum(p.numel() for p in self.parameters() if id(p) not in skipped)
+
     def log_prob(self, voxels: Tensor, e_inc: Tensor) -> Tensor:
         r"""log p(shower | E_inc) on the learned manifold [nats], shape (B,), float64.
 

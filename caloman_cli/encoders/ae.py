@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caloman_cli.encoders.base import Encoder, Posterior, checked_latent_dim
 from caloman_cli.errors import UserError
@@ -60,6 +60,9 @@ class AE(Encoder):
         seen = self.head.features(x)
         mean = self.encoder(torch.cat([seen, c], 1) if self.conditional else seen)
         return Posterior(mean, torch.zeros_like(mean))
+
+    def training_only(self) -> list[nn.Parameter]:
+        return list(self.encoder.parameters())
 
     def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         return self.head.params(self.decoder(torch.cat([z, c], 1) if self.conditional else z), c)

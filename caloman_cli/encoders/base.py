@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from caloman_cli.encoders.jacobian import half_logdet
 from caloman_cli.errors import UserError
@@ -63,6 +63,10 @@ class Encoder(Trainable):
     def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         """The parameters of the head."""
         raise NotImplementedError
+
+    def training_only(self) -> list[nn.Parameter]:
+        """Parameters that :meth:`decode` and the head never read: the network that encodes."""
+        return []
 
     def reconstruction_error(self, x: Tensor, c: Tensor) -> Tensor:
         """Squared distance of x to the decoded mean, summed over voxels, shape (B,)."""

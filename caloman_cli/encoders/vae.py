@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caloman_cli.encoders.base import Encoder, Posterior, checked_latent_dim
 from caloman_cli.errors import UserError
@@ -107,6 +107,9 @@ class VAE(Encoder):
         moments = self.head.moments(x, c)
         known = torch.full_like(moments, _MOMENT_SIGMA)
         return Posterior(torch.cat([mean, moments], 1), torch.cat([sigma, known], 1))
+
+    def training_only(self) -> list[nn.Parameter]:
+        return list(self.encoder.parameters())
 
     def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         raw = self.decoder(torch.cat([z, c], 1) if self.conditional else z)

@@ -23,9 +23,16 @@ from torch import Tensor, nn
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.spectrum import KnowsEnergies
 from caloman_cli.data.writer import ShowerWriter
-from caloman_cli.metrics.memory import available_memory, resident_memory
+from caloman_cli.metrics.memory import resident_memory
+from caloman_cli.metrics.timing_limits import (
+    MANY,
+    batches,
+    hopeless,
+    is_out_of_memory,
+    slow_generation,
+    slow_writing,
+)
 from caloman_cli.metrics.timing_points import (
-    Measure,
     Status,
     TimingPoint,
     TimingSettings,
@@ -41,6 +48,8 @@ class Sampler(KnowsEnergies, Protocol):
     """What is timed: incident energies (B, 1) [MeV] to voxels (B, V) [MeV]."""
 
     def sample(self, e_inc: Tensor, noise: Noise) -> Tensor: ...
+
+    def generating_parameters(self) -> int: ...
 
 
 def sweep(
@@ -64,44 +73,56 @@ def sweep(
     Returns:
         The points of ``generation``, then of ``end to end``, by rising batch size.
     """
-    points: list[TimingPoint] = []
-    generating: dict[int, float | None] = {}  # ms per shower
-    measures: tuple[Measure, ...] = ("generation", "end to end")
-    for measure in measures:
-        previous: TimingPoint | None = None
-        for batch_size in sorted(settings.batch_sizes):
-            showers = batch_size
-            if measure == "end to end":
-                showers = batch_size * _batches(batch_size, generating[batch_size], settings)
-            point = TimingPoint(measure, batch_size, showers)
-            reason = _hopeless(point, previous, device, settings)
-            if reason is None:
-                e_inc = np.resize(energies, (showers, 1))
-                if measure == "generation":
-                    once = _generation(model, e_inc, device)
-                else:
-                    once = _end_to_end(model, e_inc, batch_size, geometry, device, scratch)
-                point = _measure(point, once, device, settings)
-            else:
-                point = _missing(point, *reason)
-            logger.info("timing: %s", describe(point))
-            points.append(point)
-            previous = point
-            if measure == "generation":
-                generating[batch_size] = point.median
-    return points
+
+    def generation(size: int) -> Callable[[], None]:
+        return _generation(model, np.resize(energies, (size, 1)), device)
+
+    def seconds(size: int) -> float:
+        return _seconds(generation(size), device)
+
+    alone: dict[int, TimingPoint] = {}
+    previous = None
+    for size in sorted(settings.batch_sizes):
+        point = TimingPoint("generation", size, size)
+        reason = hopeless(point, previous, device, settings)
+        if reason is None and previous is not None:
+            reason = slow_generation(size, previous, seconds, settings)
+        if reason is None:
+            point = _measure(point, generation(size), device, settings)
+        previous = alone[size] = _said(point, reason)
+    written: dict[int, TimingPoint] = {}
+    previous, writing = None, 0.0  # ms per shower
+    for size in sorted(settings.batch_sizes):
+        showers = size * batches(size, alone[size].median, settings)
+        point = TimingPoint("end to end", size, showers)
+        reason = hopeless(point, previous, device, settings)
+        if reason is None:
+            reason = slow_writing(point, alone[size], writing, settings)
+        if reason is None:
+            e_inc = np.resize(energies, (showers, 1))
+            once = _end_to_end(model, e_inc, size, geometry, device, scratch)
+            point = _measure(point, once, device, settings)
+        previous = written[size] = _said(point, reason)
+        if size >= MANY:
+            writing = max((previous.median or 0.0) - (alone[size].median or 0.0), 0.0)
+    return [*alone.values(), *written.values()]
 
 
 def environment(model: Sampler, device: torch.device) -> dict[str, str | int]:
-    """What a time depends on: device, threads, precision and size of the model."""
+    """What a time depends on: device, threads, precision and size of the model.
+
+    ``parameters`` counts what generation needs, as published numbers do.
+    """
     parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
+    total = sum(parameter.numel() for parameter in parameters)
     floating = [parameter for parameter in parameters if parameter.is_floating_point()]
     return {
         "device": device.type,
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
         "dtype": str(floating[0].dtype if floating else torch.get_default_dtype()).split(".")[1],
-        "parameters": sum(parameter.numel() for parameter in parameters),
+        "parameters": model.generating_parameters(),
+        "parameters_training_only": total - model.generating_parameters(),
         "torch": torch.__version__,
     }
 
@@ -141,16 +162,6 @@ def _end_to_end(
             path.unlink(missing_ok=True)
 
     return once
-
-
-def _batches(batch_size: int, generating: float | None, settings: TimingSettings) -> int:
-    """Batches written by an end-to-end repetition, one of which takes ``generating`` [ms per
-    shower] without writing, if that is known."""
-    wanted = -(-settings.min_showers // batch_size)
-    if generating is None:
-        return wanted
-    allowed = int(settings.max_seconds * 1e3 / (generating * batch_size))
-    return max(1, min(wanted, allowed))
 
 
 def _measure(
@@ -214,44 +225,14 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _hopeless(
-    point: TimingPoint,
-    previous: TimingPoint | None,
-    device: torch.device,
-    settings: TimingSettings,
-) -> tuple[Status, str] | None:
-    """Why a point is not tried, judged by the smaller batch before it.
-
-    Linux grants memory it does not have and then kills the process, so on the CPU too large a
-    batch is predicted, not tried.
-    """
-    if previous is None:
-        return None
-    if previous.status != "ok" or previous.median is None:
-        return previous.status, f"not tried after batch {previous.batch_size:,}"
-    seconds = previous.median * point.showers / 1e3
-    if point.showers > previous.showers and seconds > settings.max_seconds:
-        return "too slow", f"about {seconds:.0f} s, max_seconds={settings.max_seconds:g}"
-    if device.type != "cpu" or previous.memory is None:
-        return None
-    needed = previous.memory * point.batch_size / previous.batch_size
-    allowed = available_memory()
-    if settings.max_memory is not None:
-        allowed = min(allowed, settings.max_memory * 1024)
-    if previous.batch_size >= 100 and needed > allowed:
-        return "out of memory", f"about {needed:,.0f} MiB, {allowed:,.0f} MiB are allowed"
-    return None
+def _said(point: TimingPoint, reason: tuple[Status, str] | None) -> TimingPoint:
+    """The point in the log; with a reason it was not tried."""
+    point = point if reason is None else _missing(point, *reason)
+    logger.info("timing: %s", describe(point))
+    return point
 
 
 def _missing(point: TimingPoint, status: Status, note: str) -> TimingPoint:
     return TimingPoint(
         point.measure, point.batch_size, point.showers, status=status, note=note[:200]
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch or numpy means that memory ran out."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "alloc" in text)

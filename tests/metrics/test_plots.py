@@ -112,8 +112,21 @@ def test_timing_curve_shows_what_could_not_be_measured(tmp_path):
         TimingPoint("generation", 1, 1, 3, 2.0, 1.9, 2.2),
         TimingPoint("generation", 100, 100, 1, 0.2),
         TimingPoint("generation", 1000, 1000, status="out of memory"),
+        TimingPoint("end to end", 1, 1, 3, 3.0, 2.9, 3.2),
+        TimingPoint("end to end", 100, 100, status="too slow"),
+        TimingPoint("end to end", 1000, 1000, status="too slow"),
     ]
     where = {"device_name": "CPU", "threads": 1, "dtype": "float32"}
     image = timing_curve(points, where)
-    assert any("out of memory" in text.get_text() for text in image.axes[0].texts)
+    (ax,) = image.axes
+    missing = {(text.xy[0], text.get_text()) for text in ax.texts}
+    assert missing == {
+        (1000, "generation: out of memory"), (100, "end to end: too slow"),
+        (1000, "end to end: too slow"),
+    }  # fmt: skip
+    image.canvas.draw()
+    floor = min(text.get_window_extent().y0 for text in ax.texts)
+    highest = ax.transData.transform((1, 3.2))[1]
+    assert floor > highest  # nothing crosses a curve
+    assert all(len(line.get_xdata()) != 2 or line.get_xdata()[0] != 100 for line in ax.lines)
     assert save(image, tmp_path / "timing.png").stat().st_size > 0

@@ -25,6 +25,9 @@ class Fake(torch.nn.Module):
         self.scale = torch.nn.Parameter(torch.ones(3))
         self.n_voxels, self.largest, self.error, self.batches = n_voxels, largest, error, []
 
+    def generating_parameters(self):
+        return 2
+
     def sample(self, e_inc, noise):
         assert torch.is_inference_mode_enabled()
         assert noise.n == len(e_inc)
@@ -40,6 +43,19 @@ def points_of(geometry, model, tmp_path, **settings):
     points = sweep(model, energies, geometry, CPU, tmp_path, chosen)
     assert list(tmp_path.iterdir()) == []
     return points
+
+
+def clock(monkeypatch, model, cost, writing=0.0):
+    """A clock by which a batch takes ``cost(size)`` and a written shower ``writing`` [s]."""
+
+    def seconds(once, device):
+        before = len(model.batches)
+        once()
+        made = model.batches[before:]
+        file = "_end_to_end" in once.__qualname__
+        return sum(map(cost, made)) + (writing * sum(made) if file else 0.0)
+
+    monkeypatch.setattr(timing, "_seconds", seconds)
 
 
 def test_every_batch_size_twice(tiny_geometry, tmp_path):
@@ -83,11 +99,44 @@ def test_a_batch_beyond_the_memory_limit_is_predicted_not_tried(
 
 
 def test_a_point_that_would_take_too_long_is_a_row(tiny_geometry, tmp_path, monkeypatch):
-    monkeypatch.setattr(timing, "_seconds", lambda once, device: (once(), 2.0)[1])
-    points = points_of(tiny_geometry, Fake(12), tmp_path, max_seconds=5.0, min_showers=1)
-    assert [(p.status, p.repeats) for p in points[:2]] == [("ok", 2), ("too slow", 0)]
+    model = Fake(12)
+    clock(monkeypatch, model, lambda size: 2.0 * size)
+    points = points_of(tiny_geometry, model, tmp_path, max_seconds=5.0, min_showers=1)
+    assert [(p.status, p.repeats) for p in points] == [("ok", 2), ("too slow", 0)] * 2
     assert points[0].note == "2 of 3 repetitions in 5 s"
-    assert "max_seconds=5" in points[1].note
+    assert points[1].note == "about 16 s, judged by batch 2, max_seconds=5"
+    assert points[3].note == "as its generation"
+    assert set(model.batches) == {1, 2}
+
+
+def test_a_batch_costs_less_than_its_showers_alone(tiny_geometry, tmp_path, monkeypatch):
+    """15 ms for one shower, 25 ms for a hundred: nothing is given up for the first number."""
+    model = Fake(12)
+    clock(monkeypatch, model, lambda size: 1e-3 * max(15.0, 0.25 * size))
+    sizes = {"batch_sizes": (1, 100, 1000, 10_000), "min_showers": 1000}
+    points = points_of(tiny_geometry, model, tmp_path, max_seconds=5.0, **sizes)
+    assert [p.status for p in points] == ["ok"] * 8
+    # The clock takes writing for nothing.
+    assert [p.median for p in points] == pytest.approx([15.0, 0.25, 0.25, 0.25] * 2)
+    assert [p.showers for p in points[4:]] == [333, 1000, 1000, 10_000]
+
+
+def test_one_slow_shower_does_not_condemn_a_batch(tiny_geometry, tmp_path, monkeypatch):
+    """100 ms for one shower and for a hundred: 10 s by the first number, max_seconds=5."""
+    model = Fake(12)
+    clock(monkeypatch, model, lambda size: max(0.1, 1e-3 * size))
+    points = points_of(tiny_geometry, model, tmp_path, batch_sizes=(1, 100), max_seconds=5.0)
+    assert [p.median for p in points if p.batch_size == 100] == pytest.approx([1.0, 1.0])
+
+
+def test_writing_that_takes_long_is_foreseen(tiny_geometry, tmp_path, monkeypatch):
+    """0.1 ms to generate, 1 ms to write: 10,000 showers are too many for 5 s, 1,000 are not."""
+    model = Fake(12)
+    clock(monkeypatch, model, lambda size: 1e-4 * size, writing=1e-3)
+    sizes = {"batch_sizes": (100, 1000, 10_000), "min_showers": 1000}
+    points = points_of(tiny_geometry, model, tmp_path, max_seconds=5.0, **sizes)
+    assert [p.status for p in points] == ["ok"] * 5 + ["too slow"]
+    assert points[5].note == "about 11 s, judged by its generation, max_seconds=5"
 
 
 def test_slow_batches_are_written_as_often_as_time_allows(tiny_geometry, tmp_path, monkeypatch):
@@ -132,7 +181,7 @@ def test_the_energies_are_those_that_the_model_was_trained_on(tiny_geometry, tmp
 
 def test_environment_says_what_a_time_depends_on():
     where = environment(Fake(12), CPU)
-    assert where["parameters"] == 3
+    assert (where["parameters"], where["parameters_training_only"]) == (2, 1)
     assert where["dtype"] == "float32"
     assert where["threads"] == torch.get_num_threads()
 

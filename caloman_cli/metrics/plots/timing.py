@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from caloman_cli.metrics.plots.style import GENERATED, TRUTH, figure, house_style
@@ -12,6 +14,9 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "generation": {"color": GENERATED, "marker": "o", "linestyle": "-"},
     "end to end": {"color": TRUTH, "marker": "s", "linestyle": "--"},
 }
+
+
+_HEADROOM = 0.42  # of the axes, above the curves, for what is missing
 
 
 def timing_curve(points: Sequence[TimingPoint], environment: Mapping[str, str | int]) -> Figure:
@@ -41,22 +46,33 @@ def timing_curve(points: Sequence[TimingPoint], environment: Mapping[str, str | 
             ]
             if members:
                 ax.errorbar(sizes, medians, [below, above], label=measure, capsize=2, **look)
-        missing = sorted({p.batch_size for p in points if p.median is None})
-        for size in missing:
-            status = next(p.status for p in points if p.batch_size == size and p.median is None)
-            ax.axvline(size, color="0.7", linestyle=":", zorder=0)
-            ax.text(
-                size, 0.5, f" {status}", rotation=90, ha="right", va="center", fontsize=8,
-                transform=ax.get_xaxis_transform(), color="0.35",
-            )  # fmt: skip
+        _missing(ax, [point for point in points if point.median is None])
         ax.set_xlabel("batch size")
         ax.set_ylabel("time per shower [ms]")
         ax.grid(True, which="major", linewidth=0.4, color="0.85")
         ax.set_title(
-            f"{environment['device_name']}, {environment['threads']} threads, "
+            f"{environment['device_name']}, {environment['threads']} "
+            f"thread{'' if environment['threads'] == 1 else 's'}, "
             f"{environment['dtype']}",
             fontsize=9,
         )
         if ax.get_legend_handles_labels()[0]:
             ax.legend()
         return image
+
+
+def _missing(ax: Axes, points: Sequence[TimingPoint]) -> None:
+    """Say of which curve a point is missing, above the curves, so that none is crossed."""
+    if not points:
+        return
+    low, high = np.log10(ax.get_ylim())
+    ax.set_ylim(top=10 ** (low + (high - low) / (1 - _HEADROOM)))
+    shift = {point.batch_size: 0 for point in points}
+    for point in points:
+        ax.annotate(
+            f"{point.measure}: {point.status}", (point.batch_size, 0.98),
+            xycoords=ax.get_xaxis_transform(), xytext=(shift[point.batch_size], 0),
+            textcoords="offset points", rotation=90, ha="right", va="top", fontsize=8,
+            color=_LOOKS[point.measure]["color"],
+        )  # fmt: skip
+        shift[point.batch_size] += 11

@@ -54,7 +54,8 @@ class Timing:
         comparison.save_figures([("timing", timing_curve(points, where))])
         used: dict[str, str | float | None] = {name: where[key] for name, key in _MACHINE.items()}
         details = {"points": to_dict(points), **where}
-        return Section(_times(points), details, [_timing_note(where)], conditions=used)
+        scores = [*_times(points), *_sizes(where)]
+        return Section(scores, details, [_timing_note(where)], conditions=used)
 
 
 def _times(points: Sequence[TimingPoint]) -> list[Score]:
@@ -86,6 +87,15 @@ def _times(points: Sequence[TimingPoint]) -> list[Score]:
     return scores
 
 
+def _sizes(where: dict[str, str | int]) -> list[Score]:
+    """How large the model is; published numbers are those of generation."""
+    rows = (("parameters", "that generate"), ("parameters_training_only", "only training needs"))
+    return [
+        Score("parameters", quantity, float(where[key]), key=key, goal="lower")
+        for key, quantity in rows
+    ]
+
+
 def time_key(measure: Measure, batch_size: int) -> str:
     """Key of a time per shower."""
     return key_of("ms", measure, batch_size)
@@ -94,7 +104,9 @@ def time_key(measure: Measure, batch_size: int) -> str:
 def _timing_note(where: dict[str, str | int]) -> str:
     return (
         f"Timing on {where['device_name']}, {where['threads']} threads, {where['dtype']}, "
-        f"{where['parameters']:,} parameters; median, and interquartile range as spread. "
+        f"{where['parameters']:,} parameters that generate and "
+        f"{where['parameters_training_only']:,} that only training needs; median, and "
+        "interquartile range as spread. "
         "'generation': energies on the device to MeV on the device; 'end to end': to a closed "
         "gzip HDF5 file, inside a running process."
     )
