@@ -191,7 +191,8 @@ class KernelDistance:
         """``kd``, its error ``kd_error`` and the ``subset_size`` that was used.
 
         Subsets overlap where there are many of them: the error is the larger one of the mean of
-        independent subsets and of the spread scaled to the whole sample.
+        independent subsets and of the spread scaled to the whole sample, which subsets without
+        replacement show the less of the larger they are.
 
         Raises:
             UserError: A sample has fewer than 100 rows, or the two have other columns.
@@ -207,7 +208,7 @@ class KernelDistance:
             drawn = [sample[rng.choice(len(sample), size, replace=False)] for sample in samples]
             real, sample = (torch.from_numpy(rows).to(self.device) for rows in drawn)
             values.append(kernel_sums(real, sample, 3).mmd)
-        share = max(1 / self.n_subsets, size / n)
+        share = max(1 / self.n_subsets, size / (n - size))
         return {
             "kd": float(np.mean(values)),
             "kd_error": float(np.std(values, ddof=1) * np.sqrt(share)),

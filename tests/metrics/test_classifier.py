@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.isotonic import IsotonicRegression
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics import classifier_inputs
+from caloman_cli.metrics import classifier, classifier_inputs, classifier_training
 from caloman_cli.metrics.classifier import ClassifierTest, auc_error, parameter_count
 from caloman_cli.metrics.classifier_inputs import LowLevelInput, classifier_rows
 from caloman_cli.metrics.classifier_splits import draw_split, matched_rows, split_sizes
@@ -64,6 +65,81 @@ def test_two_halves_of_a_geant4_file_are_not_told_apart(shared, mode):
     halves = [whole.subset(np.arange(first, 8000, 2)) for first in (0, 1)]
     found = ClassifierTest(mode, units=128, epochs=5)(*halves)
     assert found["auc"] == pytest.approx(0.5, abs=0.05)
+
+
+def noise(geometry, n: int, seed: int) -> Showers:
+    voxels = np.random.default_rng(seed).random((n, geometry.n_voxels))
+    return Showers.from_arrays(np.full(n, 100.0), (50 * voxels).astype(np.float32), geometry)
+
+
+def test_a_network_that_memorises_noise_has_learnt_nothing(tiny_geometry):
+    """All showers are the same noise; scored on the rows it learned from AUC would be near 1."""
+    memory = {"units": 256, "epochs": 20, "batch_size": 30, "learning_rate": 3e-3, "repeats": 4}
+    found = ClassifierTest("low", **memory)(*(noise(tiny_geometry, 300, seed) for seed in (1, 2)))
+    error = auc_error(0.5, 60) / 2  # of the mean of four
+    assert found["auc"] == pytest.approx(0.5, abs=3 * error)
+    assert found["auc_raw"] == pytest.approx(0.5, abs=3 * error)
+    assert found["jsd"] < 0  # calibrated on the rows that are reported it would be above
+
+
+def test_no_row_serves_twice(tiny_geometry, monkeypatch):
+    """Rows to fit, to select and calibrate, and to report have none in common."""
+    seen: dict[str, list[np.ndarray]] = {"step": [], "score": [], "calibrate": []}
+
+    class Watched(IsotonicRegression):
+        def fit(self, x, y):
+            seen["calibrate"].append(x)
+            return super().fit(x, y)
+
+    class WatchedRows:
+        def __init__(self, source):
+            self.source, self.width = source, source.width
+
+        def rows(self, index):
+            kind = "step" if torch.is_grad_enabled() else "score"
+            seen[kind].append(np.asarray(index))
+            return self.source.rows(index)
+
+    scored = []
+
+    def watched_logits(*arguments):
+        scored.append((arguments[2], classifier_training.logits(*arguments)))
+        return scored[-1][1]
+
+    monkeypatch.setattr(classifier, "IsotonicRegression", Watched)
+    monkeypatch.setattr(
+        classifier, "classifier_rows", lambda *a, **k: WatchedRows(classifier_rows(*a, **k))
+    )
+    monkeypatch.setattr(classifier, "logits", watched_logits)
+    sides = [noise(tiny_geometry, 150, seed) for seed in (1, 2)]
+    ClassifierTest("low", **{**SMALL, "epochs": 2})(*sides)
+    (selected, answers), (reported, _) = scored
+    learnt = np.unique(np.concatenate(seen["step"]))
+    assert (len(learnt), len(selected), len(reported)) == (180, 60, 60)
+    assert sorted(np.concatenate([learnt, selected, reported])) == list(range(300))
+    chosen = np.unique(np.concatenate(seen["score"]))
+    assert set(chosen) == {*selected, *reported}  # the epoch was not chosen by what was learnt
+    (calibrated,) = seen["calibrate"]
+    np.testing.assert_array_equal(calibrated, torch.sigmoid(answers[:, 0]).numpy())
+
+
+def test_the_best_epoch_is_the_one_that_is_reported(tiny_geometry, monkeypatch):
+    """Not the last: the weights of a later, worse epoch must not reach those that were kept."""
+    kept, accuracies = [], iter([0.6, 0.9, 0.5])
+
+    def scripted(model, source, index, size):
+        kept.append(next(iter(model.parameters())).detach().clone())
+        right = round(next(accuracies) * len(index))
+        signs = np.where(np.arange(len(index)) < right, 1.0, -1.0)
+        return torch.from_numpy(signs * (2.0 * (index < 150) - 1))[:, None]
+
+    monkeypatch.setattr(classifier_training, "logits", scripted)
+    final = []
+    monkeypatch.setattr(classifier, "logits", lambda *a: final.append(a[0]) or torch.rand(60, 1))
+    sides = [noise(tiny_geometry, 150, seed) for seed in (1, 2)]
+    ClassifierTest("low", **{**SMALL, "epochs": 3})(*sides)
+    assert torch.equal(next(iter(final[0].parameters())), kept[1])
+    assert not torch.equal(kept[1], kept[2])
 
 
 def test_disjoint_samples_are_told_apart_and_the_swap_changes_nothing(tiny_geometry):

