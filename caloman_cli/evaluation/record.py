@@ -1,22 +1,28 @@
 """What an evaluation was made of: facts for readers, provenance for programs."""
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.data.showers import Showers
-from caloman_cli.data.sources import Dataset
 from caloman_cli.metrics.caveats import energy_note, reference_notes
 from caloman_cli.metrics.comparison import Comparison, Metric
 from caloman_cli.provenance import collect
+from caloman_cli.published import DATASETS
+from caloman_cli.published.official import is_official
 
 
-def input_notes(dataset: Dataset, comparison: Comparison, metrics: dict[str, Metric]) -> list[str]:
+def input_notes(comparison: Comparison, metrics: dict[str, Metric]) -> list[str]:
     """Open the showers that the metrics need; what they are limits what the scores say."""
     needed = {need for metric in metrics.values() for need in metric.needs}
     notes = []
     if "reference" in needed:
-        notes += reference_notes(dataset, comparison.reference)
+        notes += reference_notes(
+            comparison.reference,
+            published=comparison.geometry.name in DATASETS,
+            official=is_official(comparison.reference),
+        )
     if "generated" in needed:
         mismatch = energy_note(comparison.reference, comparison.generated)
         notes += [mismatch] if mismatch else []
@@ -27,10 +33,10 @@ def input_facts(comparison: Comparison) -> list[str]:
     """One line each about the showers that were looked at."""
     facts = []
     if comparison.has("reference"):
-        names = ", ".join(str(path) for path in comparison.reference.paths)
+        names = ", ".join(path.name for path in comparison.reference.paths)
         facts.append(f"reference: {len(comparison.reference):,} showers, {names}")
     if comparison.has("generated"):
-        names = ", ".join(str(path) for path in comparison.generated.paths)
+        names = ", ".join(path.name for path in comparison.generated.paths)
         facts.append(f"generated: {len(comparison.generated):,} showers, {names}")
     if comparison.has("truth") and comparison.truth is not None:
         facts.append(comparison.truth.label)
@@ -61,7 +67,13 @@ def provenance(cfg: DictConfig, comparison: Comparison) -> dict[str, Any]:
 
 def _identity(showers: Showers) -> dict[str, Any]:
     return {
-        "files": [str(path) for path in showers.paths],
+        "files": [_shown(path) for path in showers.paths],
         "showers": len(showers),
         "fingerprint": showers.fingerprint,
     }
+
+
+def _shown(path: Path) -> str:
+    """A path below the working directory, else a name: the rest is nobody's but this machine's."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name

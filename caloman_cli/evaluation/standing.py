@@ -2,23 +2,26 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from caloman_cli.data.sources import Dataset
 from caloman_cli.metrics.comparability import Comparability, measured
 from caloman_cli.metrics.comparison import Comparison
 from caloman_cli.metrics.plots.pareto import auc_over_time
 from caloman_cli.metrics.ranking import Ranking, rank
 from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.truth import shared_showers
 from caloman_cli.published import DATASETS
 from caloman_cli.published.quantities import QUANTITIES
 from caloman_cli.storage import write_text
+
+TRAININGS = 10  # that a published AUC or log-posterior is the mean of
 
 log = logging.getLogger(__name__)
 
 
 def standing(
-    dataset: Dataset,
     comparison: Comparison,
     scores: Sequence[Score],
     caveats: Mapping[str, str],
@@ -27,7 +30,6 @@ def standing(
     """The scores among the published ones.
 
     Args:
-        dataset: Says which reference is the official one.
         comparison: What was compared.
         scores: All of the evaluation's.
         caveats: Why single quantities may not be compared.
@@ -40,14 +42,41 @@ def standing(
     if comparison.geometry.name not in DATASETS:
         return None
     row, spreads = measured(scores, comparison.device.type, parameters)
-    if all(value is None for value in row.values()):
-        return None
+    if {key for key, value in row.items() if value is not None} <= {"parameters"}:
+        return None  # a number of parameters alone is no standing
     if any(QUANTITIES[key].needs_reference for key in row):
         generated = comparison.generated if comparison.is_judging else None
-        comparable = Comparability.of(dataset, comparison.reference, generated, caveats)
+        comparable = Comparability.of(
+            comparison.reference,
+            generated,
+            caveats,
+            protocol=comparison.protocol.name,
+            copies=partial(_copies, comparison),
+        )
     else:
         comparable = Comparability(caveats=dict(caveats))
+    comparable = replace(comparable, remarks=_remarks(scores))
     return rank(comparison.geometry.name, row, comparable, label=comparison.label, spreads=spreads)
+
+
+def _remarks(scores: Sequence[Score]) -> tuple[str, ...]:
+    """Where a published number is a mean of more trainings than ours."""
+    by_score = {quantity.score: quantity for quantity in QUANTITIES.values()}
+    found: dict[str, list[str]] = {}
+    for score in scores:
+        trainings = score.conditions.get("trainings")
+        if score.key in by_score and trainings is not None and trainings != TRAININGS:
+            found.setdefault(f"{trainings:g}", []).append(by_score[score.key].label)
+    return tuple(
+        f"{', '.join(labels)}: trainings here: {n}, published are means of {TRAININGS}"
+        for n, labels in found.items()
+    )
+
+
+def _copies(comparison: Comparison) -> int:
+    """How many generated showers are the reference's own, number by number."""
+    features = comparison.classifier_features
+    return shared_showers(features(comparison.reference), features(comparison.generated))
 
 
 def write_standing(ranking: Ranking, comparison: Comparison) -> tuple[list[Path], list[Path]]:

@@ -1,14 +1,9 @@
 """What a reader must know of two sets of showers before quoting a score of them."""
 
-import hashlib
-from functools import cache
-from pathlib import Path
-
 import h5py
 import numpy as np
 
 from caloman_cli.data.showers import Showers
-from caloman_cli.data.sources import Dataset
 
 
 def is_toy(showers: Showers) -> bool:
@@ -31,7 +26,7 @@ def energy_note(reference: Showers, generated: Showers) -> str | None:
             "their incident energies are not the same list: visible and layer energies and the "
             "classifiers also see that difference. Sample with energies=REFERENCE to avoid it."
         )
-    if np.allclose(np.sort(ours), np.sort(theirs), rtol=1e-6, atol=0):
+    if same_energies(reference, generated):
         return (
             "The generated showers have the reference's incident energies in another order: "
             "no score here depends on the order, but row by row the files do not belong together."
@@ -43,39 +38,33 @@ def energy_note(reference: Showers, generated: Showers) -> str | None:
     )
 
 
-def reference_notes(dataset: Dataset, reference: Showers) -> list[str]:
-    """What the reference is and whether published numbers may stand beside these."""
+def same_energies(reference: Showers, generated: Showers) -> bool:
+    """Whether two sets have the same incident energies, in whatever order."""
+    ours, theirs = generated.energies[:, 0], reference.energies[:, 0]
+    return len(ours) == len(theirs) and np.allclose(
+        np.sort(ours), np.sort(theirs), rtol=1e-6, atol=0
+    )
+
+
+def reference_notes(reference: Showers, *, published: bool, official: bool) -> list[str]:
+    """What the reference is and whether published numbers may stand beside these.
+
+    Args:
+        reference: The showers that judge.
+        published: Whether there are published numbers for this detector.
+        official: Whether the reference is the one that they are against.
+    """
     if is_toy(reference):
-        return [
+        note = (
             f"The reference is built-in parametrised showers, not Geant4 ({len(reference):,} of "
-            f"{reference.geometry.name}): the scores say how well the model learned those and are "
-            "not comparable with published challenge numbers."
-        ]
-    if is_official(dataset, reference):
+            f"{reference.geometry.name}): the scores say how well the model learned those"
+        )
+        tail = " and are not comparable with published challenge numbers" if published else ""
+        return [f"{note}{tail}."]
+    if official or not published:
         return []
     return [
         f"Not comparable with published challenge numbers: the reference is "
         f"{', '.join(path.name for path in reference.paths)} ({len(reference):,} showers), not "
         "the official file."
     ]
-
-
-def is_official(dataset: Dataset, reference: Showers) -> bool:
-    """Whether the reference is the official one, told by names first, then by checksums."""
-    if dataset.official is None:
-        return False
-    expected = {file.name: file.md5 for file in dataset.official["reference"]}
-    if sorted(path.name for path in reference.paths) != sorted(expected):
-        return False
-    return all(
-        _md5(path.resolve(), path.stat().st_size, path.stat().st_mtime_ns) == expected[path.name]
-        for path in reference.paths
-    )
-
-
-@cache
-def _md5(path: Path, size: int, changed: int) -> str:
-    """Checksum of a file, computed once for each state of it."""
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
-    return found.hexdigest()

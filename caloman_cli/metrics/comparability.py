@@ -1,13 +1,15 @@
 """Which scores of an evaluation may stand beside the published ones of the CaloChallenge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from caloman_cli.data.showers import Showers
-from caloman_cli.data.sources import Dataset
-from caloman_cli.metrics.caveats import is_official, is_toy
+from caloman_cli.metrics.caveats import is_toy, same_energies
 from caloman_cli.metrics.tables import Score
+from caloman_cli.published.official import is_official, other_geometry
 from caloman_cli.published.quantities import QUANTITIES
+
+QUARTILES = 1.349  # interquartile range of a Gaussian, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -17,45 +19,67 @@ class Comparability:
     Args:
         reasons: Why nothing that depends on the reference is comparable.
         caveats: Why a single quantity is not, by its key.
+        remarks: What differs without standing against a place.
     """
 
     reasons: tuple[str, ...] = ()
     caveats: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(
         cls,
-        dataset: Dataset,
         reference: Showers,
         generated: Showers | None = None,
         caveats: Mapping[str, str] | None = None,
+        *,
+        protocol: str = "final",
+        copies: Callable[[], int] = lambda: 0,
     ) -> "Comparability":
-        """Judge by the reference's content and by the number of generated showers.
+        """Judge by what the showers are, not by what they are called.
 
         Args:
-            dataset: Says which file is the official one.
             reference: What the scores were computed against.
             generated: The showers that were scored; the submissions have one for each of the
                 reference.
             caveats: See the class.
+            protocol: The rules; the published scores are by ``final``.
+            copies: Counts generated showers that are the reference's own; asked only where
+                nothing else stands against a place.
         """
-        reasons = []
-        if is_toy(reference):
-            reasons.append("reference is built-in parametrised showers")
-        elif not is_official(dataset, reference):
-            files = ", ".join(path.name for path in reference.paths) or reference.name
-            reasons.append(f"reference is {files} ({len(reference):,} showers)")
-        elif generated is not None and len(generated) != len(reference):
-            reasons.append(
-                f"{len(generated):,} generated showers, the submissions have {len(reference):,}"
-            )
-        return cls(tuple(reasons), {} if caveats is None else dict(caveats))
+        found = {} if caveats is None else dict(caveats)
+        reason = _reason(reference, generated, protocol, copies)
+        return cls(() if reason is None else (reason,), found)
 
     def why_not(self, key: str) -> str | None:
         """Why a quantity has no place, or None where it has."""
         if self.reasons and QUANTITIES[key].needs_reference:
             return "; ".join(self.reasons)
         return self.caveats.get(key)
+
+
+def _reason(
+    reference: Showers, generated: Showers | None, protocol: str, copies: Callable[[], int]
+) -> str | None:
+    """The first thing that stands against a place, or None."""
+    if is_toy(reference):
+        return "reference is built-in parametrised showers"
+    if not is_official(reference):
+        files = ", ".join(path.name for path in reference.paths) or reference.name
+        return f"reference is {files} ({len(reference):,} showers)"
+    if (other := other_geometry(reference)) is not None:
+        return other
+    if protocol != "final":
+        return f"protocol {protocol}, not final"
+    if generated is None:
+        return None
+    if len(generated) != len(reference):
+        return f"{len(generated):,} generated showers, the submissions have {len(reference):,}"
+    if not same_energies(reference, generated):
+        return "the incident energies are not the reference's"
+    if copied := copies():
+        return f"{copied:,} of {len(generated):,} generated showers are the reference's own"
+    return None
 
 
 def measured(
@@ -69,7 +93,8 @@ def measured(
         parameters: Number of parameters needed to generate.
 
     Returns:
-        Values and spreads by quantity, the arguments ``row`` and ``spreads`` of
+        Values and standard deviations by quantity (of times, which have interquartile ranges,
+        what a Gaussian would have), the arguments ``row`` and ``spreads`` of
         :func:`caloman_cli.metrics.ranking.rank`.
     """
     found = {score.key: score for score in scores}
@@ -80,7 +105,10 @@ def measured(
         if quantity.score in found and not key.startswith(other)
     }
     row = {key: score.generated for key, score in chosen.items()}
-    spreads = {key: score.spread for key, score in chosen.items()}
+    spreads = {
+        key: score.spread / QUARTILES if key.startswith("time") and score.spread else score.spread
+        for key, score in chosen.items()
+    }
     if parameters is not None:
         row["parameters"] = parameters
     return row, spreads

@@ -21,7 +21,7 @@ from caloman_cli.metrics.tables import Grid
 from caloman_cli.published import CITATION, DATASETS, TRUTH, Submission, Value, load
 from caloman_cli.published.quantities import BATCH_SIZES, QUANTITIES, Quantity, time_key
 
-SIGNIFICANT = 2.0  # standard deviations: closer values are not told apart
+SIGNIFICANT = 2.0  # spreads of both sides in quadrature: closer values are not told apart
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,17 @@ class Ranking:
         for row in others:
             theirs = self._distance(quantity, row)
             assert theirs is not None
-            spreads = [side.values[key].spread or 0.0 for side in (self.ours, row)]
-            close = abs(theirs - mine) <= SIGNIFICANT * math.hypot(*spreads)
+            close = abs(theirs - mine) <= SIGNIFICANT * self._joint_spread(key, row)
             better += theirs < mine
             tied_better += theirs < mine and close
             tied_worse += theirs >= mine and close and theirs != mine
         place = better + 1
         return Position(place, len(others) + 1, place - tied_better, place + tied_worse)
+
+    def _joint_spread(self, key: str, row: Row) -> float:
+        """Both spreads in quadrature; a submission without one has as large a one as ours."""
+        mine, theirs = self.ours.values[key].spread or 0.0, row.values[key].spread
+        return math.hypot(mine, mine if theirs is None else theirs)
 
     def front(self, device: str = "GPU", auc: str = "AUC low") -> tuple[Row, ...]:
         """Rows that no other beats in both AUC and time per shower, fastest first.
@@ -154,10 +158,14 @@ class Ranking:
                 "about the hardware as about the model."
             )
         places = [self.position(key) for key in measured]
+        notes += [f"{remark}." for remark in self.comparable.remarks]
         if any(place is not None and place.best != place.worst for place in places):
             notes.append(
-                f"A range of places: values closer than {SIGNIFICANT:g} standard deviations are "
-                "not told apart."
+                f"A range of places: values that differ by less than {SIGNIFICANT:g} times both "
+                "spreads added in quadrature are not told apart. This orders, it is no test: the "
+                "spreads are of different kinds, here errors of one sample, there mostly standard "
+                "deviations of ten trainings, batches or repetitions; where none was published, "
+                "ours stands for both."
             )
         return [*notes, f"Published results: {CITATION}."]
 

@@ -46,7 +46,7 @@ def run(cfg: DictConfig) -> Path:
         for name in metrics
         if name not in chosen
     ]
-    notes += input_notes(dataset, comparison, chosen)
+    notes += input_notes(comparison, chosen)
     for note in notes:
         log.warning("%s", note)
     try:
@@ -66,7 +66,7 @@ def run(cfg: DictConfig) -> Path:
     parameters = None
     if cfg.run is not None:
         parameters = int(environment(comparison.model, comparison.device)["parameters"])
-    ranking = standing(dataset, comparison, scores, caveats, parameters)
+    ranking = standing(comparison, scores, caveats, parameters)
     paths, pareto = ([], []) if ranking is None else write_standing(ranking, comparison)
     title = f"{comparison.label} on {dataset.name}: {cfg.evaluation.name}"
     facts, record = input_facts(comparison), provenance(cfg, comparison)

@@ -1,10 +1,15 @@
 """What ``caloman evaluate`` measures, ranks and reports, suite by suite."""
 
+import hashlib
 import json
 import re
 
+import h5py
+import pytest
+
 from caloman_cli.data.generator import generate
 from caloman_cli.published import load
+from caloman_cli.published.official import REFERENCE
 from tests.cli.evaluations import FAST, N, check_keys, scores_of, write
 from tests.cli.test_report import check_page
 from tests.conftest import load_geometry
@@ -36,20 +41,67 @@ def test_the_report_shows_the_whole_and_needs_nothing_else(caloman, tmp_path, on
     assert "Not comparable with the submissions of ds1_photons" in result.out + result.err
 
 
+@pytest.fixture
+def histograms(caloman, tmp_path, files):
+    """Evaluate histograms; gives ranking.md's text and the places of ``metrics.json``."""
+
+    def run(*arguments):
+        result = caloman(
+            "evaluate", f"reference={files['reference']}", "dataset=ds1_photons", "output=out",
+            "evaluation=histograms", "evaluation.separation.plots=none", *arguments,
+        )  # fmt: skip
+        assert result.status == 0, result.err
+        found = json.loads((tmp_path / "out/metrics.json").read_text())["ranking"]["places"]
+        return (tmp_path / "out/ranking.md").read_text(), found, result.out + result.err
+
+    return run
+
+
+@pytest.fixture
+def passes_for_official(files, monkeypatch):
+    """The reference of these tests stands for the official one; what is tested comes after."""
+    digest = hashlib.md5(files["reference"].read_bytes(), usedforsecurity=False).hexdigest()
+    monkeypatch.setitem(REFERENCE, "ds1_photons", {"reference.hdf5": digest})
+
+
 def test_places_among_the_submissions_with_the_official_reference(
-    caloman, tmp_path, files, monkeypatch
+    histograms, files, passes_for_official
 ):
-    """The files here stand for the official one; what is tested is that places come out."""
-    monkeypatch.setattr("caloman_cli.metrics.comparability.is_official", lambda *_: True)
-    result = caloman(
-        "evaluate", f"generated={files['generated']}", f"reference={files['reference']}",
-        "dataset=ds1_photons", "evaluation=histograms", "evaluation.separation.plots=none",
-        "output=out",
-    )  # fmt: skip
-    assert result.status == 0, result.err
-    assert re.search(r"\| E_ratio ×10³ .*\d of \d+", result.out + result.err)
-    places = json.loads((tmp_path / "out/metrics.json").read_text())["ranking"]["places"]
+    _, places, said = histograms(f"generated={files['generated']}")
+    assert re.search(r"\| E_ratio ×10³ .*\d of \d+", said)
     assert places["S E_ratio"]["place"] > 1
+
+
+@pytest.mark.parametrize("copied", [N, 1])
+def test_copies_of_the_reference_have_no_place(
+    histograms, files, passes_for_official, tmp_path, copied
+):
+    with h5py.File(files["reference"]) as real, h5py.File(files["generated"]) as made:
+        energies, voxels = real["incident_energies"][:], made["showers"][:]
+        voxels[:copied] = real["showers"][:copied]
+    copy = write(tmp_path / "copy.hdf5", energies, voxels)
+    text, places, said = histograms(f"generated={copy}")
+    assert {place["place"] for place in places.values()} == {None}
+    for where in (text, said, (tmp_path / "out/report.md").read_text()):
+        assert re.search(r"\d+ of 300 generated showers are the reference's own", where)
+
+
+def test_other_energies_have_no_place(histograms, passes_for_official, tmp_path):
+    energies, voxels = generate(load_geometry("ds1_photons"), N, seed=9)
+    other = write(tmp_path / "other.hdf5", energies, voxels)
+    text, places, _ = histograms(f"generated={other}")
+    assert {place["place"] for place in places.values()} == {None}
+    assert "Not comparable: the incident energies are not the reference's" in text
+
+
+def test_no_override_makes_a_file_official(histograms, files, tmp_path):
+    digest = hashlib.md5(files["reference"].read_bytes(), usedforsecurity=False).hexdigest()
+    text, places, _ = histograms(
+        f"generated={files['generated']}",
+        f"dataset.files.reference=[{{name: reference.hdf5, md5: {digest}}}]",
+    )
+    assert {place["place"] for place in places.values()} == {None}
+    assert "Not comparable: reference is reference.hdf5 (300 showers)" in text
 
 
 def test_every_metric_on_files(caloman, tmp_path, files):

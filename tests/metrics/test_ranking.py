@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from caloman_cli.data.download import RemoteFile
 from caloman_cli.data.showers import Showers
-from caloman_cli.data.sources import Dataset
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.comparability import Comparability, measured
@@ -24,8 +22,9 @@ from caloman_cli.metrics.plots.style import save
 from caloman_cli.metrics.ranking import pareto_front, rank
 from caloman_cli.metrics.tables import Score
 from caloman_cli.published import DATASETS, TRUTH, load
+from caloman_cli.published.official import REFERENCE
 from caloman_cli.published.quantities import QUANTITIES
-from tests.conftest import ROOT
+from tests.conftest import ROOT, load_geometry
 
 ELSEWHERE = Comparability(("reference is mine.hdf5 (500 showers)",))
 
@@ -198,25 +197,76 @@ def test_scores_of_an_evaluation_find_their_columns():
     assert "time CPU 10000" in measured(scores, "cpu")[0]
 
 
-def test_only_the_official_file_is_comparable(tmp_path, tiny_geometry):
-    path = tmp_path / "dataset_2_2.hdf5"
-    with ShowerWriter(path, 3, tiny_geometry, {}) as writer:
-        writer.write(np.full((3, 1), 2e3), np.ones((3, 12), np.float32))
-    reference = Showers.from_files([path], tiny_geometry)
+@pytest.fixture
+def official(tmp_path, monkeypatch):
+    """Files that pass for the official reference of photons, by name and content."""
+    geometry = load_geometry("ds1_photons")
+    energies = np.array([[256.0], [512.0], [1024.0]])
+    path = tmp_path / "dataset_1_photons_2.hdf5"
+    with ShowerWriter(path, 3, geometry, {}) as writer:
+        writer.write(energies, np.ones((3, geometry.n_voxels), np.float32))
+    md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    monkeypatch.setitem(REFERENCE, "ds1_photons", {path.name: md5})
+    return Showers.from_files([path], geometry)
 
-    def judged(md5, generated=None):
-        remote = (RemoteFile(path.name, md5, 1, "10.5281/zenodo.1"),)
-        own = {"train": (), "reference": (path,)}
-        official = {"train": remote, "reference": remote}
-        dataset = Dataset("ds2", tiny_geometry, own, official, None, None, tmp_path)
-        assert Comparability.of(replace(dataset, official=None), reference).reasons
-        return Comparability.of(dataset, reference, generated).reasons
 
-    right = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    assert judged(right, reference) == ()
-    assert judged("0" * 32) == ("reference is dataset_2_2.hdf5 (3 showers)",)
-    few = Showers.from_arrays(np.array([2e3]), np.ones((1, 12), np.float32), tiny_geometry)
-    assert judged(right, few) == ("1 generated showers, the submissions have 3",)
+def same_but(showers, energies=None, n=None):
+    voxels = np.full((3, showers.geometry.n_voxels), 2.0, np.float32)
+    energies = showers.energies if energies is None else np.array(energies)[:, None]
+    return Showers.from_arrays(energies[:n], voxels[:n], showers.geometry)
+
+
+def test_the_official_reference_is_comparable(official):
+    assert Comparability.of(official, same_but(official)).reasons == ()
+    assert Comparability.of(official).reasons == ()
+    assert Comparability.of(official, same_but(official, [1024, 256, 512])).reasons == ()
+
+
+def test_only_its_own_bytes_are_official(official, monkeypatch):
+    monkeypatch.setitem(REFERENCE, "ds1_photons", {official.paths[0].name: "0" * 32})
+    (reason,) = Comparability.of(official).reasons
+    assert reason == "reference is dataset_1_photons_2.hdf5 (3 showers)"
+
+
+def test_what_stands_against_a_place(official):
+    def why(generated=None, reference=official, **more):
+        (reason,) = Comparability.of(reference, generated, **more).reasons
+        return reason
+
+    assert why(same_but(official, n=1)) == "1 generated showers, the submissions have 3"
+    assert why(same_but(official, [256, 512, 512])) == (
+        "the incident energies are not the reference's"
+    )
+    assert why(protocol="legacy2022") == "protocol legacy2022, not final"
+    copied = why(same_but(official), copies=lambda: 2)
+    assert copied == "2 of 3 generated showers are the reference's own"
+    cut = replace(official.geometry, threshold=5.0)
+    elsewhere = Showers.from_files(official.paths, cut)
+    assert why(reference=elsewhere).startswith("readout cut 5 MeV, not")
+    layers = (replace(cut.layers[0], r_edges=(0.0, 1.0, *cut.layers[0].r_edges[2:])),)
+    other = replace(official.geometry, layers=(*layers, *cut.layers[1:]))
+    assert why(reference=Showers.from_files(official.paths, other)).startswith("other layers")
+
+
+def test_official_checksums_are_those_of_the_shipped_datasets():
+    for name, files_ in REFERENCE.items():
+        shipped = OmegaConf.load(ROOT / f"conf/dataset/{name}.yaml").files.reference
+        assert {file.name: file.md5 for file in shipped} == files_
+    assert set(REFERENCE) == set(DATASETS)
+
+
+def test_a_submission_without_a_spread_has_ours():
+    one = place("S E_ratio", 1.9e-3, spread=0.0)  # next to CaloVAE+INN's 2.015e-3, 0.115e-3 away
+    assert "–" not in one
+    assert place("S E_ratio", 1.9e-3, spread=0.05e-3) != one  # 2 * hypot(.05, .05) = .141
+    assert place("S E_ratio", 1.9e-3, spread=0.04e-3) == one  # 2 * hypot(.04, .04) = .113
+    note = rank("ds1_photons", {"AUC low": 0.63}, Comparability(), spreads={"AUC low": 0.01})
+    assert any("no test" in text for text in note.notes())
+
+
+def test_a_quartile_range_of_times_is_ranked_as_a_standard_deviation():
+    time = Score("t", "t", 1.0, spread=1.349, key="ms_end_to_end_100", goal="lower")
+    assert measured([time], "cuda")[1] == {"time GPU 100": pytest.approx(1.0)}
 
 
 @pytest.mark.parametrize(("dataset", "comparable"), [("ds3", Comparability()), ("ds2", ELSEWHERE)])

@@ -13,6 +13,7 @@ from caloman_cli.metrics.protocol import ProtocolName
 from caloman_cli.metrics.tables import Score, key_of
 
 SECTION = "classifier"
+OFFICIAL_RATE, OFFICIAL_BATCH = 2e-4, 1000
 
 
 class Classifier:
@@ -146,12 +147,14 @@ class Classifier:
         if comparison.protocol.name != "final":
             return f"protocol {comparison.protocol.name}, not final"
         given = (self.units, self.epochs, self.threshold) != (None, None, None)
-        if found["preset"] != "official" or given or self.learning_rate != 2e-4:
+        if found["preset"] != "official" or given or self.learning_rate != OFFICIAL_RATE:
             size = "" if found["units"] is None else f"{found['units']} units, "
             return (
-                f"preset {found['preset']} ({size}{found['epochs']} epochs), not the official "
-                "classifier"
+                f"preset {found['preset']} ({size}{found['epochs']} epochs, learning rate "
+                f"{self.learning_rate:g}), not the official classifier"
             )
+        if self.batch_size != OFFICIAL_BATCH:
+            return f"batches of {self.batch_size:,}, not {OFFICIAL_BATCH:,}"
         return None
 
     def _note(self, details: dict) -> str:

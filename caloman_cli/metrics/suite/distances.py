@@ -10,7 +10,9 @@ from caloman_cli.metrics.frechet import OFFICIAL_MIN, FrechetPhysicsDistance
 from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.kernel import OFFICIAL_BATCH, KernelPhysicsDistance
 from caloman_cli.metrics.suite.rows import compared
+from caloman_cli.metrics.tables import Score
 
+OFFICIAL_BATCHES = 10  # of KPD
 SECTION = "distance of high-level features"
 
 
@@ -47,7 +49,8 @@ class PhysicsDistances:
         pair = comparison.truth
         ours = self._found(comparison, comparison.reference, comparison.generated)
         real = None if pair is None else self._found(comparison, pair.reference, pair.sample)
-        scores, caveats = [], {}
+        scores: list[Score] = []
+        caveats: dict[str, str] = {}
         for name in ("fpd", "kpd"):
             if name not in ours:
                 continue
@@ -69,10 +72,14 @@ class PhysicsDistances:
                 )
                 for key, label, goal in rows
             ]  # fmt: skip
+        if comparison.protocol.name != "final" or self.threshold is not None:
+            caveats = dict.fromkeys(("FPD", "KPD"), "another readout cut or protocol")
         if "fpd" in ours and ours["min_samples"] != OFFICIAL_MIN:
             caveats["FPD"] = f"sizes from {ours['min_samples']:,.0f} showers, not {OFFICIAL_MIN:,}"
         if "kpd" in ours and ours["batch_size"] != OFFICIAL_BATCH:
             caveats["KPD"] = f"batches of {ours['batch_size']:,.0f}, not {OFFICIAL_BATCH:,}"
+        elif "kpd" in ours and self.batches != OFFICIAL_BATCHES:
+            caveats["KPD"] = f"{self.batches} batches, not {OFFICIAL_BATCHES}"
         note = (
             "FPD and KPD: 0 for equal distributions, published times 1000. The spread is the "
             "larger one of the official error and of the spread of other samples of this size; "

@@ -129,6 +129,8 @@ class PrecisionRecall:
     def _caveats(self, comparison: Comparison) -> dict[str, str]:
         if self.test.k != OFFICIAL_K:
             return dict.fromkeys(NAMES, f"{self.test.k} neighbours, not {OFFICIAL_K}")
+        if self.threshold not in (None, comparison.geometry.threshold):
+            return dict.fromkeys(NAMES, f"readout cut {self.threshold:g} MeV")
         sides = comparison.reference, comparison.generated
         if any(len(self._chosen(side)) < len(side) for side in sides):
             return dict.fromkeys(NAMES, f"at most {self.max_showers:,} showers, not all")

@@ -1,0 +1,57 @@
+"""Which files are the challenge's own: the published scores are against these, byte for byte.
+
+What a config names as a dataset's files may be overridden; these checksums may not.
+
+References:
+    Zenodo records 10.5281/zenodo.8099322 (dataset 1), 10.5281/zenodo.6366270 (dataset 2) and
+    10.5281/zenodo.6366323 (dataset 3).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from caloman_cli.data.geometry import official_geometries
+from caloman_cli.data.showers import Showers
+
+REFERENCE: Mapping[str, Mapping[str, str]] = {  # MD5 by name of the file, by dataset
+    "ds1_photons": {"dataset_1_photons_2.hdf5": "4767715ed56e99565fd9c67340661e70"},
+    "ds1_pions": {"dataset_1_pions_2.hdf5": "fee7457b40127bc23c8ab909e2638ca0"},
+    "ds2": {"dataset_2_2.hdf5": "7a56fd68aa53ded37c2ac445694d9736"},
+    "ds3": {
+        "dataset_3_3.hdf5": "5ea62f6831a1821bb5035fafc9f030e8",
+        "dataset_3_4.hdf5": "5e8d82e6a6c28c6914a3b602a1cfa299",
+    },
+}
+
+
+def is_official(reference: Showers) -> bool:
+    """Whether showers are the official reference of their detector, told by names, then content.
+
+    Args:
+        reference: Showers; all that their files hold, as they are.
+    """
+    expected = REFERENCE.get(reference.geometry.name)
+    if expected is None or sorted(path.name for path in reference.paths) != sorted(expected):
+        return False
+    return all(
+        _md5(path.resolve(), path.stat().st_size, path.stat().st_mtime_ns) == expected[path.name]
+        for path in reference.paths
+    )
+
+
+def other_geometry(reference: Showers) -> str | None:
+    """What a detector of an official name has otherwise than the official one, or None."""
+    given, official = reference.geometry, official_geometries()[reference.geometry.name]
+    if given.threshold != official.threshold:
+        return f"readout cut {given.threshold:g} MeV, not {official.threshold:g}"
+    return None if given.layers == official.layers else "other layers than the official ones"
+
+
+@cache
+def _md5(path: Path, size: int, changed: int) -> str:
+    """Checksum of a file, computed once for each state of it."""
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+    return found.hexdigest()
