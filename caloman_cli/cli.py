@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from caloman_cli import __version__
 from caloman_cli.errors import UserError
+from caloman_cli.storage import is_full
+from caloman_cli.training.interruption import ENDING, Interruption, Preempted
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -57,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments behind ``caloman``; those of the process by default.
 
     Returns:
-        0, or 1 for a failure, 2 for a mistake of the user, 130 for an interrupt.
+        0, or 1 for a failure, 2 for a mistake of the user, 130 for an interrupt, 143 for SIGTERM,
+        129 for SIGHUP.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Read when torch is first imported. A thread that waits spins by default for milliseconds, the
@@ -67,8 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments or os.environ.get("CALOMAN_DEBUG", "") not in ("", "0")
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        return _dispatch(arguments, debug)
-    except KeyboardInterrupt as error:
+        with Interruption(ENDING):
+            return _dispatch(arguments, debug)
+    except (KeyboardInterrupt, Preempted) as error:
         return report(error, debug)
     except Exception as error:  # noqa: BLE001  the last resort: every failure becomes a status
         return report(error, debug)
@@ -77,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def report(error: BaseException, debug: bool) -> int:
     """Say what went wrong on standard error and return the exit status."""
     status, message = explain(error)
-    if debug and status != INTERRUPTED:
+    if debug and isinstance(error, Exception):
         sys.stderr.write("".join(traceback.format_exception(error)))
     sys.stderr.write(f"caloman: {message}\n")
     return status
@@ -89,6 +93,11 @@ def explain(error: BaseException) -> tuple[int, str]:
         return MISTAKE, " ".join(str(error).split())
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted"
+    if isinstance(error, Preempted):
+        return error.status, str(error)
+    if is_full(error):
+        place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        return MISTAKE, f"{place}no room left on the disk: free some or write elsewhere"
     said = " ".join(str(error).split())
     kind = type(error).__name__
     return FAILED, f"failed: {kind}: {said or 'no message'} (run again with --debug)"

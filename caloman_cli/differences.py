@@ -22,6 +22,10 @@ content.
 """
 
 
+_SHOWN = 5  # differences that one line names
+_LONGEST = 60
+
+
 def differences(stored: Any, asked: Any, key: str = "") -> list[str]:
     """Keys whose values differ, as ``key: stored -> asked``; not those of :data:`IRRELEVANT`."""
     if isinstance(stored, dict) and isinstance(asked, dict):
@@ -34,7 +38,20 @@ def differences(stored: Any, asked: Any, key: str = "") -> list[str]:
     # `auto` was replaced by what it became.
     if stored == asked or asked == "auto":
         return []
-    return [f"{key}: {stored} -> {asked}"]
+    return [f"{key}: {_short(stored)} -> {_short(asked)}"]
+
+
+def listed(found: list[str]) -> str:
+    """Some of the differences, for one line."""
+    more = len(found) - _SHOWN
+    return "; ".join(found[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a group of settings"
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def only(config: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.noise import BLOCK, Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.preprocess import Preprocess
-from caloman_cli.storage import save_state
+from caloman_cli.storage import load_state, save_state
 from caloman_cli.targets import PLACES, constructor, refuse_interpolations, shown
 
 log = logging.getLogger(__name__)
@@ -288,11 +288,10 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Tw
     path = Path(path)
     if not path.is_file():
         raise UserError(f"model file {path} does not exist: give a trained run, run=DIR")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found = content["format"]
-    except Exception as error:  # noqa: BLE001 (torch raises many types on foreign files)
-        raise UserError(f"{path} is not a model file of caloman: give a run's model.pt") from error
+    content = load_state(path, remedy="give a run's model.pt", kind="model file of caloman")
+    found = content.get("format")
+    if found is None:
+        raise UserError(f"{path} is not a model file of caloman: give a run's model.pt")
     if found not in (FORMAT, _WITHOUT_SPECTRUM):
         raise UserError(
             f"{path} has format {found}, written by caloman {content.get('version')}; this "

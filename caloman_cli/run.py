@@ -17,88 +17,42 @@
 """
 
 import fcntl
-import json
 import logging
 import os
 import shutil
 import socket
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
-from caloman_cli.differences import differences
+from caloman_cli.differences import differences, listed
 from caloman_cli.errors import UserError
-from caloman_cli.storage import read_json, write_json, write_text
+from caloman_cli.record import Record
+from caloman_cli.stages import History, StageFolder
+from caloman_cli.status import Status
+from caloman_cli.storage import is_part, load_state, remove_dead_parts, write_text
 from caloman_cli.targets import refuse_interpolations
 from caloman_cli.training.settings import STAGES
 
 log = logging.getLogger(__name__)
 
+# In the order in which they are removed.
 _FILES = (
-    "config.yaml",
-    "provenance.json",
+    "latents.h5",
+    "preprocess.pt",
+    "split.npz",
+    "history.jsonl",
+    "scalars.csv",
     "status.json",
     "train.log",
-    "history.jsonl",
-    "split.npz",
-    "preprocess.pt",
-    "latents.h5",
-    "model.pt",
-    "scalars.csv",
+    "provenance.json",
+    "config.yaml",
 )
-_FOLDERS = (*STAGES, "samples", "evaluation", "wandb", "tensorboard")
-
-
-class History:
-    """Rows of ``history.jsonl``, one per epoch: stage, epoch, step, scores, seconds."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def rows(self) -> list[dict]:
-        """All rows; a last line that a crash cut short is left out."""
-        rows = []
-        for line in self.path.read_text().splitlines() if self.path.exists() else []:
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return rows
-
-    def append(self, row: dict) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
-
-    def keep(self, wanted: Callable[[dict], bool]) -> None:
-        """Drop the rows that a resumed run will write again."""
-        rows = [row for row in self.rows() if wanted(row)]
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-class StageFolder:
-    """Files of one stage."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.last, self.best = path / "last.pt", path / "best.pt"
-        self._done = path / "done.json"
-
-    @property
-    def done(self) -> bool:
-        return self._done.exists()
-
-    def summary(self) -> dict:
-        """What :meth:`finish` wrote."""
-        return read_json(self._done)
-
-    def finish(self, summary: dict) -> None:
-        """Mark the stage as complete: it is skipped from now on."""
-        write_json(self._done, summary)
+_FOLDERS = ("samples", "evaluation", "wandb", "tensorboard")
 
 
 class RunDirectory:
@@ -108,11 +62,14 @@ class RunDirectory:
         path: The directory; it need not exist yet.
     """
 
+    _REMEDY = "the same 'caloman train' or 'distill' command makes it again"
+
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.config_path = self.path / "config.yaml"
         self.provenance_path = self.path / "provenance.json"
-        self.status_path = self.path / "status.json"
+        self.files = Record(self.provenance_path)
+        self.status = Status(self.path / "status.json")
         self.model_path = self.path / "model.pt"
         self.latents_path = self.path / "latents.h5"
         self.split_path = self.path / "split.npz"
@@ -140,9 +97,14 @@ class RunDirectory:
                 f"{self.path} is no run directory (it has no config.yaml): give the output of"
                 " 'caloman train'"
             )
-        config = OmegaConf.load(self.config_path)
-        if not isinstance(config, DictConfig):
-            raise UserError(f"{self.config_path} is not a mapping: the run directory is damaged")
+        try:
+            config = OmegaConf.load(self.config_path)
+        except (YAMLError, OmegaConfBaseException, ValueError, OSError, RecursionError):
+            config = None
+        if not isinstance(config, DictConfig) or "output" not in config:
+            raise UserError(
+                f"{self.config_path} is damaged: restore it, or begin again with overwrite=true"
+            )
         refuse_interpolations(OmegaConf.to_container(config), str(self.config_path))
         return config
 
@@ -150,29 +112,68 @@ class RunDirectory:
         """The path of the finished model.
 
         Raises:
-            UserError: The directory is no run directory, or its training has not finished.
+            UserError: The directory is no run directory, its training has not finished or the
+                file is damaged.
         """
         if not self.model_path.is_file():
-            config = self.config
-            state = read_json(self.status_path)["status"] if self.status_path.exists() else "new"
+            config, state = self.config, self.status.text()
             verb = "distill" if "distill" in config else "train"
             raise UserError(
                 f"{self.path} has no model yet (training: {state}): finish it with the same"
                 f" 'caloman {verb}' command and output={config.output}"
             )
+        self.require(self.model_path)
         return self.model_path
+
+    def require(self, file: Path) -> None:
+        """Refuse a file that is missing or not as the run has written it.
+
+        Raises:
+            UserError: It is not.
+        """
+        if not file.is_file():
+            raise UserError(f"{file} is missing: {self._REMEDY}")
+        if self.files.intact(file) is False:
+            raise UserError(f"{file} is damaged: {self._REMEDY}")
+
+    def ensure_same(self, file: Path, make: Callable[[], None]) -> None:
+        """Make a file that all stages rest on where it is missing or damaged.
+
+        Raises:
+            UserError: It has become another one.
+        """
+        if self.files.ensure(file, make):
+            raise UserError(
+                f"{file} was damaged and cannot be made again as it was: begin again with"
+                " overwrite=true"
+            )
+
+    def is_complete(self) -> bool:
+        """Whether the model is there, and what the run has made is as it was."""
+        if not self.model_path.is_file():
+            return False
+        if self.files.intact(self.model_path) is None:  # killed before it was on record
+            try:
+                load_state(self.model_path)
+            except UserError:
+                log.warning("%s is damaged: made again", self.model_path)
+                return False
+            self.files.seal(self.model_path)
+        damaged = self.files.damaged()
+        for file in damaged:
+            log.warning("%s is damaged", file)
+        return not damaged
 
     def write_config(self, config: dict) -> None:
         write_text(self.config_path, OmegaConf.to_yaml(OmegaConf.create(config)))
 
     def record(self, **entries: object) -> None:
         """Set entries of ``provenance.json``."""
-        known = read_json(self.provenance_path) if self.provenance_path.exists() else {}
-        write_json(self.provenance_path, {**known, **entries})
+        self.files.set(**entries)
 
     def record_stage(self, stage: str, summary: dict[str, object]) -> None:
         """Add the cost and the outcome of a stage to ``provenance.json``."""
-        known = read_json(self.provenance_path)
+        known = self.files.read()
         self.record(stages={**known.get("stages", {}), stage: summary})
 
     def record_data(self, data: dict[str, object]) -> None:
@@ -181,8 +182,8 @@ class RunDirectory:
         Raises:
             UserError: The run began with other data.
         """
-        known = read_json(self.provenance_path) if self.provenance_path.exists() else {}
-        if "data" in known and known["data"]["fingerprint"] != data["fingerprint"]:
+        known = self.files.read().get("data", data)
+        if known.get("fingerprint") != data["fingerprint"]:
             raise UserError(
                 f"output={self.path} began with other showers (files with the same names have"
                 " changed): give another output=, or overwrite=true to begin again"
@@ -213,14 +214,15 @@ class RunDirectory:
                 self._clear()
             if not self.config_path.exists():
                 self.write_config(config)
-            with self._status():
+            with self.status.running():
                 yield
 
     def _refuse_strangers(self, config: dict, overwrite: bool) -> None:
         if not self.path.exists() or not any(self.path.iterdir()):
             return
         if not self.config_path.exists():
-            if {entry.name for entry in self.path.iterdir()} <= {".lock", "train.log"}:
+            found = {entry.name for entry in self.path.iterdir() if not is_part(entry.name)}
+            if found <= {".lock", "train.log"}:
                 return
             raise UserError(f"output={self.path} holds files of something else: give a new one")
         if overwrite:
@@ -229,16 +231,24 @@ class RunDirectory:
         differing = differences(stored, config)
         if differing:
             raise UserError(
-                f"output={self.path} holds another run; it differs in {'; '.join(differing)}:"
+                f"output={self.path} holds another run; it differs in {listed(differing)}:"
                 " give another output=, or overwrite=true to replace that run"
             )
 
     def _clear(self) -> None:
-        for name in _FILES:
-            (self.path / name).unlink(missing_ok=True)
+        """Remove a run; killed in the middle, what is left is the same run, less far.
+
+        So its config goes last, and the fingerprint of its showers after all that learned from
+        them.
+        """
+        self.model_path.unlink(missing_ok=True)
+        for name in STAGES:
+            StageFolder(self.path / name).clear()
         for name in _FOLDERS:
             if (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
+        for name in _FILES:
+            (self.path / name).unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -254,39 +264,10 @@ class RunDirectory:
                 ) from error
             except OSError as error:
                 log.warning("cannot lock %s: %s", self.path, error)
-            file.seek(0)
-            file.truncate()
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
+            with suppress(OSError):  # a full disk: what matters will say so
+                file.seek(0)
+                file.truncate()
+                file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+                file.flush()
+            remove_dead_parts(self.path)
             yield
-
-    @contextmanager
-    def _status(self) -> Iterator[None]:
-        status: dict[str, Any] = {
-            "status": "running",
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": _now(),
-        }
-        write_json(self.status_path, status)
-        try:
-            yield
-        except (SystemExit, KeyboardInterrupt):
-            write_json(self.status_path, {**status, "status": "interrupted", "ended": _now()})
-            raise
-        except BaseException as error:
-            failure = {
-                "type": type(error).__name__,
-                "message": str(error),
-                "traceback": traceback.format_exc(),
-            }
-            write_json(
-                self.status_path,
-                {**status, "status": "failed", "ended": _now(), "error": failure},
-            )
-            raise
-        write_json(self.status_path, {**status, "status": "ok", "ended": _now()})
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

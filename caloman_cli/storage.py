@@ -2,11 +2,14 @@
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
 import secrets
 import time
+import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -101,9 +104,29 @@ def write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> dict:
-    content: dict = json.loads(path.read_text())
+def read_json(path: Path, remedy: str = "restore it") -> dict:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+        remedy: What to do where it is damaged.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):  # also what is not UTF-8
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged (not a JSON object): {remedy}")
     return content
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def save_state(path: Path, state: dict) -> None:
@@ -117,8 +140,21 @@ def save_state(path: Path, state: dict) -> None:
         part.write_bytes(content.getbuffer())
 
 
-def load_state(path: Path, device: "torch.device | str" = "cpu") -> dict:
+def load_state(
+    path: Path,
+    device: "torch.device | str" = "cpu",
+    remedy: str = "remove it, or give another copy",
+    kind: str = "checkpoint",
+) -> dict:
     """Read a checkpoint without running any code that it may hold.
+
+    Its own checksums are looked at, which torch does not do: no changed byte goes unnoticed.
+
+    Args:
+        path: The file.
+        device: Where its tensors go.
+        remedy: What to do where it is missing or damaged.
+        kind: What it should be.
 
     Raises:
         UserError: The file is missing or damaged.
@@ -126,11 +162,21 @@ def load_state(path: Path, device: "torch.device | str" = "cpu") -> dict:
     import torch
 
     try:
-        state: dict = torch.load(path, map_location=device, weights_only=True)
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(damaged)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch advises against is refused below
+            state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}): remove it and train again") from error
+        raise UserError(f"{path} does not exist: {remedy}") from error
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 (zipfile and torch raise many types)
+        raise UserError(f"{path} is damaged or not a {kind}: {remedy}") from error
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is not a {kind}: {remedy}")
     return state
 
 

@@ -9,7 +9,8 @@ as long as the number of threads stays the same.
 import logging
 import math
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -19,7 +20,8 @@ from torch import Tensor
 from caloman_cli.errors import UserError
 from caloman_cli.loggers import Logger, NoLogger
 from caloman_cli.provenance import Usage
-from caloman_cli.run import RunDirectory, StageFolder
+from caloman_cli.run import RunDirectory
+from caloman_cli.stages import StageFolder
 from caloman_cli.storage import load_state, save_state
 from caloman_cli.trainable import RowSource, Trainable
 from caloman_cli.training.ema import MovingAverage
@@ -95,16 +97,14 @@ class Trainer:
         with Usage(self.device) as usage, self.interruption.deferred():
             fit = _Fit(self, stage, folder, model, train, validation)
             fit.run()
-        summary: dict[str, object] = {**fit.summary(), "memory": usage.memory()}
-        folder.finish(summary)
+        summary = folder.finish({**fit.summary(), "memory": usage.memory()})
         self._load(model, folder)
         return summary
 
     def _load(self, model: Trainable, folder: StageFolder) -> None:
         """The selected weights."""
-        state = load_state(folder.best, self.device)["model"]
         try:
-            model.load_state_dict(state)
+            model.load_state_dict(folder.selected(self.device))
         except RuntimeError as error:  # other names or shapes
             raise UserError(
                 f"{folder.best} holds another network than this version of caloman builds: train"
@@ -147,12 +147,16 @@ class _Fit:
         self.total = self.n_batches * self.settings.epochs
         self.precision = precision_of(self.settings, self.device, stage)
         # Both may replace networks, so nothing takes hold of weights before.
-        saved = load_state(folder.last, self.device) if folder.last.exists() else None
+        saved = None
+        if folder.last.exists():
+            saved = load_state(folder.last, self.device, folder.remedy)
         if saved is None:
             self.seeds.prepare()
-            model.prepare(train)
+            with trainer.interruption.at_once():  # nothing of the stage is there to be saved
+                model.prepare(train)
         else:
-            model.load_state_dict(saved["model"])
+            with self._foreign():
+                model.load_state_dict(saved["model"])
         self.players = players_of(model, self.settings, stage)
         weights = [weight for player in self.players for weight in player.parameters]
         self.n_parameters = sum(weight.numel() for weight in weights)
@@ -161,7 +165,10 @@ class _Fit:
         self.sums = self._zeros()
         self.saved_step = 0
         if saved is not None:
-            self._resume(saved)
+            with self._foreign():
+                self._resume(saved)
+            if self.state.best_epoch:  # better now than at the end of the stage
+                load_state(folder.best, remedy=folder.remedy)
 
     def run(self) -> None:
         history = self.trainer.run.history
@@ -211,7 +218,7 @@ class _Fit:
                 self.trainer.interruption.check()
         self._check_finite()
         train = self.sums / self.n_batches
-        scores = self._validate()
+        scores = self._scores()
         self.state.epoch, self.state.batch = self.state.epoch + 1, 0
         self.sums = self._zeros()
         self._keep_best(scores[self.settings.score])
@@ -240,13 +247,25 @@ class _Fit:
             self.sums[place] += loss.detach()
         self.average.update()
 
-    def _validate(self) -> dict[str, float]:
-        """Means over the validation split, with the averaged weights and the same noise always."""
+    def _scores(self) -> dict[str, float]:
+        """Validation; it is cut short where a signal arrives, for it can be done again."""
+        while (scores := self._validate()) is None:
+            self._checkpoint()
+            self.trainer.interruption.check()
+        return scores
+
+    def _validate(self) -> dict[str, float] | None:
+        """Means over the validation split, with the averaged weights and the same noise always.
+
+        None where a signal came before the end.
+        """
         sums: dict[str, Tensor] = {}
         size = self.settings.batch_size
         self.model.eval()
         with self.average.applied(), torch.no_grad():
             for number, start in enumerate(range(0, len(self.validation), size)):
+                if self.trainer.interruption.noted is not None:
+                    return None
                 self.seeds.validation(number)
                 index = np.arange(start, min(start + size, len(self.validation)))
                 with self._autocast():
@@ -278,7 +297,7 @@ class _Fit:
 
     def _without_parameters(self) -> None:
         """A model that :meth:`Trainable.prepare` has completed."""
-        self.state.best_score = self._validate()[self.settings.score]
+        self.state.best_score = self._scores()[self.settings.score]
         self.state.seconds = time.monotonic() - self._clock
         self._write_best()
 
@@ -321,6 +340,17 @@ class _Fit:
         self.state = _State(**saved["state"])
         self.saved_step = self.state.step
         log.info("%s: resuming after step %d of %d", self.stage, self.state.step, self.total)
+
+    @contextmanager
+    def _foreign(self) -> Iterator[None]:
+        """Whatever a checkpoint of something else makes go wrong."""
+        try:
+            yield
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.folder.last} holds another training than this version of caloman does:"
+                f" {self.folder.remedy}"
+            ) from error
 
     def _check_finite(self) -> None:
         broken = self.guard.broken()

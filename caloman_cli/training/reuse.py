@@ -7,10 +7,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from caloman_cli.differences import differences, only
+from caloman_cli.differences import differences, listed, only
 from caloman_cli.errors import UserError
-from caloman_cli.run import RunDirectory, StageFolder
-from caloman_cli.storage import read_json, replacing
+from caloman_cli.run import RunDirectory
+from caloman_cli.stages import StageFolder
+from caloman_cli.storage import replacing
 from caloman_cli.training.settings import STAGES
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,7 @@ class Reuse:
                 f"reuse={path} is a student, which holds no stages of its own: give its teacher,"
                 f" {stored['distill']['run']}"
             )
-        provenance = self.source.provenance_path
-        known = read_json(provenance).get("data", {}) if provenance.is_file() else {}
+        known = self.source.files.read().get("data", {})
         if known.get("fingerprint") != fingerprint:
             raise UserError(
                 f"reuse={path} learned from other showers ({', '.join(known.get('paths', []))})"
@@ -73,8 +73,11 @@ class Reuse:
         self.reasons: dict[str, str] = {}
         for stage in STAGES:
             apart = _apart(stored, config, _OWN[stage])
-            if apart or not self._folder(stage).done:
+            folder = self._folder(stage)
+            if apart or not folder.done:
                 self.reasons[stage] = apart or "not finished there"
+            elif not folder.is_intact():
+                self.reasons[stage] = "damaged there"
         self.stages = [stage for stage in STAGES if stage not in self.reasons]
         if not self.stages:
             reasons = "; ".join(f"{stage} ({why})" for stage, why in self.reasons.items())
@@ -84,34 +87,37 @@ class Reuse:
         """Copy the stages that the new run has not begun itself, each whole or not at all."""
         for stage, why in self.reasons.items():
             log.info("%s: not taken over from %s: %s", stage, self.source.path, why)
-        _copy(self.source.split_path, target.split_path)
-        _copy(self.source.preprocess_path, target.preprocess_path)
+        self._copy(target, "split.npz")
+        self._copy(target, "preprocess.pt")
         known = {(row["stage"], row["epoch"]) for row in target.history.rows()}
         for stage in self.stages:
             theirs, ours = self._folder(stage), target.stage(stage)
             if ours.done or ours.last.exists():
                 continue
             log.info("%s: taken over from %s", stage, self.source.path)
-            _copy(theirs.best, ours.best)
+            with replacing(ours.best) as part:
+                shutil.copyfile(theirs.best, part)
             if stage == "encoder":  # `auto` is what it became there
                 config: Any = OmegaConf.to_container(target.config)
                 target.write_config({**config, "encoder": self.encoder})
-                _copy(self.source.latents_path, target.latents_path)
+                self._copy(target, "latents.h5", of=theirs.summary().get("sha256"))
             for row in self.source.history.rows():
                 if row["stage"] == stage and (stage, row["epoch"]) not in known:
                     target.history.append(row)
             ours.finish(theirs.summary())
         target.record(reused={"run": str(self.source.path), "stages": self.stages})
 
+    def _copy(self, target: RunDirectory, name: str, of: str | None = None) -> None:
+        """What is missing or damaged there is made anew."""
+        theirs, ours = self.source.path / name, target.path / name
+        if self.source.files.intact(theirs) and not ours.exists():
+            with replacing(ours) as part:
+                shutil.copyfile(theirs, part)
+            target.files.seal(ours, of)
+
     def _folder(self, stage: str) -> StageFolder:
         return StageFolder(self.source.path / stage)  # not made where it is missing
 
 
 def _apart(stored: dict[str, Any], asked: dict[str, Any], keys: tuple[str, ...]) -> str:
-    return "; ".join(differences(only(stored, keys), only(asked, keys)))
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_file() and not target.exists():
-        with replacing(target) as part:
-            shutil.copyfile(source, part)
+    return listed(differences(only(stored, keys), only(asked, keys)))

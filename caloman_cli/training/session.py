@@ -4,8 +4,9 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -47,13 +48,13 @@ def session(
     """
     directory = RunDirectory(cfg.output)
     with Interruption() as interruption, directory.claimed(config, overwrite=cfg.overwrite):
-        if directory.model_path.exists():
+        if directory.is_complete():
             log.info("%s is complete already", directory.path)
             yield None
             return
         _configure_cuda(device, settings)
         directory.record(**collect(config, device))
-        with _log_file(directory.log_path), watching(logger, directory.path, config):
+        with _log_file(directory.log_path) as kept, watching(logger, directory.path, config):
             try:
                 yield Trainer(
                     directory,
@@ -64,17 +65,15 @@ def session(
                     interruption=interruption,
                 )
             except Preempted as stop:
-                log.warning(
-                    "stopped by %s; the same command with output=%s goes on",
-                    stop.signal,
-                    directory.path,
-                )
+                stop.advice = f"the same command with output={directory.path} goes on"
+                # The console's line is that of the command line.
+                kept.handle(log.makeRecord(log.name, logging.WARNING, "", 0, str(stop), (), None))
                 raise
 
 
 def fit_stage(
     trainer: Trainer, stage: str, part: Trainable, train: RowSource, validation: RowSource
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Fit one stage, record its cost in the run's provenance and say how it went."""
     complete = trainer.run.stage(stage).done
     summary = trainer.fit(stage, part, train, validation)
@@ -102,18 +101,26 @@ def _configure_cuda(device: torch.device, settings: TrainerSettings) -> None:
     torch.backends.cuda.matmul.allow_tf32 = settings.tf32
 
 
+class _LogFile(logging.FileHandler):
+    """What a full disk does to a log is not worth a word; the checkpoints will say it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
+
+
 @contextmanager
-def _log_file(path: Path) -> Iterator[None]:
+def _log_file(path: Path) -> Iterator[logging.Handler]:
     """What the package logs goes to a file too."""
     package = logging.getLogger("caloman_cli")
     level = package.level
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package.addHandler(handler)
     package.setLevel(logging.INFO)
     try:
-        yield
+        yield handler
     finally:
         package.removeHandler(handler)
         package.setLevel(level)
-        handler.close()
+        with suppress(OSError):
+            handler.close()

@@ -4,6 +4,7 @@ import logging
 import math
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from caloman_cli.loggers import make_logger
 from caloman_cli.model import TwoStep, load_model, save_model
 from caloman_cli.noise import Noise, mix
 from caloman_cli.run import RunDirectory
-from caloman_cli.storage import read_json, replacing
+from caloman_cli.storage import replacing
 from caloman_cli.trainable import TensorRows, iterate
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.session import fit_stage, session
@@ -69,6 +70,7 @@ def run(cfg: DictConfig) -> Path:
         if trainer is not None:
             _inherit(trainer.run, model_path, trained)
             _distill(trainer, teacher, flow, conditions, config)
+        _paths(RunDirectory(cfg.output)).unlink(missing_ok=True)
     return Path(cfg.output)
 
 
@@ -83,9 +85,11 @@ def _distill(
     settings = {key: value for key, value in config["density"].items() if key != "_target_"}
     student = FlowMap(**settings, z_dim=flow.z_dim, c_dim=flow.c_dim).to(trainer.device)
     student.learn_from(flow)
-    file = trainer.run.stage("density").path / "paths.h5"
-    if not file.exists():
-        _write_paths(file, flow, conditions, config, trainer.seed)
+    file = _paths(trainer.run)
+    file.parent.mkdir(exist_ok=True)
+    trainer.run.files.ensure(
+        file, lambda: _write_paths(file, flow, conditions, config, trainer.seed)
+    )
     train, validation = _read_paths(file, trainer.device)
     fit_stage(trainer, "density", student, train, validation)
     error = _error(student, validation)
@@ -94,8 +98,14 @@ def _distill(
     parts = teacher.geometry, teacher.preprocess, teacher.energy, teacher.encoder
     model = TwoStep(*parts, student, teacher.calibration, teacher.spectrum)
     save_model(trainer.run.model_path, model, config)
-    file.unlink()
+    trainer.run.files.seal(trainer.run.model_path)
+    trainer.run.files.forget(file)
     log.info("distilled: %s", trainer.run.model_path)
+
+
+def _paths(directory: RunDirectory) -> Path:
+    """Paths of the teacher's ODE, there until the student has learned from them."""
+    return directory.path / "density/paths.h5"
 
 
 def _flow(cfg: DictConfig, teacher: TwoStep) -> FlowMatching:
@@ -110,9 +120,11 @@ def _flow(cfg: DictConfig, teacher: TwoStep) -> FlowMatching:
 
 def _conditions(model_path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
     """Conditions (N, C) of the teacher's training and validation split."""
-    path = RunDirectory(model_path.parent).latents_path
+    source = RunDirectory(model_path.parent)
+    path = source.latents_path
     if not path.is_file():
         raise UserError(f"{path} is missing: the student learns from the conditions in it")
+    source.require(path)
     with h5py.File(path, "r") as file:
         condition, train = file["condition"][:], file["train"][:]
     c = torch.as_tensor(condition, dtype=torch.float32, device=device)
@@ -149,7 +161,7 @@ def _student_config(
 def _inherit(directory: RunDirectory, model_path: Path, trained: dict[str, Any]) -> None:
     """What the student's run takes over from the teacher's, beside the model itself."""
     source = RunDirectory(model_path.parent)
-    known = read_json(source.provenance_path) if source.provenance_path.is_file() else {}
+    known = source.files.read()
     if "data" in known:
         directory.record_data(known["data"])
     directory.record(teacher={"model": str(model_path), "config": trained, "provenance": known})
@@ -157,9 +169,14 @@ def _inherit(directory: RunDirectory, model_path: Path, trained: dict[str, Any])
         (source.split_path, directory.split_path),
         (source.preprocess_path, directory.preprocess_path),
     ):
-        if theirs.is_file() and not ours.exists():
-            with replacing(ours) as part:
-                shutil.copyfile(theirs, part)
+        if theirs.is_file():
+            source.require(theirs)
+            directory.files.ensure(ours, partial(_copy, theirs, ours))
+
+
+def _copy(theirs: Path, ours: Path) -> None:
+    with replacing(ours) as part:
+        shutil.copyfile(theirs, part)
 
 
 def _write_paths(

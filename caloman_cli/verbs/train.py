@@ -68,7 +68,7 @@ def run(cfg: DictConfig) -> Path:
     logger = make_logger(cfg.logger)
     showers, config = dataset.train(), _plain(cfg)
     _require_a_distribution(showers)
-    complete = RunDirectory(cfg.output).model_path.exists() and not cfg.overwrite
+    complete = not cfg.overwrite and RunDirectory(cfg.output).is_complete()
     if cfg.reuse is None or complete:
         reuse = None
     else:
@@ -121,16 +121,22 @@ def _train(
         layers = layer_rows(train, preprocess), layer_rows(validation, preprocess)
         fit_stage(trainer, "energy", model.energy, *layers)
     x_train, x_validation = VoxelRows(train, preprocess), VoxelRows(validation, preprocess)
-    fit_stage(trainer, "encoder", model.encoder, x_train, x_validation)
-    if not directory.latents_path.exists():
+    manifold = fit_stage(trainer, "encoder", model.encoder, x_train, x_validation)
+
+    def encode() -> None:
         everything = VoxelRows(ShowerRows(store, np.arange(len(store))), preprocess)
         write_latents(directory.latents_path, model.encoder, everything, train_index)
+
+    if directory.files.ensure(directory.latents_path, encode, of=manifold.get("sha256")):
+        log.warning("density: trained on other latents: trained again")
+        directory.stage("density").clear()
     _record_latents(directory, model.encoder)
     latents = read_latents(directory.latents_path, trainer.settings.latents, device)
     fit_stage(trainer, "density", model.density, *latents)
     model.spectrum = Spectrum.measured(showers.energies[train_index])
     _calibrate(model, train, mix(cfg.seed, _CALIBRATION))
     save_model(directory.model_path, model, cfg)
+    directory.files.seal(directory.model_path)
     log.info("trained: %s", directory.model_path)
 
 
@@ -171,11 +177,13 @@ def _prepared_model(
     if _is_auto(cfg) and not _is_auto(stored):
         cfg = _with_latent_dim(cfg, stored.encoder.latent_dim)
     model = _built(cfg, geometry, device)
-    if directory.preprocess_path.exists():
-        model.preprocess.load_state_dict(load_state(directory.preprocess_path, device))
-    else:
+
+    def fit() -> None:
         model.preprocess.fit(train)
         save_state(directory.preprocess_path, model.preprocess.state_dict())
+
+    directory.ensure_same(directory.preprocess_path, fit)
+    model.preprocess.load_state_dict(load_state(directory.preprocess_path, device))
     if _is_auto(cfg):
         fitted = model.preprocess.state_dict()
         cfg = _with_latent_dim(cfg, _intrinsic_dimension(cfg, model, train))
@@ -219,11 +227,14 @@ def _with_latent_dim(cfg: DictConfig, latent_dim: int) -> DictConfig:
 
 def _split(cfg: DictConfig, directory: RunDirectory, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers of the training and the validation split, kept in ``split.npz``."""
-    if not directory.split_path.exists():
+
+    def divide() -> None:
         seed = mix(cfg.seed, _SPLIT)
         train, validation = split_indices(n, cfg.dataset.validation_fraction, seed)
         with replacing(directory.split_path) as part, part.open("wb") as file:
             np.savez(file, train=train, validation=validation)
+
+    directory.ensure_same(directory.split_path, divide)
     with np.load(directory.split_path) as split:
         return split["train"], split["validation"]
 

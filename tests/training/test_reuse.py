@@ -105,6 +105,8 @@ def test_a_stage_of_another_version_is_refused_in_one_line(config, folder, tmp_p
     state = load_state(old / "encoder/best.pt")
     state["model"].popitem()
     save_state(old / "encoder/best.pt", state)
+    stage = RunDirectory(old).stage("encoder")
+    stage.finish(stage.summary())
     with pytest.raises(UserError, match="another network than this version"):
         run(config(*OTHER, f"reuse={old}"))
 

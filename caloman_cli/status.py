@@ -1,0 +1,85 @@
+"""``status.json``: how a run stands."""
+
+import os
+import socket
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from caloman_cli.errors import CannotWrite, UserError
+from caloman_cli.storage import read_json, write_json
+
+
+class Status:
+    """Running, ok, interrupted or failed, and since when.
+
+    Args:
+        path: The file; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Keep the file true while a block runs."""
+        status: dict[str, Any] = {
+            "status": "running",
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": _now(),
+        }
+        write_json(self.path, status)
+        try:
+            yield
+        except (SystemExit, KeyboardInterrupt):
+            self._conclude({**status, "status": "interrupted"})
+            raise
+        except BaseException as error:
+            failure = {
+                "type": type(error).__name__,
+                "message": str(error),
+                "traceback": traceback.format_exc(),
+            }
+            self._conclude({**status, "status": "failed", "error": failure})
+            raise
+        write_json(self.path, {**status, "status": "ok", "ended": _now()})
+
+    def text(self) -> str:
+        """How the training stands, for people."""
+        if not self.path.exists():
+            return "not begun"
+        try:
+            status = read_json(self.path)
+            state = str(status["status"])
+            if state == "failed":
+                return f"failed: {status['error']['message']}"
+            if state != "running":
+                return state
+            where = f"process {status['pid']} on {status['host']}"
+            gone = status["host"] == socket.gethostname() and not _alive(int(status["pid"]))
+        except (UserError, KeyError, TypeError, ValueError):
+            return "unknown"
+        return f"cut off, {where} is gone" if gone else f"running, {where}"
+
+    def _conclude(self, status: dict[str, Any]) -> None:
+        """Say how a run ended, unless a full disk is why it ended."""
+        with suppress(CannotWrite):
+            write_json(self.path, {**status, "ended": _now()})
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # somebody else's
+    return True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
