@@ -1,4 +1,6 @@
-"""The exceptions that speak to users."""
+"""The exceptions that speak to users, and how they show what others wrote."""
+
+_LONGEST = 80  # characters of a foreign value in a message
 
 
 class UserError(Exception):
@@ -10,3 +12,13 @@ class UserError(Exception):
 
 class CannotWrite(UserError):
     """A file cannot be written: no room, no permission. Never the outcome of one metric alone."""
+
+
+class FileError(UserError):
+    """A file cannot be read or does not hold what it has to. Never the outcome of one metric."""
+
+
+def shown(value: object) -> str:
+    """A foreign value, short and on one line."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."

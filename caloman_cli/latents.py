@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caloman_cli.data.container import open_dataset, open_hdf5, reading
 from caloman_cli.encoders.base import Encoder
 from caloman_cli.errors import UserError
 from caloman_cli.storage import replacing
@@ -118,7 +119,7 @@ def read_latents(
     Raises:
         UserError: A latent is NaN or infinite.
     """
-    mean, sigma, condition, train = _read(path, "mean", "sigma", "condition", "train")
+    mean, sigma, condition, train = read_datasets(path, "mean", "sigma", "condition", "train")
     if not (np.isfinite(mean).all() and np.isfinite(sigma).all()):
         raise UserError(f"{path} has latents that are NaN or infinite: the encoder has diverged")
     widths = sigma if latents == "sample" and sigma.any() else None
@@ -138,17 +139,21 @@ def active_dimensions(path: Path, n_learned: int) -> int:
     References:
         Burda, Grosse, Salakhutdinov (2016), Importance weighted autoencoders, arXiv:1509.00519.
     """
-    mean, sigma = _read(path, "mean", "sigma")
+    mean, sigma = read_datasets(path, "mean", "sigma")
     variance = mean[..., :n_learned].var((0, 1), dtype=np.float64)
     least = _ACTIVE_VARIANCE if sigma.any() else _SAME * np.square(mean, dtype=np.float64).max()
     return int((variance > least).sum())
 
 
-def _read(path: Path, *names: str) -> list[np.ndarray]:
-    with h5py.File(path, "r") as file:
-        found = {name: file[name][:] for name in names}
-    # Files of versions that encoded every shower once.
-    return [
-        values[:, None] if name in ("mean", "sigma") and values.ndim == 2 else values
-        for name, values in found.items()
-    ]
+def read_datasets(path: Path, *names: str) -> list[np.ndarray]:
+    """Whole datasets of a file of latents, which has to hold them itself."""
+    found = []
+    with open_hdf5(path) as file:
+        for name in names:
+            dataset = open_dataset(file, path, name, kinds="fiub")
+            with reading(path, name, dataset):
+                values = dataset[()]
+            # Files of versions that encoded every shower once.
+            old = name in ("mean", "sigma") and values.ndim == 2
+            found.append(values[:, None] if old else values)
+    return found

@@ -18,12 +18,12 @@ from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.densities.base import Density
 from caloman_cli.encoders.base import Encoder
 from caloman_cli.energies.base import EnergyModel
-from caloman_cli.errors import UserError
+from caloman_cli.errors import FileError, UserError, shown
 from caloman_cli.noise import BLOCK, Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.preprocess import Preprocess
 from caloman_cli.storage import load_state, save_state
-from caloman_cli.targets import PLACES, constructor, refuse_interpolations, shown
+from caloman_cli.targets import PLACES, constructor, refuse_interpolations
 
 log = logging.getLogger(__name__)
 
@@ -283,17 +283,17 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Tw
         The model in evaluation mode on the device, and its config.
 
     Raises:
-        UserError: The file is missing, is not a model file or is of another format.
+        FileError: The file is missing, is not a model file or is of another format.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"model file {path} does not exist: give a trained run, run=DIR")
+        raise FileError(f"model file {path} does not exist: give a trained run, run=DIR")
     content = load_state(path, remedy="give a run's model.pt", kind="model file of caloman")
     found = content.get("format")
     if found is None:
-        raise UserError(f"{path} is not a model file of caloman: give a run's model.pt")
+        raise FileError(f"{path} is not a model file of caloman: give a run's model.pt")
     if found not in (FORMAT, _WITHOUT_SPECTRUM):
-        raise UserError(
+        raise FileError(
             f"{path} has format {found}, written by caloman {content.get('version')}; this "
             f"version reads format {FORMAT}"
         )
@@ -313,11 +313,11 @@ def _rebuilt(path: Path, content: dict[str, Any]) -> TwoStep:
         model = build(content["config"], geometry)
         model.load_state_dict(content["state"])
     except UserError as error:
-        raise UserError(f"{path}{'' if facts_read else ' is damaged'}: {error}") from error
+        raise FileError(f"{path}{'' if facts_read else ' is damaged'}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
             ValueError) as error:  # fmt: skip
         said = shown(f"{type(error).__name__}: {error}")
-        raise UserError(
+        raise FileError(
             f"{path} is damaged, its parts do not fit ({said}): train again"
         ) from error
     model.spectrum = spectrum

@@ -16,13 +16,12 @@ from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple, get_args, get_type_hints
 
-from caloman_cli.errors import UserError
+from caloman_cli.errors import UserError, shown
 from caloman_cli.typecheck import fits, spell
 
 TARGET = "_target_"
 _CONCRETE = {"Preprocess", "Conditions"}  # contracts that are made as they are
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
-_LONGEST = 80  # characters of a foreign value in a message
 
 
 class Place(NamedTuple):
@@ -242,12 +241,6 @@ def refuse_targets(values: Any, where: str) -> None:
     elif isinstance(values, list | tuple):
         for index, value in enumerate(values):
             refuse_targets(value, f"{where}[{index}]")
-
-
-def shown(value: Any) -> str:
-    """A foreign value, short and on one line."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
 
 
 _HYDRA = re.compile(r"hydra\._internal\.core_plugins\.|hydra_plugins\.|optuna\.samplers\.")

@@ -212,9 +212,9 @@ def _check_tools(report: Report, file: ShowerFile) -> None:
             f"incident_energies has shape {file.energies_shape}; the challenge's tools want "
             f"({len(file)}, 1)"
         )
-    if file.compression not in (None, "gzip", "lzf", "szip"):
+    if file.plugins:
         report.warnings.append(
-            f"compression {file.compression} needs a plugin that the challenge's tools lack"
+            f"{', '.join(file.plugins)} needs a plugin that the challenge's tools lack"
         )
 
 

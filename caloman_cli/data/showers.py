@@ -191,7 +191,6 @@ class Showers:
     def _block(self, read: Read, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         if self._index is None:
             voxels = read(start, stop)
-            check_voxels(voxels, self.name, start)
         else:
             voxels = self._gather(read, self._index[start:stop])
         energies = self.energies[start:stop]
@@ -209,7 +208,6 @@ class Showers:
             upto = int(np.searchsorted(index, first + span))
             block = read(first, int(index[upto - 1]) + 1)
             out[done:upto] = block[index[done:upto] - first]
-            check_voxels(out[done:upto], f"{self.name} (from row {first})")
             done = upto
         return out
 
@@ -217,7 +215,13 @@ class Showers:
     def _reading(self, number_type: NumberType = "float32") -> Iterator[Read]:
         if self._voxels is not None:
             voxels = self._voxels
-            yield lambda start, stop: np.asarray(voxels[start:stop], number_type)
+
+            def rows(start: int, stop: int) -> np.ndarray:
+                some = np.asarray(voxels[start:stop], number_type)
+                check_voxels(some, self.name, start)
+                return some
+
+            yield rows
             return
         with ExitStack() as stack:
             readers = [stack.enter_context(file.reader()) for file in self._files]
@@ -228,7 +232,9 @@ class Showers:
                 for reader, low, high in zip(readers, first[:-1], first[1:], strict=True):
                     begin, end = max(start, int(low)), min(stop, int(high))
                     if begin < end:
-                        reader.read_into(out[begin - start : end - start], begin - int(low))
+                        part = out[begin - start : end - start]
+                        reader.read_into(part, begin - int(low))
+                        check_voxels(part, str(reader.file.path), begin - int(low))
                 return out
 
             yield read

@@ -19,6 +19,7 @@ from caloman_cli.densities.flow_map import FlowMap
 from caloman_cli.densities.flow_matching import FlowMatching
 from caloman_cli.device import resolve_device
 from caloman_cli.errors import UserError
+from caloman_cli.latents import read_datasets
 from caloman_cli.loggers import make_logger
 from caloman_cli.model import TwoStep, load_model, save_model
 from caloman_cli.noise import Noise, mix
@@ -125,8 +126,7 @@ def _conditions(model_path: Path, device: torch.device) -> tuple[Tensor, Tensor]
     if not path.is_file():
         raise UserError(f"{path} is missing: the student learns from the conditions in it")
     source.require(path)
-    with h5py.File(path, "r") as file:
-        condition, train = file["condition"][:], file["train"][:]
+    condition, train = read_datasets(path, "condition", "train")
     c = torch.as_tensor(condition, dtype=torch.float32, device=device)
     return c[train], c[~train]
 
