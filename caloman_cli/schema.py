@@ -202,6 +202,7 @@ class Evaluate:
     logger: Target | None
     protocol: Literal["final", "legacy2022"]
     output: Path | None
+    overwrite: bool
     seed: Seed
     batch_size: Count
     device: Device

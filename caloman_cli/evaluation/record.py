@@ -1,5 +1,6 @@
 """What an evaluation was made of: facts for readers, provenance for programs."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from caloman_cli.metrics.comparison import Comparison, Metric
 from caloman_cli.provenance import collect
 from caloman_cli.published import DATASETS
 from caloman_cli.published.official import is_official
+from caloman_cli.verbs.sample import find_model
 
 
 def input_notes(comparison: Comparison, metrics: dict[str, Metric]) -> list[str]:
@@ -45,24 +47,43 @@ def input_facts(comparison: Comparison) -> list[str]:
 
 def provenance(cfg: DictConfig, comparison: Comparison) -> dict[str, Any]:
     """What ``metrics.json`` says of inputs, settings, software and hardware."""
-    settings = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(settings, dict)
-    plain = {str(key): value for key, value in settings.items()}
-    inputs: dict[str, Any] = {}
-    if comparison.has("reference"):
-        inputs["reference"] = _identity(comparison.reference)
-    if comparison.has("generated"):
-        inputs["generated"] = _identity(comparison.generated)
+    plain, inputs = settings(cfg), judged(comparison)
     if comparison.has("truth") and comparison.truth is not None:
         pair = comparison.truth
         inputs["truth"] = {"label": pair.label, **_identity(pair.sample)}
     return {
         "label": comparison.label,
         "inputs": inputs,
+        "model_sha256": model_hash(cfg),
         "settings": plain,
         "provenance": collect(plain, comparison.device),
         "figures": [str(path.relative_to(comparison.output)) for path in comparison.figures],
     }
+
+
+def settings(cfg: DictConfig) -> dict[str, Any]:
+    """The verb's config as plain types."""
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def judged(comparison: Comparison) -> dict[str, Any]:
+    """Files and content of the reference and of the generated showers, where they are open."""
+    inputs: dict[str, Any] = {}
+    if comparison.has("reference"):
+        inputs["reference"] = _identity(comparison.reference)
+    if comparison.has("generated"):
+        inputs["generated"] = _identity(comparison.generated)
+    return inputs
+
+
+def model_hash(cfg: DictConfig) -> str | None:
+    """SHA-256 of the model that ``run=`` names."""
+    if cfg.run is None:
+        return None
+    with find_model(Path(cfg.run)).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _identity(showers: Showers) -> dict[str, Any]:

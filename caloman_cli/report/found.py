@@ -65,7 +65,8 @@ def find_evaluations(patterns: Sequence[str], suite: str | None = None) -> list[
             raise UserError(f"runs={pattern} matches nothing: give run directories or a pattern")
         for match in matches:
             found = [match] if match.is_file() else sorted(match.rglob(FILE))
-            paths |= dict.fromkeys(path.resolve() for path in found)
+            whole = (path for path in found if not path.parent.name.startswith("."))
+            paths |= dict.fromkeys(path.resolve() for path in whole)
     read = [evaluation for path in paths if (evaluation := _read(path)) is not None]
     if not read:
         raise UserError(

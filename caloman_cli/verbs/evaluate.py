@@ -6,8 +6,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from caloman_cli.data.sources import Dataset
 from caloman_cli.errors import CannotWrite, UserError
 from caloman_cli.evaluation.choice import available_metrics, suite_metrics
+from caloman_cli.evaluation.identity import refuse_another
 from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
 from caloman_cli.evaluation.logged import evaluation_logger, tell
 from caloman_cli.evaluation.record import input_facts, input_notes, provenance
@@ -18,8 +20,16 @@ from caloman_cli.metrics.timing import environment
 from caloman_cli.provenance import Usage
 from caloman_cli.report.evaluation import Measured, evaluation_document
 from caloman_cli.report.write import write_report
+from caloman_cli.results import appearing, refuse_strangers
 
 log = logging.getLogger(__name__)
+
+MARK = "metrics.json"
+OWN = (
+    MARK, "table.md", "table.csv", "report.html", "report.md", "plots",
+    "ranking.md", "ranking.csv", "ranking.tex",
+)  # fmt: skip
+"""What an evaluation's directory holds; other files in it are not the evaluation's."""
 
 
 def run(cfg: DictConfig) -> Path:
@@ -34,7 +44,8 @@ def run(cfg: DictConfig) -> Path:
         ``ranking.csv`` and ``ranking.tex``.
 
     Raises:
-        UserError: The choices do not fit together or a file is not valid.
+        UserError: The choices do not fit together, a file is not valid, or the directory holds
+            another evaluation.
     """
     metrics = suite_metrics(cfg)
     chosen = available_metrics(cfg, metrics)
@@ -49,10 +60,35 @@ def run(cfg: DictConfig) -> Path:
     notes += input_notes(comparison, chosen)
     for note in notes:
         log.warning("%s", note)
-    try:
-        comparison.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make output={comparison.output}: {error.strerror}") from error
+    final = comparison.output
+    refuse_strangers(final, MARK)
+    if not cfg.overwrite:
+        refuse_another(final, cfg, comparison, chosen)
+    with appearing(final, OWN, MARK) as comparison.output:
+        written, texts = _written(cfg, dataset, comparison, chosen, notes)
+        paths = [final / path.relative_to(comparison.output) for path in written]
+    comparison.output = final
+    log.info("%s", "\n\n".join(["", *texts]))
+    for path in paths:
+        log.info("%s", path)
+    if comparison.figures:
+        log.info("%d figures in %s", len(comparison.figures), final / "plots")
+    tell(logger, cfg, final)
+    return final
+
+
+def _written(
+    cfg: DictConfig,
+    dataset: Dataset,
+    comparison: Comparison,
+    chosen: dict[str, Metric],
+    notes: list[str],
+) -> tuple[list[Path], list[str]]:
+    """Measure, and write all results into the comparison's output.
+
+    Returns:
+        The files, and the tables that the terminal shows.
+    """
     measured: list[Measured] = []
     details: dict[str, Any] = {}
     for name, metric in chosen.items():
@@ -81,14 +117,7 @@ def run(cfg: DictConfig) -> Path:
     )
     document = evaluation_document(title, facts, notes, measured, ranking, pareto, record)
     paths += write_report(comparison.output, document)
-    texts = ["", summary(scores), *([] if ranking is None else [console(ranking)])]
-    log.info("%s", "\n\n".join(texts))
-    for path in paths:
-        log.info("%s", path)
-    if comparison.figures:
-        log.info("%d figures in %s", len(comparison.figures), comparison.output / "plots")
-    tell(logger, cfg, comparison.output)
-    return comparison.output
+    return paths, [summary(scores), *([] if ranking is None else [console(ranking)])]
 
 
 def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Measured, dict]:

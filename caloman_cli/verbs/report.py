@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from caloman_cli import __version__
-from caloman_cli.errors import UserError
 from caloman_cli.metrics.plots.runs import Panel, run_scores
 from caloman_cli.metrics.plots.style import save
 from caloman_cli.metrics.tables import Grid
@@ -16,11 +15,14 @@ from caloman_cli.report.comparison import RunComparison, compare_runs, to_csv
 from caloman_cli.report.document import Block, Document, Items, Part, Picture, Table, Text
 from caloman_cli.report.found import find_evaluations
 from caloman_cli.report.write import write_report
+from caloman_cli.results import appearing
 from caloman_cli.storage import write_text
 
 log = logging.getLogger(__name__)
 
 PANELS = 16
+MARK = "runs.csv"
+OWN = (MARK, "runs.tex", "report.html", "report.md", "plots")
 
 
 def run(cfg: DictConfig) -> Path:
@@ -34,15 +36,28 @@ def run(cfg: DictConfig) -> Path:
         ``plots/``.
 
     Raises:
-        UserError: Nothing was evaluated there, or a choice is not among what was measured.
+        UserError: Nothing was evaluated there, a choice is not among what was measured, or the
+            directory holds something else than a report.
     """
     patterns = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
     comparisons = compare_runs(find_evaluations(patterns, cfg.suite), cfg.sort)
     output = Path(cfg.output)
-    try:
-        (output / "plots").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make output={output}: {error.strerror}") from error
+    with appearing(output, OWN, MARK) as folder:
+        paths = [output / path.relative_to(folder) for path in _written(comparisons, folder)]
+    tables = [
+        f"{item.dataset}, {item.reference}, {item.protocol}, by {item.by.label}:\n\n"
+        f"{_short(item).markdown()}"
+        for item in comparisons
+    ]
+    log.info("%s", "\n\n".join(["", *tables]))
+    for path in paths:
+        log.info("%s", path)
+    return output
+
+
+def _written(comparisons: list[RunComparison], output: Path) -> list[Path]:
+    """Write all files of the report into an empty folder."""
+    (output / "plots").mkdir()
     parts = []
     for number, item in enumerate(comparisons, 1):
         stem = "runs" if len(comparisons) == 1 else f"runs_{number}"
@@ -54,16 +69,7 @@ def run(cfg: DictConfig) -> Path:
     n = sum(len(item.rows) for item in comparisons)
     title = f"{n} evaluation{'s' if n > 1 else ''} compared"
     document = Document(title, f"Compared with caloman {__version__}", parts)
-    paths = [*(output / name for name in texts), *write_report(output, document)]
-    tables = [
-        f"{item.dataset}, {item.reference}, {item.protocol}, by {item.by.label}:\n\n"
-        f"{_short(item).markdown()}"
-        for item in comparisons
-    ]
-    log.info("%s", "\n\n".join(["", *tables]))
-    for path in paths:
-        log.info("%s", path)
-    return output
+    return [*(output / name for name in texts), *write_report(output, document)]
 
 
 def _part(item: RunComparison, picture: Path, shared: bool) -> Part:
