@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import NoReturn
 
 from hydra._internal.callbacks import Callbacks
@@ -32,9 +31,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from caloman_cli import mistakes, targets
 from caloman_cli.cli import OK, Verb, explain, report
-from caloman_cli.config import CONF, absolute_paths, check_config, path_keys, value_keys
+from caloman_cli.config import CONF, absolute_paths, check_config, text_keys, value_keys
 from caloman_cli.errors import UserError
-from caloman_cli.sweep import Outcome, job_name, job_overrides, summarise, sweep_folder
+from caloman_cli.paths import expanded, readable
+from caloman_cli.sweep import (
+    Outcome,
+    job_name,
+    job_overrides,
+    own_output,
+    summarise,
+    sweep_folder,
+    varied_keys,
+)
 
 log = logging.getLogger(__name__)
 
@@ -205,15 +213,14 @@ class Application:
         return outcome.status
 
     def _run_many(self, hydra: Hydra, overrides: list[str]) -> int:
-        self._check_jobs(hydra, overrides, many=True)
+        varied = varied_keys(self._check_jobs(hydra, overrides, many=True))
         folder = sweep_folder(self.verb.config, overrides)
-        settings = [*overrides, f"hydra.sweep.dir='{folder}'", "hydra.mode=MULTIRUN"]
-        batches = hydra.multirun(
-            self.verb.config, partial(_task, self.verb, self.debug, self.recipe), settings
-        )
+        settings = [*overrides, readable(f"hydra.sweep.dir={folder}"), "hydra.mode=MULTIRUN"]
+        task = partial(_task, self.verb, self.debug, self.recipe, varied=varied)
+        batches = hydra.multirun(self.verb.config, task, settings)
         return summarise([job for batch in batches or [] for job in batch])
 
-    def _check_jobs(self, hydra: Hydra, overrides: list[str], many: bool) -> None:
+    def _check_jobs(self, hydra: Hydra, overrides: list[str], many: bool) -> list[list[str]]:
         jobs = [overrides]
         if many:
             cfg = hydra.compose_config(
@@ -225,6 +232,7 @@ class Application:
             cfg = hydra.compose_config(self.verb.config, job, RunMode.RUN)
             _check_hydra(cfg, overrides)
             self._check(cfg)
+        return jobs
 
     def _check(self, cfg: DictConfig, complete: bool = True) -> None:
         HydraConfig.instance().set_config(cfg)  # so that ${hydra:...} resolves
@@ -245,8 +253,8 @@ class Application:
                 raise UserError(
                     f"'{argument}' is not key=value (see: caloman {self.verb.words} --help)"
                 )
-        keys = path_keys(self.verb.config)
-        return [_quoted(argument, keys) for argument in overrides]
+        texts = text_keys(self.verb.config)
+        return [readable(argument, texts) for argument in overrides]
 
     def _mistake(self, hydra: Hydra, error: Exception, overrides: list[str]) -> UserError:
         key = mistakes.unknown_key(error)
@@ -281,7 +289,7 @@ class Application:
     def _hydra(self, config_dir: str | None) -> Iterator[Hydra]:
         search_path = create_config_search_path(str(CONF))
         if config_dir is not None:
-            folder = Path(config_dir).expanduser().resolve()
+            folder = expanded(config_dir).resolve()
             if not folder.is_dir():
                 raise UserError(f"--config-dir {config_dir}: no such folder")
             search_path.prepend("command-line", f"file://{folder}", SearchPathQuery("schema"))
@@ -316,7 +324,13 @@ def compose_to_show(hydra: Hydra, config: str, overrides: list[str]) -> DictConf
         return compose_to_show(hydra, config, [*overrides, f"{group[0]}={group[1][0]}"])
 
 
-def _task(verb: Verb, debug: bool, recipe: str | None, cfg: DictConfig) -> Outcome:
+def _task(
+    verb: Verb,
+    debug: bool,
+    recipe: str | None,
+    cfg: DictConfig,
+    varied: frozenset[str] = frozenset(),
+) -> Outcome:
     """One job, in this process or on a cluster's node: check, then work.
 
     Failures are returned, not raised, so that the jobs of a multirun do not stop each other.
@@ -327,12 +341,12 @@ def _task(verb: Verb, debug: bool, recipe: str | None, cfg: DictConfig) -> Outco
     overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
     assert isinstance(overrides, list)
     # A recipe that caloman chose is no part of what the user asked for.
-    asked = [str(override) for override in overrides if override != recipe]
-    name = job_name(asked) if many else verb.words
+    typed = [str(override) for override in overrides if override != recipe]
+    name = job_name(typed, varied) if many else verb.words
     try:
         check_config(cfg, verb.config, choices)  # type: ignore[arg-type]
         if many:
-            _own_output(cfg, hydra_cfg.sweep.dir, name, overrides)
+            own_output(cfg, hydra_cfg.sweep.dir, name, typed, varied)
         absolute_paths(cfg, verb.config)
         from caloman_cli.device import configure_threads
 
@@ -363,26 +377,5 @@ def _check_hydra(cfg: DictConfig, overrides: list[str]) -> None:
     targets.check_hydra(values, overrides)
 
 
-def _own_output(cfg: DictConfig, sweep_dir: str, name: str, overrides: list) -> None:
-    """Give a job of a multirun a result directory of its own, unless ``output`` is what varies."""
-    if "output" not in cfg or cfg.output is None:
-        return
-    given = any(str(override).startswith("output=") for override in overrides)
-    if not given or Path(cfg.output).expanduser() == Path(sweep_dir):
-        cfg.output = str(Path(sweep_dir) / name)
-
-
 def _is_override(argument: str) -> bool:
     return "=" in argument or argument.startswith("~")
-
-
-def _quoted(argument: str, keys: set[str]) -> str:
-    """Quote a path with signs that Hydra's grammar reserves, so that the user need not.
-
-    A comma stays: it separates the values of a multirun.
-    """
-    key, _, value = argument.partition("=")
-    if key not in keys or not set("~=(){}\\: #") & set(value) or set("'\"[$,") & set(value):
-        return argument
-    escaped = value.replace("\\", "\\\\")
-    return f"{key}='{escaped}'"

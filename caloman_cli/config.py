@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from caloman_cli import schema, targets
 from caloman_cli.errors import UserError
 from caloman_cli.mistakes import one_line, suggestion
+from caloman_cli.paths import expanded
 from caloman_cli.training.settings import trainer_settings
 from caloman_cli.typecheck import fits, spell
 
@@ -92,7 +93,7 @@ def absolute_paths(cfg: DictConfig, verb: str) -> None:
     def absolute(value: Any, annotation: Any) -> Any:
         if isinstance(value, list):
             return [absolute(item, get_args(annotation)[0]) for item in value]
-        return str(Path(value).expanduser().resolve()) if isinstance(value, str) else value
+        return str(expanded(value).resolve()) if isinstance(value, str) else value
 
     def walk(node: DictConfig, described: type) -> None:
         for key, annotation in get_type_hints(described).items():
@@ -107,10 +108,23 @@ def absolute_paths(cfg: DictConfig, verb: str) -> None:
     walk(cfg, schema.VERBS[verb])
 
 
-def path_keys(verb: str) -> set[str]:
-    """The keys of a verb whose values are single paths."""
-    hints = get_type_hints(schema.VERBS[verb])
-    return {key for key, hint in hints.items() if hint is Path or Path in get_args(hint)}
+def text_keys(verb: str) -> dict[str, bool]:
+    """The keys of a verb whose values are texts or paths -> whether they may be lists of them."""
+    found: dict[str, bool] = {}
+
+    def walk(described: type, where: str) -> None:
+        for key, annotation in get_type_hints(described).items():
+            options = (annotation, *get_args(annotation))
+            for option in options:
+                if is_dataclass(option):
+                    walk(option, _join(where, key))  # type: ignore[arg-type]
+                elif option in (str, Path):
+                    found.setdefault(_join(where, key), False)
+                elif get_origin(option) is list and get_args(option)[0] in (str, Path):
+                    found[_join(where, key)] = True
+
+    walk(schema.VERBS[verb], "")
+    return found
 
 
 def value_keys(verb: str) -> set[str]:

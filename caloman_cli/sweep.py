@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +12,18 @@ from hydra._internal.hydra import Hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from caloman_cli.paths import expanded
 
 log = logging.getLogger(__name__)
 
 _LONGEST = 80
-_NOT_THE_JOB = {"output", "device", "data_dir", "cache_dir", "logger"}
+_IN_THE_PLACE = {"run", "evaluation"}  # RUN/evaluation/<suite>
+_NOT_THE_JOB = {
+    "output", "device", "data_dir", "cache_dir", "logger", "dataset.train", "dataset.reference",
+}  # fmt: skip
+"""Keys that do not make another job: where it runs, where its files lie, who watches it."""
 
 
 class Outcome(NamedTuple):
@@ -35,28 +42,74 @@ class Outcome(NamedTuple):
     path: str | None
 
 
-def job_name(overrides: Sequence[str]) -> str:
+def job_name(overrides: Sequence[str], varied: Collection[str] = ()) -> str:
     """A folder name that depends on nothing but what the job is: ``experiment-demo_seed-1``.
 
     The same job of a repeated or longer sweep gets the same name, so that finished jobs are found
-    and skipped. Where it runs and where it writes are no part of the job.
+    and skipped. Where it runs and where it writes are no part of the job, unless that varies. A
+    long name is cut: it holds what varies and a hash of all.
+
+    Args:
+        overrides: The job's ``key=value``.
+        varied: Keys whose values differ from job to job.
     """
     kept = [
         override
         for override in overrides
-        if re.split(r"[.=]", override.lstrip("+~"))[0] not in _NOT_THE_JOB
-        and not override.startswith("hydra")
+        if _counts(_key(override), varied) and not override.startswith("hydra")
     ]
     # Groups, seed and the like first: what a long name loses is the least telling.
     kept.sort(key=lambda override: ("." in override.partition("=")[0], override))
-    exact = ",".join(kept)
-    name = re.sub(r"[^A-Za-z0-9_.+-]+", "-", exact.replace("=", "-").replace(",", "_")).strip("-_")
+    name = _words(kept)
     # A minus inside a key or a value could be taken for the one between them.
     readable = all(re.fullmatch(r"[\w./@]+=[\w.+]*", override) for override in kept)
     if readable and 0 < len(name) <= _LONGEST:
         return name
-    digest = hashlib.sha256(exact.encode()).hexdigest()[:8]
-    return f"{name[:_LONGEST]}_{digest}" if name else f"job_{digest}"
+    digest = hashlib.sha256(",".join(kept).encode()).hexdigest()[:8]
+    telling = _words([override for override in kept if _key(override) in varied]) or name
+    return f"{telling[:_LONGEST].rstrip('-_')}_{digest}" if telling else f"job_{digest}"
+
+
+def _words(overrides: Sequence[str]) -> str:
+    text = "_".join(overrides).replace("=", "-").replace(",", "_")
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "-", text).strip("-_")
+
+
+def varied_keys(jobs: Sequence[Sequence[str]]) -> frozenset[str]:
+    """The keys that do not have one value in all jobs."""
+    constant = set.intersection(*map(set, jobs)) if jobs else set()
+    return frozenset(_key(o) for job in jobs for o in job if o not in constant)
+
+
+def own_output(
+    cfg: DictConfig, sweep_dir: str, name: str, overrides: Sequence[str], varied: Collection[str]
+) -> None:
+    """Give a job of a multirun a result directory of its own, unless ``output`` is what varies.
+
+    Where the verb itself finds a place (``output`` is null: an evaluation lies in its run), only
+    jobs that differ by what that place is named after are left there.
+    """
+    if "output" not in cfg or (cfg.output is None and set(varied) <= _IN_THE_PLACE):
+        return
+    given = any(str(override).startswith("output=") for override in overrides)
+    if not given or expanded(cfg.output) == expanded(sweep_dir):
+        cfg.output = str(_folder(expanded(sweep_dir), name))
+
+
+def _folder(sweep_dir: Path, name: str) -> Path:
+    """The job's folder; an earlier sweep in which other keys varied has cut the name elsewhere."""
+    digest = re.search(r"_[0-9a-f]{8}$", name)
+    earlier = sorted(sweep_dir.glob(f"*{digest[0]}")) if digest else []
+    return earlier[0] if earlier else sweep_dir / name
+
+
+def _counts(key: str, varied: Collection[str]) -> bool:
+    """Whether a key is part of what a job is."""
+    return key in varied or not {key, key.partition(".")[0]} & _NOT_THE_JOB
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def sweep_folder(verb: str, overrides: Sequence[str]) -> str:
@@ -67,7 +120,7 @@ def sweep_folder(verb: str, overrides: Sequence[str]) -> str:
         given[key] = value.strip("'\"")
     for key in ("hydra.sweep.dir", "output"):
         if key in given and not {",", "("} & set(given[key]):
-            return str(Path(given[key]).expanduser())
+            return str(expanded(given[key]))
     return f"outputs/sweep/{verb}"
 
 

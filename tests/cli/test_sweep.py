@@ -2,7 +2,7 @@
 
 import pytest
 
-from caloman_cli.sweep import job_name, sweep_folder
+from caloman_cli.sweep import job_name, sweep_folder, varied_keys
 
 
 def test_a_jobs_name_says_what_it_is():
@@ -25,7 +25,7 @@ def test_where_a_job_runs_is_no_part_of_its_name():
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (["dataset.train=[a/b.h5]"], ["dataset.train=[a-b.h5]"]),
+        (["reuse=a/b"], ["reuse=a-b"]),
         (["lr=1e-3"], ["lr=1e3"]),
         ([f"key={'a' * 200}1"], [f"key={'a' * 200}2"]),
         (["a=1", "b=2"], ["a=1_b=2"]),
@@ -36,6 +36,36 @@ def test_different_jobs_have_different_short_names(one, other):
     assert job_name(one) != job_name(other)
     assert len(job_name(one)) < 100
     assert "/" not in job_name(one)
+
+
+def test_where_a_job_runs_counts_where_it_varies():
+    jobs = [["seed=1", f"device={device}", "dataset.train=[a]"] for device in ("cpu", "cuda")]
+    varied = varied_keys(jobs)
+    assert varied == {"device"}
+    assert [job_name(job, varied) for job in jobs] == ["device-cpu_seed-1", "device-cuda_seed-1"]
+    files = [["seed=1", f"dataset.train=[{name}.h5]"] for name in "ab"]
+    assert len({job_name(job, varied_keys(files)) for job in files}) == 2
+    assert len({job_name(job) for job in files}) == 1
+
+
+def test_a_long_name_shows_what_varies():
+    constant = [f"some.key{i}={'a' * 20}" for i in range(5)]
+    jobs = [[*constant, f"encoder.latent_dim={n}"] for n in (1, 2)]
+    name = job_name(jobs[0], varied_keys(jobs))
+    assert name.startswith("encoder.latent_dim-1_")
+    assert name[-9:] == job_name(jobs[0], varied_keys([*jobs, ["seed=2"]]))[-9:]
+
+
+def test_a_job_is_found_again_when_other_keys_vary(caloman, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: seen.append(cfg.output))
+    long = [f"encoder.hidden=[{','.join(['128'] * 20)}]", "encoder.latent_dim=2", "output=s"]
+    assert caloman("train", "-m", "experiment=demo", *long).status == 0
+    (tmp_path / seen[0]).mkdir(parents=True)
+    assert caloman("train", "-m", "experiment=demo", *long, "seed=1,2").status == 0
+    assert caloman("train", "-m", "experiment=demo", *long).status == 0
+    assert seen[3] == seen[0]
+    assert len(set(seen)) == 3
 
 
 def test_the_sweep_lives_where_the_user_says():
