@@ -43,9 +43,14 @@ def refuse_another(
         before, inputs = dict(stored["settings"]), dict(stored["inputs"])
         known = {role: inputs[role]["fingerprint"] for role in inputs}
         model, device = stored["model_sha256"], stored["provenance"]["device"]["type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         log.warning("%s is damaged (%s): it is made again", path, error)
         return
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"output={folder} holds an evaluation by another version of caloman: give another"
+            " output=, or overwrite=true to replace it"
+        ) from error
     now = settings(cfg)
     differing = differences(_others(before), _others(now))
     for role, found in judged(comparison).items():
