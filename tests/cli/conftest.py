@@ -89,6 +89,6 @@ def run_dir(files, tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "tiny"
     path.mkdir()
     save_model(path / "model.pt", model, cfg)
-    del cfg.output
+    cfg.output = str(path)
     RunDirectory(path).write_config(OmegaConf.to_container(cfg, resolve=True))
     return path
