@@ -1,6 +1,11 @@
 """In what two configs differ that makes them different runs."""
 
+import inspect
+import sys
+from collections.abc import Collection
 from typing import Any
+
+from omegaconf import OmegaConf
 
 IRRELEVANT = (
     "output",
@@ -20,31 +25,69 @@ IRRELEVANT = (
 That the files hold the same showers, and a teacher's folder the same teacher, is checked by their
 content.
 """
-
-
 _SHOWN = 5  # differences that one line names
 _LONGEST = 60
+_BEFORE = {"calibration": {"_target_": "caloman_cli.calibration.Unchanged"}}
+"""What was done before a group existed, where that is not the verb's default."""
+RESOLVED = ("encoder.latent_dim",)
+"""Keys whose ``auto`` a run replaces by what it became."""
 
 
-def differences(stored: Any, asked: Any, key: str = "") -> list[str]:
-    """Keys whose values differ, as ``key: stored -> asked``; not those of :data:`IRRELEVANT`."""
-    if isinstance(stored, dict) and isinstance(asked, dict):
-        found = []
-        for name in dict.fromkeys([*stored, *asked]):
-            place = f"{key}.{name}" if key else str(name)
-            if place not in IRRELEVANT:
-                found += differences(stored.get(name), asked.get(name), place)
-        return found
-    # `auto` was replaced by what it became.
-    if stored == asked or asked == "auto":
-        return []
-    return [f"{key}: {_short(stored)} -> {_short(asked)}"]
+def differences(stored: Any, asked: Any, resolved: Collection[str] = RESOLVED) -> list[str]:
+    """Keys whose values differ, as ``key: stored -> asked``; not those of :data:`IRRELEVANT`.
+
+    A key that the stored config lacks did not exist when it was written: it makes no other run as
+    long as its value is the one that stands for what was done then, the default of the
+    constructor whose argument it is, or else of the verb.
+
+    Args:
+        stored: A run's config, plain types only.
+        asked: The config of a command.
+        resolved: Keys where the run had ``auto``, so that its number answers ``auto``.
+    """
+    return _differences(stored, asked, resolved, "", _verb_of(asked))
 
 
 def listed(found: list[str]) -> str:
     """Some of the differences, for one line."""
     more = len(found) - _SHOWN
     return "; ".join(found[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def only(config: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """The parts of a nested config that dotted keys name; nothing of those that it lacks."""
+    found: dict[str, Any] = {}
+    for key in keys:
+        *groups, name = key.split(".")
+        source, target = config, found
+        for group in groups:
+            source, target = source.get(group, {}), target.setdefault(group, {})
+        if name in source:
+            target[name] = source[name]
+    return found
+
+
+def _differences(
+    stored: Any, asked: Any, resolved: Collection[str], key: str, verb: str
+) -> list[str]:
+    if isinstance(stored, dict) and isinstance(asked, dict):
+        found = []
+        for name in dict.fromkeys([*stored, *asked]):
+            place = f"{key}.{name}" if key else str(name)
+            new = name not in stored and _neutral(asked, name, place, verb)
+            if place not in IRRELEVANT and not new:
+                pair = stored.get(name), asked.get(name)
+                found += _differences(*pair, resolved, place, verb)
+        return found
+    if isinstance(stored, list) and isinstance(asked, list) and len(stored) == len(asked):
+        return [
+            difference
+            for number, pair in enumerate(zip(stored, asked, strict=True))
+            for difference in _differences(*pair, resolved, f"{key}.{number}", verb)
+        ]
+    if stored == asked or (asked == "auto" and key in resolved):
+        return []
+    return [f"{key}: {_short(stored)} -> {_short(asked)}"]
 
 
 def _short(value: Any) -> str:
@@ -54,13 +97,25 @@ def _short(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def only(config: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """The parts of a nested config that dotted keys name."""
-    found: dict[str, Any] = {}
-    for key in keys:
-        *groups, name = key.split(".")
-        source, target = config, found
-        for group in groups:
-            source, target = source.get(group, {}), target.setdefault(group, {})
-        target[name] = source.get(name)
-    return found
+def _verb_of(config: Any) -> str:
+    return "distill" if isinstance(config, dict) and "distill" in config else "train"
+
+
+def _neutral(node: dict[str, Any], name: str, place: str, verb: str) -> bool:
+    """Whether a value is the default of the constructor or of the verb."""
+    if "_target_" in node:
+        module, _, kind = str(node["_target_"]).rpartition(".")
+        # What a config names has been built before; nothing is imported here.
+        made = getattr(sys.modules.get(module), kind, None)
+        parameters = inspect.signature(made).parameters if callable(made) else {}
+        return name in parameters and bool(parameters[name].default == node[name])
+    if place in _BEFORE:
+        return bool(_BEFORE[place] == node[name])
+    from caloman_cli.config import compose
+
+    default: Any = OmegaConf.to_container(compose(verb))
+    for part in place.split("."):
+        if not isinstance(default, dict) or part not in default:
+            return False
+        default = default[part]
+    return bool(default == node[name])

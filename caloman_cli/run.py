@@ -29,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from caloman_cli.differences import differences, listed
+from caloman_cli.differences import RESOLVED, differences, listed
 from caloman_cli.errors import UserError
 from caloman_cli.record import Record
 from caloman_cli.stages import History, StageFolder
@@ -107,6 +107,11 @@ class RunDirectory:
             )
         refuse_interpolations(OmegaConf.to_container(config), str(self.config_path))
         return config
+
+    @property
+    def resolved(self) -> tuple[str, ...]:
+        """Keys whose ``auto`` the run has replaced by what it became."""
+        return tuple(self.files.read().get("auto", RESOLVED))  # older runs did not say
 
     def require_model(self) -> Path:
         """The path of the finished model.
@@ -228,7 +233,7 @@ class RunDirectory:
         if overwrite:
             return
         stored = OmegaConf.to_container(self.config)
-        differing = differences(stored, config)
+        differing = differences(stored, config, self.resolved)
         if differing:
             raise UserError(
                 f"output={self.path} holds another run; it differs in {listed(differing)}:"

@@ -64,7 +64,7 @@ class Reuse:
                 f"reuse={path} learned from other showers ({', '.join(known.get('paths', []))})"
                 " than dataset.train: give a run that learned from the same"
             )
-        apart = _apart(stored, config, _EVERY)
+        apart = self._apart(stored, config, _EVERY)
         if apart:
             raise UserError(
                 f"reuse={path} differs in what every stage depends on, {apart}: make it the same"
@@ -72,7 +72,7 @@ class Reuse:
             )
         self.reasons: dict[str, str] = {}
         for stage in STAGES:
-            apart = _apart(stored, config, _OWN[stage])
+            apart = self._apart(stored, config, _OWN[stage])
             folder = self._folder(stage)
             if apart or not folder.done:
                 self.reasons[stage] = apart or "not finished there"
@@ -115,9 +115,9 @@ class Reuse:
                 shutil.copyfile(theirs, part)
             target.files.seal(ours, of)
 
+    def _apart(self, stored: dict[str, Any], asked: dict[str, Any], keys: tuple[str, ...]) -> str:
+        found = differences(only(stored, keys), only(asked, keys), self.source.resolved)
+        return listed(found)
+
     def _folder(self, stage: str) -> StageFolder:
         return StageFolder(self.source.path / stage)  # not made where it is missing
-
-
-def _apart(stored: dict[str, Any], asked: dict[str, Any], keys: tuple[str, ...]) -> str:
-    return listed(differences(only(stored, keys), only(asked, keys)))

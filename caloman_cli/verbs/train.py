@@ -15,6 +15,7 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.data.sources import open_dataset, split_indices
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.device import resolve_device
+from caloman_cli.differences import RESOLVED
 from caloman_cli.encoders.base import Encoder
 from caloman_cli.errors import UserError
 from caloman_cli.latents import active_dimensions, read_latents, write_latents
@@ -155,8 +156,7 @@ def _record_latents(directory: RunDirectory, encoder: Encoder) -> None:
             " the second step has nothing to learn; %s",
             *(learned, encoder.remedy),
         )
-    summary = {**summary, "latents": learned, "active_latents": active}
-    folder.finish(summary)
+    summary = folder.finish({**summary, "latents": learned, "active_latents": active})
     directory.record_stage("encoder", summary)
 
 
@@ -174,6 +174,8 @@ def _prepared_model(
     """The config and the model, with fitted preprocessing and a number for ``latent_dim=auto``."""
     device = train.store.device
     stored = directory.config
+    if "auto" not in directory.files.read():
+        directory.record(auto=list(RESOLVED) if _is_auto(cfg) else [])
     if _is_auto(cfg) and not _is_auto(stored):
         cfg = _with_latent_dim(cfg, stored.encoder.latent_dim)
     model = _built(cfg, geometry, device)

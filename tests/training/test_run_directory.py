@@ -56,6 +56,16 @@ def test_auto_is_the_same_as_what_it_became(tmp_path):
     claim(tmp_path, {**CONFIG, "encoder": {"latent_dim": "auto", "beta": 1.0}})
 
 
+def test_auto_is_not_a_number_that_was_given(tmp_path):
+    claim(tmp_path)
+    RunDirectory(tmp_path).record(auto=[])
+    asked = {**CONFIG, "encoder": {"latent_dim": "auto", "beta": 1.0}}
+    with pytest.raises(UserError, match="encoder.latent_dim: 20 -> auto"):
+        claim(tmp_path, asked)
+    RunDirectory(tmp_path).record(auto=["encoder.latent_dim"])
+    claim(tmp_path, asked)
+
+
 def test_overwrite_removes_the_other_run_and_nothing_else(tmp_path):
     claim(tmp_path)
     (tmp_path / "encoder").mkdir()

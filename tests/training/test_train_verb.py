@@ -201,6 +201,27 @@ def test_a_complete_run_is_not_touched(whole, tiny_geometry, monkeypatch):
     assert {file: file.stat().st_mtime_ns for file in whole.rglob("*.pt")} == before
 
 
+def test_a_run_of_before_a_key_came_is_complete_all_the_same(whole, tiny_geometry, monkeypatch):
+    """After an upgrade a finished run, and every job of a sweep, is asked for again."""
+    path, text = whole / "config.yaml", (whole / "config.yaml").read_text()
+    older = OmegaConf.load(path)
+    for group, key in (("encoder", "augment"), ("trainer", "tf32"), (None, "calibration")):
+        (older if group is None else older[group]).pop(key)
+    monkeypatch.setattr(Trainer, "fit", None)
+    try:
+        path.write_text(OmegaConf.to_yaml(older))
+        assert run(compose(whole.parent, tiny_geometry)) == whole
+        with pytest.raises(UserError, match="encoder.augment: None -> True"):
+            run(compose(whole.parent, tiny_geometry, "encoder.augment=true"))
+    finally:
+        path.write_text(text)
+
+
+def test_auto_needs_a_run_that_was_auto(whole, tiny_geometry):
+    with pytest.raises(UserError, match="encoder.latent_dim: 3 -> auto"):
+        run(compose(whole.parent, tiny_geometry, "encoder.latent_dim=auto"))
+
+
 def test_other_settings_need_another_directory(whole, tiny_geometry):
     with pytest.raises(UserError, match=r"encoder.beta: 1.0 -> 0.5"):
         run(compose(whole.parent, tiny_geometry, "encoder.beta=0.5"))
