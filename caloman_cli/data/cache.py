@@ -19,6 +19,7 @@ from caloman_cli.errors import CannotWrite, UserError
 from caloman_cli.storage import replacing, write_error
 
 _ELSEWHERE = "choose another place with cache_dir=DIR"
+VOXELS = 2  # of what is kept of a file's voxels: raised where a number changes
 log = logging.getLogger(__name__)
 
 
@@ -64,7 +65,10 @@ def _mapped(showers: Showers, cache_dir: Path, shape: tuple[int, int]) -> np.nda
             content_fingerprint(path, cache_dir / "fingerprints")
     except OSError as error:
         raise CannotWrite(f"{write_error(cache_dir, error)} ({_ELSEWHERE})") from error
-    target = folder / f"{showers.fingerprint[:40]}.npy"
+    name = showers.fingerprint[:40]
+    target = folder / f"{name}-v{VOXELS}.npy"
+    for older in {folder / f"{name}.npy", *folder.glob(f"{name}-v*.npy")} - {target}:
+        older.unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         try:
             found = np.load(target, mmap_mode="r")

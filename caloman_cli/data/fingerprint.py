@@ -9,6 +9,7 @@ from caloman_cli.storage import write_text
 
 Identity = tuple[str, int, int, int, int]
 _known: dict[Identity, str] = {}
+HASHES = 2  # of what is remembered between processes: raised where a hash changes
 SETTLED = 2.0  # seconds: a file changed more recently may change again within one clock tick
 
 
@@ -50,4 +51,4 @@ def _identity(path: Path) -> Identity:
 
 
 def _short(identity: Identity) -> str:
-    return hashlib.blake2b(repr(identity).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(repr((HASHES, *identity)).encode(), digest_size=16).hexdigest()

@@ -119,12 +119,12 @@ def _sampled(cfg: DictConfig, comparison: Comparison, model_path: Path) -> Showe
 
 
 def _matches(path: Path, wanted: dict[str, Any], energies: np.ndarray) -> bool:
-    """Whether a file is this model's sample for these incident energies and this seed."""
+    """Whether a file is what this version would sample of the model for these energies now."""
     try:
         with h5py.File(path, "r") as file:
             same = all(
                 key in file.attrs and file.attrs[key] == wanted[key]
-                for key in ("model_sha256", "seed")
+                for key in ("model_sha256", "seed", "sampling_version")
             )
         return same and np.array_equal(read_energies(path), energies)
     except (OSError, UserError) as error:

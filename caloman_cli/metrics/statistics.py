@@ -1,25 +1,31 @@
-"""What is computed once of a set of showers: kept under the hash of all that it depends on."""
+"""What is computed once of a set of showers: kept under the hash of all that it depends on.
 
+How it is computed is a number, not the text of the code: a comment leaves it, a change of what
+comes out raises it, wherever in the package that change was made.
+"""
+
+import contextlib
 import hashlib
 import logging
+import os
+import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
-from caloman_cli.data import geometry as geometry_module
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import CannotWrite
-from caloman_cli.metrics import features as features_module
-from caloman_cli.metrics import histograms as histograms_module
 from caloman_cli.metrics.features import Features, high_level_features
 from caloman_cli.metrics.histograms import voxel_edges, voxel_groups
 from caloman_cli.storage import replacing
 
 log = logging.getLogger(__name__)
+
+FEATURES = 2  # of the features and of the voxels' bins and counts: raised where a number changes
+LARGEST = 4 * 2**30  # bytes of all that is kept
 
 Arrays = dict[str, np.ndarray]
 
@@ -27,44 +33,50 @@ Arrays = dict[str, np.ndarray]
 class StatisticsStore:
     """Arrays that are functions of showers, in files named by content.
 
-    A name holds the showers' content, their geometry, the settings and the source code that
-    computes: a file that was moved is found again, one that was changed or another version of
-    the code never is.
+    A name holds the kind and its version, the showers' content, their geometry and the settings:
+    a file that was moved is found again, one that was changed or that another version computed
+    never is. Files of older versions are removed where one is written, and the least recently
+    used ones where all together are too large.
 
     Args:
         folder: Where the files lie; made when the first is written.
+        largest: Of all files together [bytes].
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.expanduser()
+    def __init__(self, folder: Path, largest: int = LARGEST) -> None:
+        self.folder, self.largest = folder.expanduser(), largest
 
     def get(
         self,
         kind: str,
+        version: int,
         showers: Showers,
         settings: Mapping[str, object],
-        code: Sequence[ModuleType],
         compute: Callable[[], Arrays],
     ) -> Arrays:
         """Read the arrays, or compute and keep them.
 
         Args:
             kind: What they are.
+            version: Of how they are computed.
             showers: What they are of.
             settings: All else that they depend on; compared by ``repr``.
-            code: The modules that compute them.
             compute: Called where there is no such file.
         """
-        path = self.folder / f"{kind}-{_name(kind, showers, settings, code)}.npz"
+        path = self.folder / _name(kind, version, showers, settings)
         if path.is_file():
             try:
                 # A file that numpy opens itself stays open where it is damaged.
                 with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                    return {name: stored[name] for name in stored.files}
+                    arrays = {name: stored[name] for name in stored.files}
+                with contextlib.suppress(OSError):  # somebody else's, or removed by now
+                    os.utime(path)
+                return arrays
             except (OSError, ValueError, zipfile.BadZipFile) as error:
                 log.warning("%s is damaged and made anew: %s", path, error)
         arrays = compute()
         self._write(path, arrays)
+        self._tidy(kind, version, path)
         return arrays
 
     def _write(self, path: Path, arrays: Arrays) -> None:
@@ -75,6 +87,20 @@ class StatisticsStore:
                 np.savez(stream, **arrays)  # type: ignore[arg-type]
         except (OSError, CannotWrite) as error:
             log.warning("not kept for another time: %s", error)
+
+    def _tidy(self, kind: str, version: int, kept: Path) -> None:
+        """Remove what nothing asks for any more, then the least recently used."""
+        with contextlib.suppress(OSError):  # another process tidies too
+            old = [path for path in self.folder.glob(f"{kind}-*.npz") if _version(path) < version]
+            for path in old:
+                path.unlink(missing_ok=True)
+            found = [(path.stat(), path) for path in self.folder.glob("*.npz") if path != kept]
+            total = sum(stat.st_size for stat, _ in found)
+            for stat, path in sorted(found, key=lambda pair: pair[0].st_mtime_ns):
+                if total <= self.largest:
+                    break
+                path.unlink(missing_ok=True)
+                total -= stat.st_size
 
 
 class FeatureSource:
@@ -126,8 +152,7 @@ class FeatureSource:
             }
 
         settings = {"threshold": cut, "edges": None if edges is None else edges.tolist()}
-        code = (features_module, histograms_module, geometry_module)
-        arrays = self.store.get("features", showers, settings, code, compute)
+        arrays = self.store.get("features", FEATURES, showers, settings, compute)
         values = dict(zip(arrays["names"].tolist(), arrays["values"], strict=True))
         return Features(
             showers.geometry,
@@ -150,13 +175,13 @@ def _computed(showers: Showers, cut: float, edges: np.ndarray | None) -> Feature
     return replace(made, voxel_edges=edges, voxel_groups=voxel_groups(showers, made, edges))
 
 
-def _name(
-    kind: str, showers: Showers, settings: Mapping[str, object], code: Sequence[ModuleType]
-) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    facts = (kind, showers.fingerprint, showers.geometry.to_dict(), sorted(settings.items()))
-    digest.update(repr(facts).encode())
-    for module in code:
-        assert module.__file__ is not None
-        digest.update(Path(module.__file__).read_bytes())
-    return digest.hexdigest()
+def _name(kind: str, version: int, showers: Showers, settings: Mapping[str, object]) -> str:
+    facts = (showers.fingerprint, showers.geometry.to_dict(), sorted(settings.items()))
+    digest = hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+    return f"{kind}-v{version}-{digest}.npz"
+
+
+def _version(path: Path) -> int:
+    """Of a kept file, by its name; files of before there were versions are of the first."""
+    found = re.match(r"\w+-v(\d+)-", path.name)
+    return int(found[1]) if found else 1

@@ -1,5 +1,9 @@
 """Statistics of real showers are found again by content, and never for other content."""
 
+import hashlib
+import os
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from caloman_cli.metrics import histograms, statistics
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.histograms import Histogram, voxel_edges
 from caloman_cli.metrics.separation import separation_error
-from caloman_cli.metrics.statistics import FeatureSource
+from caloman_cli.metrics.statistics import FeatureSource, StatisticsStore
 
 
 def write(path, n_voxels, seed):
@@ -51,7 +55,7 @@ def test_features_are_kept_by_content(tiny_geometry, tmp_path, passes):
     assert made.voxel_counts.sum() == 50 * tiny_geometry.n_voxels
 
 
-def test_other_content_under_the_same_name_cut_or_code_is_computed(
+def test_other_content_under_the_same_name_cut_or_version_is_computed(
     tiny_geometry, tmp_path, passes, monkeypatch
 ):
     path = write(tmp_path / "a.hdf5", tiny_geometry.n_voxels, 0)
@@ -65,13 +69,58 @@ def test_other_content_under_the_same_name_cut_or_code_is_computed(
     ask()
     ask(50.0)
     assert len(passes) == 3
-    changed = tmp_path / "histograms.py"
-    changed.write_text("# another version\n")
-    monkeypatch.setattr(histograms, "__file__", str(changed))
+    monkeypatch.setattr(statistics, "FEATURES", statistics.FEATURES + 1)
     ask()
     assert len(passes) == 4
     ask()
     assert len(passes) == 4
+
+
+def test_files_of_older_versions_and_the_least_recently_used_are_removed(tiny_geometry, tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    showers = Showers.from_files([write(tmp_path / "a.hdf5", 12, 0)], tiny_geometry)
+
+    def ask(n, version=2, kind="features", largest=10**9):
+        store = StatisticsStore(kept, largest)
+        arrays = {"x": np.full(1000, float(n))}
+        return store.get(kind, version, showers, {"n": n}, lambda: arrays)["x"][0]
+
+    def names():
+        return sorted(path.name.rpartition("-")[0] for path in kept.iterdir())
+
+    (kept / f"features-{32 * 'a'}.npz").write_bytes(b"of before there were versions")
+    ask(1, version=3)
+    ask(1, kind="radii")
+    ask(1)
+    assert names() == ["features-v2", "features-v3", "radii-v2"]
+    ask(2, version=3)
+    assert names() == ["features-v3", "features-v3", "radii-v2"]
+    for age, path in enumerate(sorted(kept.iterdir())):
+        os.utime(path, (age, age))
+    oldest = min(kept.iterdir(), key=lambda path: path.stat().st_mtime)
+    ask(1, version=3)  # is used, whichever is older
+    ask(2, version=3)
+    assert ask(3, version=3, largest=20_000) == 3.0  # room for two of 8 kB, and the new one
+    assert not list(kept.glob("radii*"))
+    assert oldest.exists()
+    ask(4, version=3, largest=0)
+    assert len(names()) == 1  # the one that was asked for stays
+
+
+def test_the_version_of_features_is_raised_where_their_numbers_change(tiny_geometry):
+    """If this fails and the new numbers are right, raise FEATURES and write its digest here."""
+    showers = Showers.from_arrays(
+        np.linspace(1e3, 2e3, 40)[:, None],
+        (np.arange(40 * 12).reshape(40, 12) % 37).astype(np.float32) ** 2,
+        tiny_geometry,
+    )
+    found = FeatureSource(Path("unused")).of(showers, keep=False)
+    numbers = np.concatenate([found[name] for name in found.values])
+    told = [f"{round(value, 4) + 0.0:.4f}" for value in [*numbers, *found.voxel_edges]]
+    told += [str(count) for count in found.voxel_groups.ravel()]
+    digest = hashlib.sha256(" ".join(told).encode()).hexdigest()[:12]
+    assert (statistics.FEATURES, digest) == (2, "c8c744a5705b")
 
 
 def test_a_damaged_file_is_made_anew_and_generated_showers_are_not_kept(

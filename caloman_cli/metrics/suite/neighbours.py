@@ -6,8 +6,6 @@ import numpy as np
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics import neighbours as neighbours_module
-from caloman_cli.metrics import points as points_module
 from caloman_cli.metrics import precision_recall
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.points import LogVoxels
@@ -18,6 +16,7 @@ from caloman_cli.metrics.truth import spread
 SECTION = "neighbours of voxels"
 NAMES = ("precision", "recall", "density", "coverage")
 OFFICIAL_K = 5
+RADII = 2  # of the balls of real showers: raised where a number changes
 
 
 class PrecisionRecall:
@@ -104,8 +103,8 @@ class PrecisionRecall:
                 return {"radii": self.test.radii(clouds[0])}
 
             settings = {"k": self.test.k, "threshold": cut, "empty": empty}
-            code = (precision_recall, neighbours_module, points_module)
-            radii = comparison.store.get("radii", sides[0], settings, code, compute)["radii"]
+            stored = comparison.store.get("radii", RADII, sides[0], settings, compute)
+            radii = stored["radii"]
         return self.test(*clouds, reference_radii=radii)
 
     def _chosen(self, showers: Showers) -> Showers:
