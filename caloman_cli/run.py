@@ -207,7 +207,7 @@ class RunDirectory:
             UserError: The directory belongs to another run or another process, or holds files
                 that are no run's.
         """
-        self._refuse_strangers(config, overwrite)
+        self.refuse_strangers(config, overwrite)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -222,7 +222,7 @@ class RunDirectory:
             with self.status.running():
                 yield
 
-    def _refuse_strangers(self, config: dict, overwrite: bool) -> None:
+    def refuse_strangers(self, config: dict, overwrite: bool) -> None:
         if not self.path.exists() or not any(self.path.iterdir()):
             return
         if not self.config_path.exists():

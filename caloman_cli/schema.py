@@ -86,6 +86,7 @@ Seed = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
 Device = Annotated[str, Form(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<index>")]
 
 Names = str | list[str]
+Rule = Literal["empty", "response", "units", "copies"]
 
 
 @dataclass
@@ -267,6 +268,7 @@ class Train:
     output: Path
     overwrite: bool
     reuse: Path | None
+    accept: Rule | list[Rule]
     seed: Seed
     device: Device
     data_dir: Path | None

@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caloman_cli.errors import CannotWrite, UserError
+from caloman_cli.errors import CannotWrite, FileError, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -157,7 +157,7 @@ def load_state(
         kind: What it should be.
 
     Raises:
-        UserError: The file is missing or damaged.
+        FileError: The file is missing or damaged.
     """
     import torch
 
@@ -170,13 +170,13 @@ def load_state(
             warnings.simplefilter("ignore")  # what torch advises against is refused below
             state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist: {remedy}") from error
+        raise FileError(f"{path} does not exist: {remedy}") from error
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001 (zipfile and torch raise many types)
-        raise UserError(f"{path} is damaged or not a {kind}: {remedy}") from error
+        raise FileError(f"{path} is damaged or not a {kind}: {remedy}") from error
     if not isinstance(state, dict):
-        raise UserError(f"{path} is not a {kind}: {remedy}")
+        raise FileError(f"{path} is not a {kind}: {remedy}")
     return state
 
 

@@ -28,8 +28,8 @@ def run(cfg: DictConfig) -> Path:
         out = Path(cfg.out).expanduser()
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, report.to_dict())
-    if report.errors:
-        more = f" (and {len(report.errors) - 1} more errors)" if len(report.errors) > 1 else ""
-        where = "" if str(path) in report.errors[0] else f"{path}: "
-        raise UserError(f"{where}{report.errors[0]}{more}")
+    if not report.facts:
+        raise UserError("; ".join(report.errors))
+    if report.errors or report.faults:
+        raise UserError(f"{path} is {report.verdict}")
     return path

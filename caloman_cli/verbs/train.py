@@ -11,7 +11,8 @@ from torch import Tensor
 
 from caloman_cli.data.cache import default_cache_dir, voxel_array
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.data.showers import Showers
+from caloman_cli.data.scan import scan_array
+from caloman_cli.data.showers import Showers, block_rows
 from caloman_cli.data.sources import open_dataset, split_indices
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.device import resolve_device
@@ -70,6 +71,12 @@ def run(cfg: DictConfig) -> Path:
     showers, config = dataset.train(), _plain(cfg)
     _require_a_distribution(showers)
     complete = not cfg.overwrite and RunDirectory(cfg.output).is_complete()
+    directory = RunDirectory(cfg.output)
+    directory.refuse_strangers(config, cfg.overwrite)
+    split_indices(len(showers), cfg.dataset.validation_fraction, seed=0)
+    voxels = None if complete else voxel_array(showers, cache_dir)
+    if voxels is not None and (cfg.overwrite or not directory.config_path.exists()):
+        _look_through(showers, voxels, cfg.accept)
     if cfg.reuse is None or complete:
         reuse = None
     else:
@@ -78,7 +85,9 @@ def run(cfg: DictConfig) -> Path:
         if trainer is not None:
             if reuse is not None:
                 reuse.give(trainer.run)
-            _train(cfg, trainer, showers, dataset.geometry, cache_dir)
+            # Complete a moment ago, and begun anew by another process since.
+            voxels = voxel_array(showers, cache_dir) if voxels is None else voxels
+            _train(cfg, trainer, showers, dataset.geometry, voxels)
     return Path(cfg.output)
 
 
@@ -99,11 +108,28 @@ def _require_a_distribution(showers: Showers) -> None:
         )
 
 
+def _look_through(showers: Showers, voxels: np.ndarray, accept: str | list[str]) -> None:
+    """Say what ``data check`` would say; refuse what it calls not ok."""
+    geometry = showers.geometry
+    rows = block_rows(geometry.n_voxels)
+    report = scan_array(showers.energies, voxels, geometry, rows)
+    accepted = [accept] if isinstance(accept, str) else list(accept)
+    wrong = {rule: text for rule, text in report.faults.items() if rule not in accepted}
+    if wrong:
+        raise UserError(
+            f"{', '.join(str(path) for path in showers.paths)}: not ok: "
+            f"{'; '.join(wrong.values())}; nothing can be learned from that, see 'caloman data "
+            f"check', or go on all the same with accept=[{','.join(wrong)}]"
+        )
+    for text in (*report.faults.values(), *report.warnings):
+        log.warning("%s: %s", showers.name, text)
+
+
 def _train(
-    cfg: DictConfig, trainer: Trainer, showers: Showers, geometry: Geometry, cache_dir: Path
+    cfg: DictConfig, trainer: Trainer, showers: Showers, geometry: Geometry, voxels: np.ndarray
 ) -> None:
     directory, device = trainer.run, trainer.device
-    store = VoxelStore(voxel_array(showers, cache_dir), showers.energies, device)
+    store = VoxelStore(voxels, showers.energies, device)
     train_index, validation_index = _split(cfg, directory, len(showers))
     train, validation = ShowerRows(store, train_index), ShowerRows(store, validation_index)
     _record_data(directory, showers, train_index, validation_index)

@@ -83,11 +83,52 @@ def test_all_kinds_of_bad_voxels_are_counted(tmp_path, box):
 
 def test_what_may_be_a_mistake_is_a_warning(tmp_path, box):
     strange = write_hdf5(tmp_path / "a.hdf5", ENERGIES[:, 0] / 1000, VOXELS, shuffle=True)
-    text = " ".join(check_file(strange, box).warnings)
+    report = check_file(strange, box)
+    text = " ".join(report.warnings)
     assert "4 incident energies are not among those of box" in text
-    assert "look like GeV" in text
-    assert "the geometry allows 2" in text
+    assert "look like GeV" in report.faults["units"]
+    assert "the geometry allows 2" in report.faults["response"]
     assert "shape (4,); the challenge's tools want (4, 1)" in text
+
+
+@pytest.mark.parametrize(
+    ("broken", "rule", "said"),
+    [
+        (lambda e, v: (e, 0 * v), "empty", "100 of 100 showers have nothing above"),
+        (lambda e, v: (e, v / 1e5), "units", "voxels in GeV"),
+        (lambda e, v: (e, v * 990), "response", "the geometry allows 2"),
+        (lambda e, v: (e / 1e3, v), "units", "look like GeV"),
+        (lambda e, v: (e[:1] + 0 * e, v[:1] + 0 * v), "copies", "99 of 100 showers are exact"),
+    ],
+)
+def test_a_rule_that_every_shower_breaks_is_a_fault(tmp_path, tiny_geometry, broken, rule, said):
+    energies, voxels = make_showers(tiny_geometry, 100)
+    report = check_file(write_hdf5(tmp_path / "a.hdf5", *broken(energies, voxels)), tiny_geometry)
+    assert said in report.faults[rule]
+    assert report.verdict.startswith("not ok: ")
+    assert report.table().endswith(report.verdict)
+    voxels[:30] = 0
+    report = check_file(write_hdf5(tmp_path / "b.hdf5", energies, voxels), tiny_geometry)
+    assert report.faults == {}
+    assert report.verdict == "ok, with 1 warning"
+    report = check_file(write_hdf5(tmp_path / "c.hdf5", energies[30:], voxels[30:]), tiny_geometry)
+    assert report.verdict == "ok"
+
+
+def test_filters_of_hdf5_itself_are_no_plugins(tmp_path, tiny_geometry):
+    energies, voxels = make_showers(tiny_geometry, 100)
+    for number, options in enumerate(
+        ({"shuffle": True}, {"fletcher32": True}, {"scaleoffset": 3}, {"compression": "lzf"})
+    ):
+        path = tmp_path / f"{number}.hdf5"
+        with h5py.File(path, "w") as file:
+            file["incident_energies"] = energies
+            file.create_dataset("showers", data=voxels, chunks=(50, 12), **options)
+        report = check_file(path, tiny_geometry)
+        assert report.warnings == []
+        assert report.facts["compression"] in ("shuffle", "fletcher32", "scaleoffset", "lzf")
+    path = write_hdf5(tmp_path / "both.hdf5", energies, voxels, shuffle=True)
+    assert check_file(path, tiny_geometry).facts["compression"] == "shuffle, gzip"
 
 
 def test_check_shows_its_report_and_writes_it(tmp_path, caplog):
@@ -109,7 +150,7 @@ def test_check_fails_after_it_has_shown_the_report(tmp_path, caplog):
     energies, voxels = make_showers(load_geometry("ds1_photons"), 20)
     voxels[4, 0], voxels[5, 0] = np.nan, -1
     path = write_hdf5(tmp_path / "a.hdf5", energies, voxels)
-    with caplog.at_level(logging.INFO), pytest.raises(UserError, match="row 4 .and 1 more errors"):
+    with caplog.at_level(logging.INFO), pytest.raises(UserError, match="not ok: .*row 4; .*row 5"):
         data_check.run(config("data_check", f"file={path}", "dataset=ds1_photons"))
     assert "error: 1 voxels are negative, first in row 5" in caplog.text
 
