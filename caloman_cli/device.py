@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 
 import torch
 
@@ -29,6 +30,23 @@ def resolve_device(name: str) -> torch.device:
         if (device.index or 0) >= count:
             raise UserError(f"device={name}: the last CUDA device here is cuda:{count - 1}")
     return device
+
+
+def configure_cuda(device: torch.device, *, deterministic: bool, tf32: bool) -> None:
+    """How CUDA computes from here on: the same for who trains, samples and times a model.
+
+    Args:
+        device: Where the model is; nothing is changed for the CPU.
+        deterministic: Ask for deterministic kernels: the same seed gives the same showers.
+        tf32: Multiply float32 matrices in TF32.
+    """
+    if device.type != "cuda":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Kernels without a deterministic form are used all the same, and say so once.
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    warnings.filterwarnings("once", message=".*deterministic.*", category=UserWarning)
+    torch.backends.cuda.matmul.allow_tf32 = tf32
 
 
 def available_threads() -> int:

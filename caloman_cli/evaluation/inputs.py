@@ -20,7 +20,7 @@ from caloman_cli.metrics.caveats import is_toy
 from caloman_cli.metrics.comparison import Comparison
 from caloman_cli.metrics.protocol import find_protocol
 from caloman_cli.metrics.truth import TruthPair, truth_pair
-from caloman_cli.model import TwoStep, load_model
+from caloman_cli.model import TwoStep
 from caloman_cli.run import RunDirectory
 from caloman_cli.verbs import sample
 
@@ -64,7 +64,7 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
     output = folder / cfg.evaluation.name if cfg.output is None else Path(cfg.output)
 
     def open_model() -> TwoStep:
-        return load_model(model_path, device)[0]
+        return sample.loaded(model_path, device)[0]
 
     def open_generated() -> Showers:
         if cfg.run is None:
@@ -91,7 +91,7 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
 def _sampled(cfg: DictConfig, comparison: Comparison, model_path: Path) -> Showers:
     """The model's showers for the reference's incident energies, made where there are none."""
     reference = comparison.reference
-    model, trained = load_model(model_path, comparison.device)
+    model, trained = sample.loaded(model_path, comparison.device)
     if model.geometry.n_voxels != reference.geometry.n_voxels:
         raise UserError(
             f"the model makes {model.geometry.n_voxels} voxels ({model.geometry.name}), the "

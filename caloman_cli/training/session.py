@@ -1,8 +1,6 @@
 """What every verb that trains does around its stages: claim a directory, log, stop cleanly."""
 
 import logging
-import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from caloman_cli.device import configure_cuda
 from caloman_cli.loggers import Logger, watching
 from caloman_cli.provenance import collect
 from caloman_cli.run import RunDirectory
@@ -52,7 +51,7 @@ def session(
             log.info("%s is complete already", directory.path)
             yield None
             return
-        _configure_cuda(device, settings)
+        configure_cuda(device, deterministic=settings.deterministic, tf32=settings.tf32)
         directory.record(**collect(config, device))
         with _log_file(directory.log_path) as kept, watching(logger, directory.path, config):
             try:
@@ -89,16 +88,6 @@ def fit_stage(
             summary["best_epoch"],
         )
     return summary
-
-
-def _configure_cuda(device: torch.device, settings: TrainerSettings) -> None:
-    if device.type != "cuda":
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Kernels without a deterministic form are used all the same, and say so once.
-    torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
-    warnings.filterwarnings("once", message=".*deterministic.*", category=UserWarning)
-    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
 
 
 class _LogFile(logging.FileHandler):

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ import caloman_cli
 from caloman_cli.data.showers import read_energies
 from caloman_cli.data.spectrum import Spectrum, draw_known, known_spectrum, warn_foreign
 from caloman_cli.data.writer import ShowerWriter
-from caloman_cli.device import resolve_device
+from caloman_cli.device import configure_cuda, resolve_device
 from caloman_cli.errors import UserError
 from caloman_cli.model import SAMPLING, TwoStep, load_model
 from caloman_cli.noise import Noise, mix
 from caloman_cli.provenance import config_hash, git_state
 from caloman_cli.run import RunDirectory
+from caloman_cli.training.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ def run(cfg: DictConfig) -> Path:
         log.warning("%s will be an HDF5 file, whatever its name says", out)
     device = resolve_device(cfg.device)
     given = None if cfg.energies is None else read_energies(Path(cfg.energies))
-    model, trained = load_model(model_path, device)
+    model, trained = loaded(model_path, device)
     energies = _drawn(cfg, model) if given is None else given
     warn_foreign(model, energies)
     began = time.perf_counter()
@@ -126,6 +128,18 @@ def find_model(run_path: Path) -> Path:
     return RunDirectory(run_path).require_model()
 
 
+def loaded(model_path: Path, device: torch.device) -> tuple[TwoStep, dict]:
+    """The model and its config; CUDA computes as it did in the training.
+
+    Raises:
+        UserError: The file is not a model file.
+    """
+    model, trained = load_model(model_path, device)
+    settings = asdict(TrainerSettings()) | trained.get("trainer", {})
+    configure_cuda(device, deterministic=settings["deterministic"], tf32=settings["tf32"])
+    return model, trained
+
+
 def default_out(cfg: DictConfig, model_path: Path) -> Path:
     """``RUN/samples/<energies file, or n and energy>_seed<seed>.hdf5``: a name for a sample."""
     if cfg.energies is not None:
@@ -182,16 +196,23 @@ def _asked(energy: float | Sequence[float]) -> str:
 def provenance(
     cfg: DictConfig, model_path: Path, trained: dict, device: torch.device
 ) -> dict[str, str | int | float]:
-    """What the file of showers says about its origin."""
+    """What the file of showers says about its origin.
+
+    Raises:
+        UserError: The run is being trained again.
+    """
     git = git_state()
-    recorded = RunDirectory(model_path.parent).provenance_path
-    data = json.loads(recorded.read_text())["data"] if recorded.is_file() else {}
+    data = _training_data(RunDirectory(model_path.parent))
+    try:
+        digest = _sha256(model_path)
+    except FileNotFoundError as error:
+        raise _replaced(model_path.parent) from error
     return {
         "caloman_version": caloman_cli.__version__,
         "git_commit": "none" if git is None else f"{git['commit']}{'+' if git['dirty'] else ''}",
         "config_sha256": config_hash(trained),
         "model": str(model_path),
-        "model_sha256": _sha256(model_path),
+        "model_sha256": digest,
         "training_data": json.dumps(data, sort_keys=True),
         "sampling_version": SAMPLING,
         "seed": int(cfg.seed),
@@ -200,9 +221,22 @@ def provenance(
     }
 
 
+def _training_data(directory: RunDirectory) -> dict:
+    """What the run says of the showers it learned from; a model file on its own says nothing."""
+    known = directory.files.read()
+    if "data" not in known and directory.status.text().startswith("running"):
+        raise _replaced(directory.path)
+    data: dict = known.get("data", {})  # the student of a lone model file has none either
+    return data
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _replaced(folder: Path) -> UserError:
+    return UserError(f"{folder} is being trained again by another process: wait until it is done")
 
 
 class _Progress:

@@ -1,5 +1,10 @@
 """``caloman sample`` on a small model: same showers in any batch, energies in order, atomic."""
 
+import json
+import os
+import socket
+from shutil import copyfile
+
 import h5py
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ from caloman_cli.config import compose
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.model import SAMPLING, TwoStep, build, load_model, save_model
 from caloman_cli.trainable import TensorRows
+from caloman_cli.verbs import sample
 
 N = 700  # more than two blocks of noise, no multiple of one
 
@@ -273,6 +279,48 @@ def test_a_wrong_energy_is_one_line(
     assert said in result.err
     assert result.err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_that_is_being_trained_again_is_one_line(caloman, tmp_path, trained_file):
+    run = tmp_path / "run"
+    run.mkdir()
+    copyfile(trained_file, run / "model.pt")
+    (run / "provenance.json").write_text("{}")
+    running = {"status": "running", "pid": os.getpid(), "host": socket.gethostname()}
+    (run / "status.json").write_text(json.dumps(running))
+    result = caloman("sample", f"run={run}", "n=3")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "run is being trained again by another process" in result.err
+    assert not (run / "samples").exists()
+    (run / "status.json").write_text('{"status": "ok"}')  # the student of a lone model file
+    assert caloman("sample", f"run={run}", "n=3").status == 0
+
+
+def test_a_model_that_vanishes_is_one_line(caloman, tmp_path, trained_file, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    copyfile(trained_file, run / "model.pt")
+    load = sample.load_model
+
+    def then_removed(path, device):
+        made = load(path, device)
+        path.unlink()
+        return made
+
+    monkeypatch.setattr(sample, "load_model", then_removed)
+    result = caloman("sample", f"run={run}", "n=3")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "being trained again" in result.err
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_cuda_computes_as_in_the_training(caloman, tmp_path, trained_file, monkeypatch, tf32):
+    model, cfg = load_model(trained_file)
+    save_model(tmp_path / "model.pt", model, cfg | {"trainer": {"tf32": tf32}})
+    asked = []
+    monkeypatch.setattr(sample, "configure_cuda", lambda device, **flags: asked.append(flags))
+    assert caloman("sample", "run=model.pt", "n=3", "out=a.hdf5").status == 0
+    assert asked == [{"deterministic": True, "tf32": tf32}]
 
 
 def test_another_suffix_is_said(caloman, tmp_path, trained_file):
