@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
-from typing import NoReturn
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_repository import ConfigRepository
@@ -30,8 +29,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from caloman_cli import mistakes, targets
+from caloman_cli.arguments import Arguments, check_groups
 from caloman_cli.cli import OK, Verb, explain, report
-from caloman_cli.config import CONF, absolute_paths, check_config, text_keys, value_keys
+from caloman_cli.config import CONF, absolute_paths, check_config, refuse_misplaced, value_keys
 from caloman_cli.errors import UserError
 from caloman_cli.paths import expanded, readable
 from caloman_cli.sweep import (
@@ -45,35 +45,6 @@ from caloman_cli.sweep import (
 )
 
 log = logging.getLogger(__name__)
-
-_LISTS = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-dir", "--debug"}
-
-
-class _Parser:
-    """Hydra's options; a mistake is a UserError instead of a usage text."""
-
-    def __init__(self) -> None:
-        self.parser = get_args_parser()
-        self.parser.error = self._error  # type: ignore[method-assign]
-
-    def _error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (options: {', '.join(sorted(_LISTS))})")
-
-    def parse(self, arguments: list[str]) -> argparse.Namespace:
-        known = {option for action in self.parser._actions for option in action.option_strings} - {
-            "--version",
-            "--config-path",
-            "-cp",
-            "--config-name",
-            "-cn",
-            "--experimental-rerun",
-        }
-        for argument in arguments:
-            name = argument.split("=", 1)[0]
-            if argument.startswith("-") and name not in known:
-                shown = sorted(option for option in known if option.startswith("--"))
-                raise UserError(f"unknown option '{name}': {mistakes.suggestion(name, shown)}")
-        return self.parser.parse_intermixed_args(arguments)
 
 
 class _Repository(ConfigRepository):
@@ -117,10 +88,11 @@ class Application:
         Raises:
             UserError: An option, a key, a value or a line of the arguments is wrong.
         """
-        options = _Parser().parse(arguments)
-        overrides = self._overrides(options)
+        given = Arguments(self.verb, arguments)
+        options, overrides = given.options, given.overrides
         with self._hydra(options.config_dir) as hydra:
             try:
+                self._check_groups(hydra, overrides, options.multirun)
                 if not (options.help or options.hydra_help or options.info):
                     overrides = self._with_recipe(hydra, overrides, options.multirun)
                 return self._answer(hydra, options, overrides)
@@ -133,10 +105,11 @@ class Application:
         Raises:
             UserError: Something is wrong with them.
         """
-        options = _Parser().parse(arguments)
-        overrides = self._overrides(options)
+        given = Arguments(self.verb, arguments)
+        options, overrides = given.options, given.overrides
         with self._hydra(options.config_dir) as hydra:
             try:
+                self._check_groups(hydra, overrides, options.multirun)
                 overrides = self._with_recipe(hydra, overrides, options.multirun)
                 self._check_jobs(hydra, overrides, options.multirun)
             except (HydraException, OmegaConfBaseException) as error:
@@ -243,23 +216,19 @@ class Application:
             del job["hydra"]
         check_config(job, self.verb.config, choices, complete=complete)  # type: ignore[arg-type]
 
-    def _overrides(self, options: argparse.Namespace) -> list[str]:
-        """The ``key=value`` arguments; a bare first one goes to the verb's own key."""
-        overrides = list(options.overrides)
-        if overrides and self.verb.argument and not _is_override(overrides[0]):
-            overrides[0] = f"{self.verb.argument}={overrides[0]}"
-        for argument in overrides:
-            if not _is_override(argument):
-                raise UserError(
-                    f"'{argument}' is not key=value (see: caloman {self.verb.words} --help)"
-                )
-        texts = text_keys(self.verb.config)
-        return [readable(argument, texts) for argument in overrides]
+    def _check_groups(self, hydra: Hydra, overrides: list[str], many: bool) -> None:
+        loader = hydra.config_loader
+        found = loader.get_group_options("", ObjectType.GROUP)
+        options = {group: loader.get_group_options(group) for group in found if group != "hydra"}
+        check_groups(self.verb, overrides, options, many)
 
     def _mistake(self, hydra: Hydra, error: Exception, overrides: list[str]) -> UserError:
         key = mistakes.unknown_key(error)
         if key is not None:
-            names = self._keys(hydra, key, overrides)
+            names, everywhere = self._keys(hydra, key, overrides)
+            found = [] if key in names else mistakes.elsewhere(key, everywhere)
+            if found:
+                return UserError(f"unknown key '{key}': is it {', '.join(found)}?")
             return UserError(f"unknown key '{key}': {mistakes.suggestion(key, names)}")
         group = mistakes.unchosen_group(error)
         if group is not None:
@@ -267,8 +236,8 @@ class Application:
         known = mistakes.unreadable(error) or mistakes.unknown_option(error)
         return known or UserError(mistakes.one_line(error))
 
-    def _keys(self, hydra: Hydra, key: str, overrides: list[str]) -> list[str]:
-        """The keys that exist beside ``key``, or beside its nearest existing parent.
+    def _keys(self, hydra: Hydra, key: str, overrides: list[str]) -> tuple[list[str], list[str]]:
+        """The keys that exist beside ``key``, or beside its nearest existing parent; and all.
 
         Of the options that the user chose, where each group has one and they exist.
         """
@@ -283,7 +252,8 @@ class Application:
         node = OmegaConf.select(cfg, parent) if parent else cfg
         groups = [] if parent else [g for g in cfg.hydra.runtime.choices if "/" not in g]
         names = [str(name) for name in node if name != "hydra"]
-        return [f"{parent}.{name}" if parent else name for name in [*names, *groups]]
+        beside = [f"{parent}.{name}" if parent else name for name in [*names, *groups]]
+        return beside, [*_leaves(cfg)]
 
     @contextmanager
     def _hydra(self, config_dir: str | None) -> Iterator[Hydra]:
@@ -309,6 +279,17 @@ class Application:
                 del os.environ["HYDRA_FULL_ERROR"]
             else:
                 os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _leaves(cfg: DictConfig, where: str = "") -> Iterator[str]:
+    """Every key that has a value, with dots where nested; not Hydra's own."""
+    for name in map(str, cfg):
+        key = f"{where}.{name}" if where else name
+        node = cfg._get_node(name)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+            yield from _leaves(node, key) if key != "hydra" else ()
+        elif not name.startswith("_"):
+            yield key
 
 
 def compose_to_show(hydra: Hydra, config: str, overrides: list[str]) -> DictConfig:
@@ -348,6 +329,7 @@ def _task(
         if many:
             own_output(cfg, hydra_cfg.sweep.dir, name, typed, varied)
         absolute_paths(cfg, verb.config)
+        refuse_misplaced(cfg)
         from caloman_cli.device import configure_threads
 
         configure_threads()
@@ -375,7 +357,3 @@ def _check_hydra(cfg: DictConfig, overrides: list[str]) -> None:
     values = OmegaConf.to_container(cfg.hydra, resolve=False)
     assert isinstance(values, dict)
     targets.check_hydra(values, overrides)
-
-
-def _is_override(argument: str) -> bool:
-    return "=" in argument or argument.startswith("~")

@@ -140,6 +140,8 @@ def find_verb(arguments: list[str]) -> tuple[Verb | None, list[str]]:
     family = [words.split()[1] for words in VERBS if words.startswith(f"{first} ")]
     if not family:
         names = dict.fromkeys(words.split()[0] for words in VERBS)
+        if first == "version":
+            raise UserError("unknown verb 'version': write caloman --version")
         if first.startswith("-"):
             raise UserError(f"unknown option '{first}': try --help or --version, or name a verb")
         raise UserError(f"unknown verb '{first}': {suggestion(first, names)}")

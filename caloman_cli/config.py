@@ -1,5 +1,6 @@
 """Configs: where they live, how they are composed, and the check that comes before any work."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -19,6 +20,14 @@ from caloman_cli.typecheck import fits, spell
 _HERE = Path(__file__).resolve().parent
 CONF = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())
 """The configs: inside the package when installed from a wheel, beside it in a checkout."""
+
+
+def _environment(name: str) -> str | None:
+    """A variable of the environment; one that is empty is unset."""
+    return os.environ.get(name) or None
+
+
+OmegaConf.register_new_resolver("environment", _environment, replace=True)
 
 
 def compose(verb: str, overrides: list[str] | None = None) -> DictConfig:
@@ -50,6 +59,23 @@ def meanings(verb: str) -> dict[str, str]:
         if match[4] is not None:
             found[".".join(parents[1:])] = match[4]
     return found
+
+
+def groups(verb: str) -> dict[str, str | None]:
+    """The groups that a verb has -> the option that it takes by itself; ``???``: none."""
+    found: dict[str, str | None] = {}
+    primary = OmegaConf.to_container(OmegaConf.load(CONF / f"{verb}.yaml"))
+    assert isinstance(primary, dict)
+    for entry in primary["defaults"]:
+        if isinstance(entry, dict):
+            found |= {str(key): value for key, value in entry.items() if " " not in str(key)}
+    return found
+
+
+def own_keys(verb: str) -> list[str]:
+    """The keys that a verb's own config has, beside its groups."""
+    own = OmegaConf.load(CONF / f"{verb}.yaml")
+    return [str(key) for key in own if key not in ("defaults", "hydra")]
 
 
 def check_config(
@@ -106,6 +132,18 @@ def absolute_paths(cfg: DictConfig, verb: str) -> None:
                     walk(node[key], option)  # type: ignore[arg-type]
 
     walk(cfg, schema.VERBS[verb])
+
+
+def refuse_misplaced(cfg: DictConfig) -> None:
+    """Refuse a directory of results that is a file, and a file to write that is a directory.
+
+    Raises:
+        UserError: One of them is.
+    """
+    if cfg.get("output") is not None and Path(cfg.output).is_file():
+        raise UserError(f"output={cfg.output} is a file: give a directory")
+    if cfg.get("out") is not None and Path(cfg.out).is_dir():
+        raise UserError(f"out={cfg.out} is a directory: give the file to write")
 
 
 def text_keys(verb: str) -> dict[str, bool]:
@@ -181,6 +219,11 @@ class _Check:
     def _value(self, value: Any, annotation: Any, where: str) -> None:
         if where in self.missing:
             return
+        if value == "" or (isinstance(value, list) and "" in value):
+            raise UserError(
+                f"{where}= is empty: give {spell(annotation)}, or leave it out (is a variable of"
+                f" the shell unset?){self._inside(where)}"
+            )
         options = (annotation, *get_args(annotation))
         described = next((option for option in options if is_dataclass(option)), None)
         place = self._place(annotation, where)

@@ -7,6 +7,29 @@ from collections.abc import Iterable
 from caloman_cli.errors import UserError
 
 _LISTED = 12
+_HABITS = {
+    "n": ("n_samples", "num_samples", "n_showers", "n_events", "nevents", "num", "N", "size"),
+    "output": ("out", "out_dir", "outdir", "output_dir", "dir"),
+    "out": ("output", "outfile", "file"),
+    "epochs": ("max_epochs", "n_epochs", "num_epochs", "nepochs"),
+    "lr": ("learning_rate",),
+    "batch_size": ("batchsize", "bs", "batch"),
+    "latent_dim": ("latent_size", "n_latents", "z_dim", "latent"),
+    "overwrite": ("force",),
+    "device": ("accelerator", "gpu", "gpus"),
+    "experiment": ("exp",),
+    "generated": ("input", "file"),
+    "runs": ("run",),
+    "run": ("runs", "ckpt_path", "checkpoint", "model"),
+}
+"""Name of a key -> what users of other programs call it."""
+
+_EXTRAS = {
+    "submitit_slurm": "the launcher for Slurm comes with the extra: pip install 'caloman[slurm]'",
+    "submitit_local": "submitit comes with the extra: pip install 'caloman[slurm]'",
+    "optuna": "caloman has no search by Optuna; a grid is -m key=1,2,3",
+}
+"""Options of Hydra's groups that a package brings which is not there."""
 
 
 def one_line(error: BaseException) -> str:
@@ -39,6 +62,32 @@ def suggestion(given: str, known: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'? ({exists})" if near else exists
 
 
+def habit(given: str, known: Iterable[str]) -> str | None:
+    """The key that users of other programs mean by a name, where it is among those that exist."""
+    names = set(known)
+    meant = (name for name, others in _HABITS.items() if given in others)
+    return next((name for name in meant if name in names), None)
+
+
+def elsewhere(given: str, keys: Iterable[str]) -> list[str]:
+    """Keys that end in the very name that was given, nearest to where it was given.
+
+    Args:
+        given: A key that does not exist, ``encoder.epochs``.
+        keys: All that do, with dots where nested.
+
+    Returns:
+        ``["trainer.encoder.epochs"]``; of ``epochs`` those of all three stages.
+    """
+    *parents, leaf = given.split(".")
+    keys = list(dict.fromkeys(keys))
+    leaves = {key.rpartition(".")[2] for key in keys}
+    name = leaf if leaf in leaves else habit(leaf, leaves)
+    found = [key for key in keys if key.rpartition(".")[2] == name]
+    shared = {key: len(set(parents) & set(key.split("."))) for key in found}
+    return [key for key in found if shared[key] == max(shared.values())][:_LISTED]
+
+
 def unknown_option(error: BaseException) -> UserError | None:
     """``encoder=vaee``: an option that its group does not have."""
     found = re.search(r"Could not find '([^']+)'", str(error))
@@ -51,6 +100,8 @@ def unknown_option(error: BaseException) -> UserError | None:
     if not group:
         return UserError(f"config '{option}' does not exist")
     what = f"{group}={option}"
+    if group.startswith("hydra/") and option in _EXTRAS and option not in known:
+        return UserError(f"{what} does not exist: {_EXTRAS[option]}")
     if not known:
         return UserError(f"{what} does not exist, nor any option of '{group}'")
     return UserError(f"{what} does not exist: {suggestion(option, known)}")
@@ -75,8 +126,8 @@ def unknown_key(error: BaseException) -> str | None:
 def unreadable(error: BaseException) -> UserError | None:
     """``run=a(b)``: a line that Hydra's grammar cannot read."""
     grammar = (
-        "mismatched input", "token recognition", "extraneous input", "missing EQUAL",
-        "no viable alternative", "Error parsing override", "Ambiguous value",
+        "LexerNoViableAlt", "mismatched input", "token recognition", "extraneous input",
+        "missing EQUAL", "no viable alternative", "Error parsing override", "Ambiguous value",
     )  # fmt: skip
     if not any(phrase in str(error) for phrase in grammar):
         return None

@@ -60,6 +60,20 @@ def readable(argument: str, texts: Mapping[str, bool] | None = None) -> str:
     return quoted
 
 
+def read_value(argument: str) -> Any:
+    """What Hydra's grammar makes of the value of ``key=value``; a list for a multirun's values.
+
+    Another string than what was typed, where the value is a function of Hydra's.
+    """
+    parsed = _parsed(argument)
+    if parsed is None:
+        return argument.partition("=")[2]
+    if parsed.is_sweep_override():
+        values = getattr(parsed._value, "list", None)
+        return str(parsed._value) if values is None else values
+    return parsed.value()
+
+
 def _parsed(argument: str) -> Override | None:
     try:
         return _PARSER.parse_override(argument)

@@ -63,7 +63,8 @@ def spell(annotation: Any) -> str:
         rules = " and ".join(rule.says for rule in arguments[1:])
         return rules if arguments[0] in (str, Any) else f"{spell(arguments[0])}, {rules}"
     if origin in (Union, types.UnionType):
-        return " or ".join(spell(option) for option in arguments)
+        parts = [spell(option) for option in arguments]
+        return (", or " if any("," in part for part in parts) else " or ").join(parts)
     if origin is Literal:
         return ", ".join(str(option) for option in arguments)
     if origin in (list, tuple, Sequence):

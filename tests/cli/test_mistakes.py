@@ -49,6 +49,57 @@ MISTAKES = {
     ),
     "one bad job of many": (["sample", "-m", "run=x", "n=3", "seed=1,abc"], ["seed=abc"]),
     "no such run": (["sample", "run=x", "n=3"], ["run=", "does not exist", "caloman train"]),
+    "leaf anywhere": (
+        ["train", "epochs=5"],
+        ["is it trainer.energy.epochs, trainer.encoder.epochs, trainer.density.epochs?"],
+    ),
+    "leaf of a group": (["train", "trainer.epochs=5"], ["trainer.energy.epochs, trainer.enc"]),
+    "leaf of a part": (["train", "encoder.epochs=5"], ["is it trainer.encoder.epochs?"]),
+    "leaf of another part": (["train", "density.lr=1"], ["is it trainer.density.lr?"]),
+    "rate": (["train", "lr=1e-3"], ["trainer.density.lr"]),
+    "batch": (["train", "trainer.batch_size=3"], ["trainer.encoder.batch_size"]),
+    "latents": (["train", "latent_dim=8"], ["is it encoder.latent_dim?"]),
+    "habit of others": (["train", "trainer.max_epochs=1"], ["trainer.energy.epochs"]),
+    "n_samples": (["sample", "run=x", "n_samples=10"], ["is it n?"]),
+    "num": (["sample", "run=x", "num=10"], ["is it n?"]),
+    "N": (["sample", "run=x", "N=10"], ["is it n?"]),
+    "output of sample": (["sample", "run=x", "output=a"], ["is it out?"]),
+    "out of train": (["train", "out=a"], ["is it output?"]),
+    "number for a group": (["train", "encoder=3"], ["encoder=3 does not exist", "vae"]),
+    "null for a group": (["train", "encoder=null"], ["encoder=null does not exist", "vae"]),
+    "no logger": (["train", "logger=null"], ["write logger=none"]),
+    "no experiment": (["train", "experiment=null"], ["leave it out"]),
+    "empty group": (["train", "encoder="], ["encoder= is empty", "vae"]),
+    "added experiment": (["train", "+experiment=demo"], ["write experiment=demo, without the +"]),
+    "two suites": (["evaluate", "run=x", "evaluation=[quick,timing]"], ["one option only"]),
+    "two suites, no list": (
+        ["evaluate", "run=x", "evaluation=quick,timing"],
+        ["one option only", "-m"],
+    ),
+    "two loggers": (["train", "logger=[tensorboard,wandb]"], ["one option only"]),
+    "dashes": (["train", "--experiment=demo"], ["write experiment=..."]),
+    "dashes and a blank": (["train", "--output", "outputs/x"], ["write output=..."]),
+    "dashes of others": (["sample", "--n-samples", "5"], ["write n=..."]),
+    "bare run": (["sample", "outputs/mine", "n=10"], ["did you mean run=outputs/mine?"]),
+    "bare file": (["evaluate", "a.hdf5"], ["did you mean generated=a.hdf5?"]),
+    "bare runs": (["report", "outputs/a"], ["did you mean runs=outputs/a?"]),
+    "bare number": (["sample", "run=x", "100"], ["did you mean n=100?"]),
+    "resolve alone": (["train", "--resolve"], ["--cfg job --resolve"]),
+    "package alone": (["train", "--package", "encoder"], ["--cfg job --package"]),
+    "optuna": (["train", "-m", "seed=1", "hydra/sweeper=optuna"], ["-m key=1,2,3"]),
+    "group of another verb": (["sample", "run=x", "encoder=vae"], ["only: train"]),
+    "dataset of a report": (["report", "runs=x", "dataset=ds2"], ["has no such group"]),
+    "evaluation of a training": (["train", "evaluation=quick"], ["only: evaluate"]),
+    "geometry": (["train", "geometry=ds2"], ["comes with dataset=NAME"]),
+    "hydra's folder": (["train", "hydra.run.dir=foo"], ["is fixed", "output="]),
+    "another directory": (["sample", "run=x", "n=1", "hydra.job.chdir=true"], ["is fixed"]),
+    "version": (["version"], ["caloman --version"]),
+    "empty path": (["train", "output="], ["output= is empty", "a path"]),
+    "empty run": (["sample", "run=", "n=1"], ["run= is empty"]),
+    "empty file": (["data", "check", "", "dataset=ds2"], ["file= is empty"]),
+    "empty item": (["train", "dataset.train=['']"], ["dataset.train= is empty"]),
+    "key in another language": (["train", "clé=3"], ["unknown key 'clé'"]),
+    "null and a range": (["sample", "run=x", "n=ten"], ["an integer, 1 or more, or null"]),
     "completion": (["-sc", "instal=bash"], ["install=bash"]),
     "shell": (["-sc", "install=tcsh"], ["bash"]),
 }
@@ -76,3 +127,39 @@ def test_a_typo_inside_a_users_yaml(caloman, tmp_path):
     assert "dataset.validation_fractoin" in result.err
     assert "did you mean 'validation_fraction'" in result.err
     assert "dataset=typo" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "dataset=builtin_photons", "output=file"], "output=FOLDER/file is a file"),
+        (["report", "runs=x", "output=file"], "output=FOLDER/file is a file"),
+        (["data", "check", "x", "dataset=ds2", "out=folder"], "out=FOLDER/folder is a directory"),
+        (["sample", "run=~nobody-here", "n=1"], "run=FOLDER/~nobody-here does not exist"),
+    ],
+)
+def test_files_and_directories_in_each_others_place(caloman, tmp_path, arguments, said):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    result = caloman(*arguments)
+    assert result.status == 2
+    assert said.replace("FOLDER", str(tmp_path.resolve())) in result.err
+    assert result.err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("value", ["", None])
+def test_an_empty_variable_is_unset(caloman, tmp_path, monkeypatch, value):
+    for variable in ("CALOMAN_DATA", "CALOMAN_CACHE"):
+        if value is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, value)
+    seen = []
+    monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: seen.append(cfg))
+    assert caloman("train", "dataset=ds1_photons").status == 0
+    assert seen[0].data_dir is None
+    assert seen[0].cache_dir is None
+    monkeypatch.setenv("CALOMAN_DATA", "here")
+    assert caloman("train", "dataset=ds1_photons").status == 0
+    assert seen[1].data_dir == str(tmp_path.resolve() / "here")

@@ -1,0 +1,172 @@
+"""What was typed behind a verb: Hydra's options and ``key=value``, each mistake one line."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from caloman_cli.cli import Verb
+from caloman_cli.config import groups, own_keys, text_keys
+from caloman_cli.errors import UserError
+from caloman_cli.mistakes import habit, suggestion
+from caloman_cli.paths import read_value, readable
+
+_SHOWN = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-dir", "--debug"}
+_NOT_OURS = {
+    "--version", "--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun",
+}  # fmt: skip
+_FIXED = ("hydra.run.dir", "hydra.job.chdir", "hydra.output_subdir", "hydra.sweep.subdir")
+_BARE = (
+    ("evaluate", (".hdf5", ".h5"), "generated"),
+    ("sample", (".hdf5", ".h5"), "energies"),
+    ("data_generate", (".hdf5", ".h5"), "out"),
+    ("sample", ("",), "run"),
+    ("evaluate", ("",), "run"),
+    ("distill", ("",), "run"),
+    ("report", ("",), "runs"),
+    ("train", (".hdf5", ".h5"), "dataset.train"),
+    ("train", ("",), "output"),
+)
+"""Verb, how a path ends -> the key that somebody means who types the path alone."""
+
+
+class Arguments:
+    """The options and overrides of one command.
+
+    Args:
+        verb: The verb.
+        typed: What stands behind it.
+
+    Raises:
+        UserError: An option is unknown, or a word is not ``key=value``.
+    """
+
+    def __init__(self, verb: Verb, typed: list[str]) -> None:
+        self.verb = verb
+        self.options = self._parse(typed)
+        words = list(self.options.overrides)
+        if words and verb.argument and not _is_override(words[0]):
+            words[0] = f"{verb.argument}={words[0]}"
+        for word in words:
+            if not _is_override(word):
+                raise UserError(
+                    f"'{word}' is not key=value{self._meant(word)} "
+                    f"(see: caloman {verb.words} --help)"
+                )
+            self._refuse_fixed(word)
+        texts = text_keys(verb.config)
+        self.overrides = [readable(word, texts) for word in words]
+
+    def _parse(self, typed: list[str]) -> argparse.Namespace:
+        parser = get_args_parser()
+        parser.error = _error  # type: ignore[method-assign]
+        known = {name for action in parser._actions for name in action.option_strings} - _NOT_OURS
+        for word in typed:
+            name, equals, value = word.partition("=")
+            if word.startswith("-") and name not in known:
+                raise UserError(f"unknown option '{name}': {self._no_option(name, known)}")
+        options = parser.parse_intermixed_args(typed)
+        if not options.cfg and not options.help:
+            for option in ("resolve", "package"):
+                if getattr(options, option):
+                    raise UserError(f"--{option} belongs to --cfg: write --cfg job --{option}")
+        return options
+
+    def _no_option(self, name: str, known: set[str]) -> str:
+        key = name.lstrip("-").replace("-", "_")
+        names = [*own_keys(self.verb.config), *groups(self.verb.config)]
+        meant = key if key in names else habit(key, names)
+        if meant is not None:
+            return f"keys have no dashes: write {meant}=..."
+        shown = sorted(option for option in known if option.startswith("--"))
+        return f"{suggestion(name, shown)}; keys have no dashes: key=value"
+
+    def _meant(self, word: str) -> str:
+        config = self.verb.config
+        if word.isdigit() and "n" in own_keys(config):
+            return f": did you mean n={word}?"
+        if not ("/" in word or "." in word or Path(word).exists()):
+            return ""
+        for verb, ends, key in _BARE:
+            if verb == config and word.endswith(ends):
+                value = f"[{word}]" if key == "dataset.train" else word
+                return f": did you mean {key}={value}?"
+        return ""
+
+    def _refuse_fixed(self, word: str) -> None:
+        key = word.lstrip("+~").partition("=")[0]
+        if key in _FIXED:
+            where = "output=" if "output" in own_keys(self.verb.config) else "out="
+            raise UserError(f"{key}= is fixed: {where} says where results go")
+
+
+def check_groups(verb: Verb, overrides: list[str], options: Mapping[str, list[str]],
+                 many: bool) -> None:  # fmt: skip
+    """Look at the overrides that choose an option of a group, or seem to.
+
+    Args:
+        verb: The verb.
+        overrides: ``key=value``.
+        options: Every group that there is -> its options.
+        many: Whether it is a multirun.
+
+    Raises:
+        UserError: An option cannot be chosen so.
+    """
+    ours, keys = groups(verb.config), own_keys(verb.config)
+    for override in overrides:
+        typed, equals, value = override.partition("=")
+        group = typed.lstrip("+").partition("@")[0]
+        if typed.startswith("~") or not equals:
+            continue
+        if group in ours and group in options:
+            if typed.startswith("+"):
+                raise UserError(f"{override}: write {override.lstrip('+')}, without the +")
+            _check_choice(override, value, options[group], ours[group], many)
+        elif group in options and group not in keys:
+            raise UserError(f"unknown key '{group}': {_elsewhere(verb, group)}")
+
+
+def _check_choice(
+    override: str, value: str, options: list[str], default: str | None, many: bool
+) -> None:
+    group, chosen = override.partition("=")[0], read_value(override)
+    listed = ", ".join(options)
+    if not value:
+        raise UserError(f"{group}= is empty: give one of: {listed}")
+    if isinstance(chosen, list):
+        many_values = not value.startswith("[")
+        if many_values and many:
+            if any(isinstance(item, list) for item in chosen):
+                raise UserError(f"{override}: one option each: {group}=a,b without brackets")
+            return
+        more = "" if many else "; write -m for one job per option"
+        raise UserError(f"{override}: one option only, of: {listed}{more if many_values else ''}")
+    if chosen is None:
+        if "none" in options:
+            raise UserError(f"{override}: write {group}=none")
+        if default is None:
+            raise UserError(f"{override}: leave it out, or give one of: {listed}")
+    if not isinstance(chosen, str):
+        raise UserError(f"{group}={value} does not exist: there is: {listed}")
+
+
+def _elsewhere(verb: Verb, group: str) -> str:
+    if group == "geometry" and "dataset" in groups(verb.config):
+        return "the geometry comes with dataset=NAME"
+    from caloman_cli.cli import VERBS
+
+    takers = [other for other in VERBS if group in groups(VERBS[other].config)]
+    if not takers:
+        return f"caloman {verb.words} has no such group"
+    return f"caloman {verb.words} has no such group, only: {', '.join(takers)}"
+
+
+def _error(message: str) -> NoReturn:
+    raise UserError(f"{message} (options: {', '.join(sorted(_SHOWN))})")
+
+
+def _is_override(argument: str) -> bool:
+    return "=" in argument or argument.startswith("~")
