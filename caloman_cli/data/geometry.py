@@ -5,17 +5,22 @@ r (edges in mm), each cut into ``n_alpha`` equal slices of alpha in [-pi, pi). T
 is layer slowest, then alpha, then r fastest.
 """
 
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from caloman_cli.errors import UserError
+from caloman_cli.errors import UserError, shown
+
+_LARGEST = 10**7  # voxels of a shower, and number of a layer
 
 
 @dataclass(frozen=True)
@@ -103,77 +108,97 @@ class Geometry:
         """Build from the facts of ``conf/geometry/*.yaml`` or of :meth:`to_dict`.
 
         Raises:
-            UserError: A layer's edges do not increase or a number is out of range.
+            UserError: A fact is missing, a layer's edges do not rise from 0, a layer's number
+                occurs twice or another number is out of range.
         """
 
-        def numbers(key: str) -> tuple[float, ...] | None:
-            values = facts.get(key)
-            return None if values is None else tuple(float(value) for value in values)
+        where = f"geometry {shown(facts.get('name', '?'))}"
+        try:
+            layers = checked_layers(
+                [layer(item["id"], item["r_edges"], item["n_alpha"]) for item in facts["layers"]]
+            )
+            return cls(
+                name=str(facts["name"]),
+                particle=str(facts["particle"]),
+                layers=layers,
+                threshold=_number(facts["threshold"], "threshold"),
+                max_response=_number(facts["max_response"], "max_response", above=0.0),
+                **_spectrum(facts),
+            )
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+        except KeyError as error:
+            raise UserError(f"{where} lacks {shown(error.args[0])}") from error
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise UserError(f"{where} is not readable: {shown(error)}") from error
 
-        layers = tuple(
-            _checked(int(item["id"]), item["r_edges"], int(item["n_alpha"]), str(facts["name"]))
-            for item in facts["layers"]
-        )
-        span = numbers("incident_range")
-        return cls(
-            name=str(facts["name"]),
-            particle=str(facts["particle"]),
-            layers=layers,
-            threshold=float(facts["threshold"]),
-            max_response=float(facts["max_response"]),
-            incident_energies=numbers("incident_energies"),
-            incident_weights=numbers("incident_weights"),
-            incident_range=None if span is None else (span[0], span[1]),
-        )
 
-
-def layers_from_xml(path: Path, particle: str) -> tuple[Layer, ...]:
-    """Read the layers of one particle from a binning file in the challenge's XML form.
-
-    A layer whose ``r_edges`` is a single number is absent.
-
-    Args:
-        path: File with ``<Bins><Bin name=...><Layer id= r_edges= n_bin_alpha=/></Bin></Bins>``.
-        particle: The ``name`` of the ``Bin`` to read.
+def layer(identity: Any, edges: Iterable[Any], n_alpha: Any) -> Layer:
+    """One layer, its numbers checked.
 
     Raises:
-        UserError: The file is missing, is not such a file or lacks the particle.
+        UserError: Edges are not finite, negative or not rising, or a number is out of range.
     """
-    if not path.is_file():
+    if int(identity) != identity or not 0 <= identity <= _LARGEST:
+        raise UserError(f"layer id {shown(identity)} must be a whole number from 0")
+    r_edges = tuple(float(edge) for edge in edges)
+    rising = all(b > a for a, b in pairwise(r_edges))
+    if len(r_edges) < 2 or not rising or not all(map(math.isfinite, r_edges)) or r_edges[0] < 0:
         raise UserError(
-            f"binning file {path} does not exist: give geometry XML as an absolute path"
+            f"r_edges of layer {identity} must be two or more rising numbers from 0 [mm], are "
+            f"{shown(', '.join(f'{edge:g}' for edge in r_edges))}"
         )
-    try:
-        bins = {
-            node.get("name", "?"): node for node in ElementTree.parse(path).getroot().iter("Bin")
-        }
-    except ElementTree.ParseError as error:
-        raise UserError(f"{path} is not a binning XML file: {error}") from error
-    if particle not in bins:
-        raise UserError(f"{path} has no particle '{particle}': it has {', '.join(bins) or 'none'}")
-    layers = []
-    for node in bins[particle].iter("Layer"):
-        try:
-            edges = [float(edge) for edge in node.attrib["r_edges"].split(",")]
-            identity, n_alpha = int(node.attrib["id"]), int(node.attrib["n_bin_alpha"])
-        except (KeyError, ValueError) as error:
-            raise UserError(f"{path}: a Layer of '{particle}' is not readable: {error}") from error
-        if len(edges) > 1:
-            layers.append(_checked(identity, edges, n_alpha, str(path)))
-    if not layers:
-        raise UserError(f"{path}: particle '{particle}' has no layer with two or more r_edges")
+    if int(n_alpha) != n_alpha or n_alpha < 1:
+        raise UserError(f"n_alpha of layer {identity} is {shown(n_alpha)}, must be 1 or more")
+    return Layer(int(identity), r_edges, int(n_alpha))
+
+
+def checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The layers, which have to have a number of their own and voxels that fit a memory.
+
+    Raises:
+        UserError: A number occurs twice, or there are too many voxels.
+    """
+    number, times = Counter(one.id for one in layers).most_common(1)[0] if layers else (0, 0)
+    if times > 1:
+        raise UserError(f"layer id {number} occurs twice: every layer has a number of its own")
+    if (total := sum(one.n_voxels for one in layers)) > _LARGEST:
+        raise UserError(f"{total} voxels per shower: at most {_LARGEST} are understood")
     return tuple(layers)
 
 
-def _checked(identity: int, edges: Sequence[float], n_alpha: int, where: str) -> Layer:
-    r_edges = tuple(float(edge) for edge in edges)
-    if len(r_edges) < 2 or any(b <= a for a, b in zip(r_edges[:-1], r_edges[1:], strict=True)):
-        raise UserError(
-            f"{where}: r_edges of layer {identity} must be two or more rising numbers [mm]"
-        )
-    if n_alpha < 1:
-        raise UserError(f"{where}: n_alpha of layer {identity} is {n_alpha}, must be 1 or more")
-    return Layer(identity, r_edges, n_alpha)
+def _spectrum(facts: dict) -> dict[str, Any]:
+    """The incident energies of :meth:`Geometry.from_dict`, checked."""
+
+    def numbers(key: str) -> tuple[float, ...] | None:
+        values = facts.get(key)
+        if values is None:
+            return None
+        return tuple(_number(value, key, above=0.0) for value in values)
+
+    energies, weights, span = (
+        numbers(f"incident_{name}") for name in ("energies", "weights", "range")
+    )
+    if energies is not None and not energies:
+        raise UserError("incident_energies is empty: leave it out")
+    if weights is not None and (energies is None or len(weights) != len(energies)):
+        raise UserError("incident_weights must be as many as incident_energies")
+    if span is not None and (len(span) != 2 or span[0] >= span[1]):
+        raise UserError("incident_range must be (lowest, highest), rising [MeV]")
+    return {
+        "incident_energies": energies,
+        "incident_weights": weights,
+        "incident_range": None if span is None else (span[0], span[1]),
+    }
+
+
+def _number(value: Any, name: str, above: float | None = None) -> float:
+    number = float(value)
+    low = number > above if above is not None else number >= 0
+    if not math.isfinite(number) or not low:
+        rule = "0 or more" if above is None else f"above {above:g}"
+        raise UserError(f"{name}={shown(value)}: must be a number {rule}")
+    return number
 
 
 def official_geometries() -> dict[str, Geometry]:

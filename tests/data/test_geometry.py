@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from caloman_cli.data.geometry import Geometry, layers_from_xml
-from caloman_cli.errors import UserError
+from caloman_cli.data.binning import layers_from_xml
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.errors import FileError, UserError
 from tests.conftest import load_geometry
 
 SIZES = {"ds1_photons": (368, 5), "ds1_pions": (533, 7), "ds2": (6480, 45), "ds3": (40500, 45)}
@@ -68,6 +69,26 @@ def test_xml_binning_skips_absent_layers(tmp_path: Path):
         ("<Bins>", "not a binning XML"),
         (XML.replace("photon", "muon"), "has no particle 'photon': it has muon"),
         (XML.replace("0,2,4", "0,4,2"), "rising"),
+        (XML.replace("0,2,4", "0,2,2"), "rising"),
+        (XML.replace("0,2,4", "0,nan,4"), "rising"),
+        (XML.replace("0,2,4", "0,2,inf"), "rising"),
+        (XML.replace("0,2,4", "0,2,1e999"), "rising"),
+        (XML.replace("0,2,4", "-1,2,4"), "from 0"),
+        (XML.replace('id="2"', 'id="0"'), "layer id 0 occurs twice"),
+        (XML.replace('id="2"', 'id="-2"'), "layer id -2"),
+        (XML.replace('"10"', '"1000000000000"'), "voxels per shower"),
+        (XML.replace(' r_edges="0,2,4"', ""), "lacks r_edges"),
+        (XML.replace('"10"', '"10" alpha_edges="0,1"'), "alpha_edges=0,1 is not understood"),
+        (XML.replace('pid="22"', 'symmetriseAlpha="true"'), "symmetriseAlpha=true is not"),
+        (
+            XML.replace('pid="22"', 'etaMin="20"').replace("</Bins>", XML[6:]),
+            "'photon' 2 times .etaMin 20 etaMax .*keep in a copy the one",
+        ),
+        ('<?xml version="1.0" encoding="utf-99"?>' + XML, "not a binning XML"),
+        ('<?xml version="1.0" encoding="utf-16"?>' + XML, "not a binning XML"),
+        ('<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>' + XML, "DTD"),
+        ("", "not a binning XML"),
+        ("<a>" * 200_000, "not a binning XML"),
         (XML.replace("0,2,4", "0,b"), "not readable"),
         (XML.replace('n_bin_alpha="10"', 'n_bin_alpha="0"'), "must be 1 or more"),
     ],
@@ -75,8 +96,42 @@ def test_xml_binning_skips_absent_layers(tmp_path: Path):
 def test_xml_mistakes_are_named(tmp_path, text, message):
     path = tmp_path / "binning.xml"
     path.write_text(text)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(FileError, match=message) as caught:
         layers_from_xml(path, "photon")
+    assert "binning.xml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_attribute_that_changes_nothing_is_no_trouble(tmp_path):
+    path = tmp_path / "binning.xml"
+    path.write_text(XML.replace('pid="22"', 'symmetriseAlpha="false" etaMin="0" etaMax="5"'))
+    assert len(layers_from_xml(path, "photon")) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": [{"id": 0, "r_edges": [0, float("nan")], "n_alpha": 1}]}, "rising"),
+        ({"layers": [{"id": 0, "r_edges": [-1, 2], "n_alpha": 1}]}, "from 0"),
+        ({"layers": [{"id": 0, "r_edges": [0, 2], "n_alpha": 1.5}]}, "n_alpha"),
+        ({"layers": [{"id": 0, "r_edges": [0, 2], "n_alpha": 10**12}]}, "voxels per shower"),
+        ({"layers": [{"id": 0, "r_edges": [0, 2], "n_alpha": 1}] * 2}, "occurs twice"),
+        ({"layers": [{"id": 0, "n_alpha": 1}]}, "lacks r_edges"),
+        ({"layers": [{"id": 0, "r_edges": 3, "n_alpha": 1}]}, "not readable"),
+        ({"layers": 3}, "not readable"),
+        ({"layers": [{"id": "a", "r_edges": [0, 1], "n_alpha": 1}]}, "not readable"),
+        ({"threshold": float("inf")}, "threshold=inf"),
+        ({"max_response": 0}, "max_response=0"),
+        ({"incident_range": [10, 1]}, "rising"),
+        ({"incident_energies": [1, -1]}, "above 0"),
+        ({"incident_energies": []}, "empty"),
+        ({"incident_weights": [1]}, "as many"),
+    ],
+)
+def test_facts_of_a_geometry_are_checked(tiny_geometry, change, message):
+    with pytest.raises(UserError, match=message) as caught:
+        Geometry.from_dict({**tiny_geometry.to_dict(), **change})
+    assert "geometry tiny" in str(caught.value)
 
 
 def test_missing_xml_is_named(tmp_path):

@@ -204,3 +204,18 @@ def test_splits_depend_on_the_seed():
 def test_splits_that_make_no_sense(n, fraction):
     with pytest.raises(UserError):
         split_indices(n, fraction, 0)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "fewer", "text"])
+def test_a_damaged_file_of_built_in_showers_is_made_again(tmp_path, damage, caplog):
+    def train(n):
+        made = open_dataset(
+            dataset("builtin_photons", f"dataset.builtin.n_train={n}"), None, tmp_path
+        )
+        return made.train().paths[0]
+
+    path, fewer = train(30), train(20).read_bytes()
+    content = path.read_bytes()
+    path.write_bytes({"empty": b"", "cut": content[:-100], "fewer": fewer, "text": b"no"}[damage])
+    assert train(30).read_bytes() == content
+    assert "made again" in caplog.text
