@@ -1,5 +1,6 @@
 """The report of one evaluation."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +150,7 @@ def _provenance(measured: Sequence[Measured], record: Mapping[str, Any]) -> list
     git = found["git"]
     commit = "no checkout" if git is None else str(git["commit"])
     rows = [
-        ["command", str(found["command"])],
+        ["command", _portable(_command(str(found["command"])))],
         ["commit", commit + (" with changes" if git is not None and git["dirty"] else "")],
         ["device", f"{found['device']['name']} ({found['device']['type']})"],
         ["processors, threads", f"{found['cpus']}, {found['threads']}"],
@@ -169,4 +170,17 @@ def _provenance(measured: Sequence[Measured], record: Mapping[str, Any]) -> list
     if costs:
         blocks.append(Table(Grid(["metric", "seconds"], costs, range(1, 2)), "Cost"))
     settings = OmegaConf.to_yaml(OmegaConf.create(record["settings"]))
-    return [*blocks, Fold("Settings", [Listing(settings)])]
+    return [*blocks, Fold("Settings", [Listing(_portable(settings))])]
+
+
+def _portable(text: str) -> str:
+    """Paths as they are from the working directory, or from home: a page is shown to others."""
+    for folder, short in ((f"{Path.cwd()}/", ""), (f"{Path.home()}/", "~/")):
+        text = text if folder == "//" else text.replace(folder, short)
+    return text
+
+
+def _command(text: str) -> str:
+    """The command without the folder of its program."""
+    program, *rest = shlex.split(text)
+    return shlex.join([Path(program).name, *rest])

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from caloman_cli.metrics.tables import FORMAT, Score
 
 log = logging.getLogger(__name__)
 
-FILE = "metrics.json"
+FILE, MODEL = "metrics.json", "model.pt"
 _FIELDS = (
     "section", "quantity", "generated", "truth", "floor", "truth_floor", "spread", "truth_spread",
     "note", "summary", "key", "goal", "conditions",
@@ -59,6 +60,7 @@ def find_evaluations(patterns: Sequence[str], suite: str | None = None) -> list[
         UserError: A pattern matches nothing, or nothing that it matches was evaluated.
     """
     paths: dict[Path, None] = {}
+    models: dict[Path, None] = {}
     for pattern in patterns:
         matches = _expanded(pattern)
         if not matches:
@@ -67,11 +69,15 @@ def find_evaluations(patterns: Sequence[str], suite: str | None = None) -> list[
             found = [match] if match.is_file() else sorted(match.rglob(FILE))
             whole = (path for path in found if not path.parent.name.startswith("."))
             paths |= dict.fromkeys(path.resolve() for path in whole)
+            models |= {} if match.is_file() else dict.fromkeys(sorted(match.rglob(MODEL)))
     read = [evaluation for path in paths if (evaluation := _read(path)) is not None]
     if not read:
+        runs = [os.path.relpath(path.parent) for path in models]
+        what = f"{len(runs)} runs there have models, none of which" if len(runs) > 1 else "nothing"
+        more = ["..."] if len(runs) > 2 else []
+        ask = f"-m run={','.join(runs[:2] + more)}" if len(runs) > 1 else "run=DIR"
         raise UserError(
-            f"nothing in runs={','.join(patterns)} was evaluated: run 'caloman evaluate run=DIR' "
-            "first"
+            f"runs={','.join(patterns)}: {what} was evaluated: run 'caloman evaluate {ask}' first"
         )
     chosen = [evaluation for evaluation in read if suite in (None, evaluation.suite)]
     if not chosen:

@@ -60,6 +60,14 @@ def test_a_detector_of_ones_own_with_figures(caloman, tmp_path):
     assert "single_showers" in figures
     check_page((tmp_path / "out/report.html").read_text(), len(figures))
     assert not (tmp_path / "out/ranking.md").exists()  # nothing is published for it
+    for name in ("table.md", "report.md", "report.html", "metrics.json"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "omparable with published" not in text, name
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert record["inputs"]["reference"]["files"] == ["b.hdf5"]
+    page = (tmp_path / "out/report.html").read_text()
+    assert "generated: a.hdf5" in page
+    assert str(tmp_path) not in page + (tmp_path / "out/table.md").read_text()
 
 
 def test_intrinsic_dimension_of_real_showers_alone(caloman, tmp_path, files):

@@ -10,6 +10,7 @@ import pytest
 from caloman_cli.data.generator import generate
 from caloman_cli.published import load
 from caloman_cli.published.official import REFERENCE
+from caloman_cli.published.quantities import QUANTITIES
 from tests.cli.evaluations import FAST, N, check_keys, scores_of, write
 from tests.cli.test_report import check_page
 from tests.conftest import load_geometry
@@ -141,6 +142,9 @@ def test_every_metric_on_files(caloman, tmp_path, files):
         for score in keys.values()
         if score["key"].partition("_")[0] != "dimension"
     )
+    for quantity in QUANTITIES.values():
+        if quantity.score in keys:
+            assert keys[quantity.score]["goal"] == quantity.goal, quantity
     published = set(load("ds1_photons")[0].values)  # what the challenge measured of Geant4
     assert set(places) == published - {"AUC high"}
     table = (tmp_path / "out/table.md").read_text()
@@ -188,6 +192,16 @@ def test_the_rules_of_2022_cut_elsewhere(caloman, tmp_path, on_files):
     assert "protocol" in (tmp_path / "old/ranking.md").read_text()
 
 
+def test_parameters_alone_are_no_standing(caloman, tmp_path, run_dir):
+    result = caloman(
+        "evaluate", f"run={run_dir}", "evaluation=intrinsic_dimension", "output=out",
+        "evaluation.intrinsic_dimension.k=[5]", "evaluation.intrinsic_dimension.by_energy=false",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    assert not (tmp_path / "out/ranking.md").exists()
+    assert "Among the submissions" not in result.out + result.err
+
+
 def test_a_run_stands_in_the_picture_of_quality_and_speed(caloman, tmp_path, files, run_dir):
     result = caloman(
         "evaluate", f"run={run_dir}", f"truth={files['truth']}", *FAST, "output=out",
@@ -199,6 +213,8 @@ def test_a_run_stands_in_the_picture_of_quality_and_speed(caloman, tmp_path, fil
     assert (tmp_path / "out/plots/pareto.png").stat().st_size > 1000
     places = json.loads((tmp_path / "out/metrics.json").read_text())["ranking"]["places"]
     assert places["time CPU 100"]["value"] > 0
+    ranking = (tmp_path / "out/ranking.md").read_text()
+    assert "AUC high: trainings here: 1, published are means of 10." in ranking
     check_keys(tmp_path / "out")
     assert places["parameters"]["place"] >= 1  # says nothing about the reference
     page = check_page((tmp_path / "out/report.html").read_text(), 3)

@@ -254,6 +254,27 @@ def test_other_references_stand_in_other_tables_and_names_differ(caloman, tmp_pa
     assert [row["run"] for row in table_of(tmp_path / "out")] == ["2", "1", "other"]
 
 
+def test_evaluations_of_a_sweep_are_found_below_its_folder(caloman, tmp_path):
+    jobs = tmp_path / "outputs/sweep/train"
+    for seed in (1, 2):
+        (jobs / f"seed-{seed}").mkdir(parents=True)
+        (jobs / f"seed-{seed}/model.pt").touch()
+    result = caloman("report", "runs=outputs/sweep")
+    assert result.status == 2
+    assert "evaluate -m run=outputs/sweep/train/seed-1,outputs/sweep/train/seed-2" in result.err
+    for seed, auc in ((1, 0.8), (2, 0.6)):
+        evaluation(jobs / f"seed-{seed}/evaluation/quick", f"seed-{seed}", auc)
+    # A sweep of evaluations keeps a folder a job as well.
+    evaluation(tmp_path / "outputs/sweep/evaluate/other", "other", 0.7)
+    for pattern, names in (
+        ("outputs/sweep", ["seed-2", "other", "seed-1"]),
+        ("outputs/sweep/train/*", ["seed-2", "seed-1"]),
+        ("outputs/**", ["seed-2", "other", "seed-1"]),
+    ):
+        assert caloman("report", f"runs={pattern}", "output=out").status == 0
+        assert [row["run"] for row in table_of(tmp_path / "out")] == names
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
