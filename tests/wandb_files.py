@@ -19,6 +19,7 @@ class OfflineRun:
     id: str = ""
     project: str = ""
     group: str = ""
+    name: str = ""
     resumes: bool = False
     exit_code: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
@@ -50,6 +51,7 @@ def _read(path: Path) -> OfflineRun:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run.id, run.project = record.run.run_id, record.run.project
+            run.name = record.run.display_name
             run.group, run.resumes = record.run.run_group, record.run.resume
             run.config = _values(record.run.config.update)
         elif kind == "history":

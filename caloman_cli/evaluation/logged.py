@@ -94,6 +94,7 @@ def read_evaluation(output: Path, home: Path) -> Evaluated:
     if (output / "ranking.csv").is_file():
         sheets["ranking"] = _read_sheet(output / "ranking.csv")
     return Evaluated(
+        label=metrics["label"],
         suite=metrics["settings"]["evaluation"]["name"],
         home=home,
         output=output,

@@ -60,6 +60,7 @@ class Evaluated:
     """An evaluation that has ended.
 
     Args:
+        label: Name of the showers that were judged.
         suite: Its name, the part of every key that tells evaluations apart.
         home: Where loggers keep their files: the run's directory, so that they go on with what
             they were told of its training, or the evaluation's own where no run was evaluated.
@@ -71,6 +72,7 @@ class Evaluated:
         settings: The verb's config, plain types.
     """
 
+    label: str
     suite: str
     home: Path
     output: Path

@@ -32,7 +32,7 @@ class Wandb(Logger):
         project: The project's name; null takes ``WANDB_PROJECT``, else ``caloman``.
         entity: User or team, or null for the key's own.
         group: Groups runs; null takes the folder of the multirun, if there is one.
-        name: The run's name; null takes the directory's.
+        name: The run's name; null takes the directory's, or what was evaluated.
         tags: Labels.
         mode: ``online``, ``offline`` or ``disabled``; null does as wandb is told elsewhere
             (``WANDB_MODE``, ``wandb offline``), else online.
@@ -66,7 +66,7 @@ class Wandb(Logger):
         self._run: Any = None
 
     def open(self, folder: Path, config: Mapping[str, Any]) -> None:
-        self._begin(folder, config)
+        self._begin(folder, folder.name, config)
         if self._run is not None:
             for stage in ("energy", "encoder", "density"):
                 self._run.define_metric(f"{stage}/*", step_metric=f"{stage}/epoch")
@@ -95,7 +95,7 @@ class Wandb(Logger):
 
     def evaluated(self, evaluation: Evaluated) -> None:
         settings = {evaluation.key("settings"): dict(evaluation.settings)}
-        self._begin(evaluation.home, settings)
+        self._begin(evaluation.home, f"{evaluation.label} {evaluation.suite}", settings)
         if self._run is None:
             return
         try:
@@ -139,14 +139,14 @@ class Wandb(Logger):
             }
             self._run.log({axis: size, **times})
 
-    def _begin(self, folder: Path, config: Mapping[str, Any]) -> None:
+    def _begin(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
         """Start the run of ``folder``, or go on with it; no run where wandb is disabled."""
         wandb = self._wandb
         mode = self._mode()
         if mode == "disabled":
             return
         record = folder / "wandb" / "run.json"
-        identity = _known(record) or self._new(folder)
+        identity = _known(record) or self._new(name)
         self._run = None
         if mode not in ("offline", "dryrun"):
             try:
@@ -205,7 +205,7 @@ class Wandb(Logger):
             ),
         )
 
-    def _new(self, folder: Path) -> dict[str, str | None]:
+    def _new(self, name: str) -> dict[str, str | None]:
         """A new wandb run for a directory."""
         elsewhere = self._wandb.setup().settings  # the environment's and the settings files'
         return {
@@ -213,7 +213,7 @@ class Wandb(Logger):
             "project": self.project or elsewhere.project or "caloman",
             "entity": self.entity,
             "group": self.group or elsewhere.run_group or multirun(),
-            "name": self.name or elsewhere.run_name or folder.name,
+            "name": self.name or elsewhere.run_name or name,
         }
 
 

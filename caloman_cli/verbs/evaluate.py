@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 MARK = "metrics.json"
 OWN = (
     MARK, "table.md", "table.csv", "report.html", "report.md", "plots",
-    "ranking.md", "ranking.csv", "ranking.tex",
+    "ranking.md", "ranking.csv", "ranking.tex", "scalars.csv",
 )  # fmt: skip
 """What an evaluation's directory holds; other files in it are not the evaluation's."""
 

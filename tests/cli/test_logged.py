@@ -50,6 +50,7 @@ def evaluation(tmp_path):
         "settings": {"evaluation": {"name": "mine"}, "seed": 7},
         "metrics": {"timing": {"points": POINTS}, "separation": {}},
         "figures": ["plots/roc.png"],
+        "label": "mine",
     }
     write_tables(output, "title", SCORES, [], [], details)
     return read_evaluation(output, tmp_path / "run")
@@ -172,7 +173,7 @@ def test_the_command_line_comes_before_the_run(tmp_path, trained_with, asked, to
     """And a run names a logger of the package, or none is called."""
     (tmp_path / "model.pt").touch()
     config = {} if trained_with is None else {"logger": {"_target_": trained_with}}
-    OmegaConf.save(OmegaConf.create({"dataset": {}, **config}), tmp_path / "config.yaml")
+    OmegaConf.save(OmegaConf.create({"output": "x", **config}), tmp_path / "config.yaml")
     logger = None if asked is None else {"_target_": asked}
     made = evaluation_logger(OmegaConf.create({"logger": logger, "run": str(tmp_path)}))
     assert type(made.logger if isinstance(made, Tolerant) else made) is told
@@ -195,10 +196,11 @@ def test_every_job_of_a_multirun_is_a_wandb_run_of_the_sweeps_group(caloman, tmp
     folders = [path.parent for path in tmp_path.glob("outputs/**/wandb")]
     found = [run for folder in folders for run in offline_runs(folder)]
     assert len(found) == len({run.id for run in found}) == 2
+    assert {run.name for run in found} == {"a histograms", "b histograms"}
     assert {run.group for run in found} == {"outputs/sweep/evaluate"}
     for run, folder in zip(found, folders, strict=True):
         known = json.loads((folder / "wandb/run.json").read_text())
-        assert (known["id"], known["name"]) == (run.id, folder.name)
+        assert known["id"] == run.id
         assert "eval/histograms/E_ratio" in run.summary
 
 
