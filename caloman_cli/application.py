@@ -7,7 +7,6 @@ from the process; its ``Hydra`` object, driven here, does none of that.
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -32,6 +31,7 @@ from caloman_cli import mistakes, targets
 from caloman_cli.arguments import Arguments, check_groups
 from caloman_cli.cli import OK, Verb, explain, report
 from caloman_cli.config import CONF, absolute_paths, check_config, refuse_misplaced, value_keys
+from caloman_cli.console import say
 from caloman_cli.errors import UserError
 from caloman_cli.paths import expanded, readable
 from caloman_cli.sweep import (
@@ -125,7 +125,7 @@ class Application:
         if options.help:
             from caloman_cli.help import text
 
-            sys.stdout.write(text(hydra, self.verb, overrides))
+            say(text(hydra, self.verb, overrides))
         elif options.hydra_help:
             hydra.hydra_help(config, get_args_parser(), options)
         elif options.info:
@@ -330,6 +330,10 @@ def _task(
             own_output(cfg, hydra_cfg.sweep.dir, name, typed, varied)
         absolute_paths(cfg, verb.config)
         refuse_misplaced(cfg)
+        if verb.config == "train" and not many and not _names_a_place(typed):
+            from caloman_cli.unfinished import go_on
+
+            go_on(cfg)
         from caloman_cli.device import configure_threads
 
         configure_threads()
@@ -342,6 +346,11 @@ def _task(
     except Exception as error:  # noqa: BLE001  a job's failure is its result
         return Outcome(name, report(error, debug), explain(error)[1], None)
     return Outcome(name, OK, "", None if path is None else str(path))
+
+
+def _names_a_place(overrides: list[str]) -> bool:
+    keys = {override.lstrip("+").partition("=")[0] for override in overrides}
+    return bool(keys & {"output", "overwrite"})
 
 
 def _named(cfg: DictConfig) -> set[str]:

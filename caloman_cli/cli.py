@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from caloman_cli import __version__
+from caloman_cli.console import finish, say
 from caloman_cli.errors import UserError
 from caloman_cli.storage import is_full
 from caloman_cli.training.interruption import ENDING, Interruption, Preempted
@@ -69,13 +70,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     debug = "--debug" in arguments or os.environ.get("CALOMAN_DEBUG", "") not in ("", "0")
     arguments = [argument for argument in arguments if argument != "--debug"]
+    status = OK
+    error: BaseException | None = None
     try:
         with Interruption(ENDING):
-            return _dispatch(arguments, debug)
-    except (KeyboardInterrupt, Preempted) as error:
-        return report(error, debug)
-    except Exception as error:  # noqa: BLE001  the last resort: every failure becomes a status
-        return report(error, debug)
+            status = _dispatch(arguments, debug)
+    except (KeyboardInterrupt, Preempted) as stop:
+        error = stop
+    except Exception as failure:  # noqa: BLE001  the last resort: every failure becomes a status
+        error = failure
+    lost = finish()
+    if lost is not None and (error is None or getattr(error, "errno", None) == lost.errno):
+        if isinstance(lost, BrokenPipeError):  # nobody reads any more: head, less
+            return status
+        sys.stderr.write(f"caloman: standard output cannot be written: {lost.strerror}\n")
+        return status or FAILED
+    return status if error is None else report(error, debug)
 
 
 def report(error: BaseException, debug: bool) -> int:
@@ -109,14 +119,14 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
 
         return complete(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        sys.stdout.write(usage())
+        say(usage())
         return OK
     if arguments[0] == "--version":
-        sys.stdout.write(f"caloman {__version__}\n")
+        say(f"caloman {__version__}\n")
         return OK
     verb, rest = find_verb(arguments)
     if verb is None:
-        sys.stdout.write(usage(arguments[0]))
+        say(usage(arguments[0]))
         return OK
     from caloman_cli.application import Application
 

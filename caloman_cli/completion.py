@@ -4,6 +4,7 @@ import os
 import sys
 
 from caloman_cli.cli import OK, VERBS
+from caloman_cli.console import say
 from caloman_cli.errors import UserError
 
 
@@ -51,5 +52,5 @@ def complete(arguments: list[str]) -> int:
 
 
 def _offer(names: list[str]) -> int:
-    sys.stdout.write(" ".join(names) + "\n")
+    say(" ".join(names) + "\n")
     return OK

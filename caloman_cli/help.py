@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.application import compose_to_show
 from caloman_cli.cli import Verb
-from caloman_cli.config import meanings
+from caloman_cli.config import groups, meanings
 
 _WIDTH = 99
 _OPTIONS = {
@@ -36,20 +36,26 @@ def text(hydra: Hydra, verb: Verb, overrides: list[str]) -> str:
         f"usage: caloman {verb.words}{argument} [key=value ...] [options]",
         _section("examples", str(cfg.hydra.help.footer).strip().splitlines()),
     ]
-    groups = _groups(hydra, cfg)
-    if groups:
-        parts.append(_section("groups (group=option, * is chosen)", _table(groups)))
-    parts.append(_section("keys (key=value)", _table(_keys(cfg, verb.config, set(groups)))))
+    found = _groups(hydra, cfg, verb.config, overrides)
+    if found:
+        parts.append(_section("groups (group=option, * is chosen)", _table(found)))
+    parts.append(_section("keys (key=value)", _table(_keys(cfg, verb.config, set(found)))))
     parts.append(_section("options", _table(_OPTIONS)))
     return "\n\n".join(parts) + "\n"
 
 
-def _groups(hydra: Hydra, cfg: DictConfig) -> dict[str, str]:
+def _groups(hydra: Hydra, cfg: DictConfig, config: str, overrides: list[str]) -> dict[str, str]:
+    """Group -> its options; no star where the user has yet to choose."""
     found, choices = {}, cfg.hydra.runtime.choices
+    typed = {override.partition("=")[0] for override in overrides}
+    open_ = {name for name, default in groups(config).items() if default == "???"} - typed
     for group, chosen in ((str(name), choices[name]) for name in reversed(list(choices))):
         if group.startswith("hydra/") or "@" in group:
             continue
         options = hydra.config_loader.get_group_options(group, ObjectType.CONFIG)
+        if group in open_:
+            found[group] = f"{', '.join(options)} (needed)"
+            continue
         found[group] = ", ".join(f"{name}*" if name == chosen else name for name in options)
     return found
 

@@ -48,6 +48,11 @@ class Status:
             raise
         write_json(self.path, {**status, "status": "ok", "ended": _now()})
 
+    @property
+    def cut(self) -> bool:
+        """Whether the training was stopped, and nobody goes on with it that we know of."""
+        return self.text().startswith(("interrupted", "cut off"))
+
     def text(self) -> str:
         """How the training stands, for people."""
         if not self.path.exists():

@@ -244,7 +244,10 @@ def refuse_targets(values: Any, where: str) -> None:
 
 
 _HYDRA = re.compile(r"hydra\._internal\.core_plugins\.|hydra_plugins\.|optuna\.samplers\.")
-_LOGGING = ("logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter")
+_LOGGING = (
+    "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter",
+    "caloman_cli.console.Console", "caloman_cli.console.Lines",
+)  # fmt: skip
 
 
 def check_hydra(values: Mapping[Any, Any], overrides: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ import time
 
 from tqdm import tqdm
 
+from caloman_cli.console import ON_THE_BAR
+
 log = logging.getLogger(__name__)
 _QUIET_SECONDS = 10.0
 
@@ -13,8 +15,8 @@ _QUIET_SECONDS = 10.0
 class ProgressLine:
     """Shows how far a stage is.
 
-    On a terminal a bar of steps; elsewhere at most one log line every ten seconds, at the end of
-    an epoch, and one for the last epoch.
+    On a terminal a bar of steps; elsewhere, and in the run's log, at most one line every ten
+    seconds, at the end of an epoch, and one for the last epoch.
 
     Args:
         stage: The stage's name.
@@ -34,9 +36,11 @@ class ProgressLine:
             disable=not sys.stderr.isatty(),
         )
         self._last_line = 0.0
+        self._began, self._steps, self._left = time.monotonic(), 0, total - done
 
     def step(self) -> None:
         self._bar.update()
+        self._steps += 1
 
     def epoch(self, number: int, epochs: int, row: dict[str, object], final: bool) -> None:
         """Show the row of an epoch that has just ended."""
@@ -47,12 +51,25 @@ class ProgressLine:
         }
         if not self._bar.disable:
             self._bar.set_postfix({"epoch": number, **losses}, refresh=False)
-            return
         now = time.monotonic()
         if final or now - self._last_line >= _QUIET_SECONDS:
             self._last_line = now
             text = "  ".join(f"{name} {value}" for name, value in losses.items())
-            log.info("%s: epoch %d of %d  %s", self.stage, number, epochs, text)
+            if not final and self._steps:
+                text += f"  about {self._remaining()} left"
+            log.info(
+                "%s: epoch %d of %d  %s", self.stage, number, epochs, text,
+                extra={} if self._bar.disable else {ON_THE_BAR: True},
+            )  # fmt: skip
+
+    def _remaining(self) -> str:
+        """Of the stage, at the pace so far."""
+        pace = (time.monotonic() - self._began) / self._steps
+        seconds = round(pace * max(0, self._left - self._steps))
+        hours, minutes = seconds // 3600, seconds // 60 % 60
+        if hours:
+            return f"{hours} h {minutes} min"
+        return f"{minutes} min" if seconds >= 120 else f"{seconds} s"
 
     def close(self) -> None:
         self._bar.close()

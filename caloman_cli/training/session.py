@@ -79,7 +79,7 @@ def fit_stage(
     trainer.run.record_stage(stage, summary)
     if not complete:
         log.info(
-            "%s: %s epochs in %.1f s, best %s %s at epoch %s",
+            "%s: %s epochs in %.1f s, best %s %.4g at epoch %s",
             stage,
             summary["epochs"],
             summary["seconds"],

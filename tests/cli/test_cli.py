@@ -47,6 +47,13 @@ def test_help_shows_groups_with_their_options(caloman):
     assert "ds1_photons" in out
 
 
+def test_help_stars_what_is_chosen_and_nothing_else(caloman):
+    out = caloman("data", "check", "--help").out
+    assert "*" not in out.split("groups (")[1].partition("\n")[2].split("\n\n")[0]
+    assert "(needed)" in out
+    assert "ds1_photons*" in caloman("data", "check", "--help", "dataset=ds1_photons").out
+
+
 def test_cfg_shows_the_config_and_writes_nothing(caloman, tmp_path):
     result = caloman("sample", "--cfg", "job", "run=~/runs/a=1", "n=5")
     assert result.status == 0
