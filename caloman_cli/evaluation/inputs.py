@@ -19,7 +19,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.metrics.caveats import is_toy
 from caloman_cli.metrics.comparison import Comparison
 from caloman_cli.metrics.protocol import find_protocol
-from caloman_cli.metrics.truth import TruthPair, truth_pair
+from caloman_cli.metrics.truth import TruthPair, asked_truth, truth_pair
 from caloman_cli.model import TwoStep
 from caloman_cli.run import RunDirectory
 from caloman_cli.verbs import sample
@@ -139,19 +139,37 @@ def _train(dataset: Dataset) -> Showers:
         raise UserError(f"no training file: {error}; give train=FILE") from error
 
 
+def check_truth(cfg: DictConfig, dataset: Dataset, comparison: Comparison) -> None:
+    """Look at ``truth=FILE`` before anything is sampled or computed.
+
+    Raises:
+        UserError: It cannot be read or does not fit the reference.
+    """
+    if cfg.truth is not None:
+        _truth(cfg, dataset, comparison.reference, 1)
+
+
 def _truth(cfg: DictConfig, dataset: Dataset, reference: Showers, n: int) -> TruthPair | None:
     if cfg.truth is not None:
         given = Showers.from_files([Path(cfg.truth)], dataset.geometry)
-        return truth_pair(reference, n, given)
+        if is_toy(given) != is_toy(reference):
+            kinds = ["built-in toy showers" if is_toy(x) else "real" for x in (given, reference)]
+            raise UserError(
+                f"truth={cfg.truth} is {kinds[0]}, the reference is {kinds[1]}: give showers of "
+                "one kind"
+            )
+        return _named(asked_truth(reference, n, given))
     train = None
     try:
         train = dataset.train()
-    except UserError as error:
-        log.info("truth row from the reference alone: %s", error)
+    except UserError:
+        log.debug("no training file for a truth row", exc_info=True)
     if train is not None and is_toy(train) != is_toy(reference):
-        log.warning("truth row from the reference alone: %s is of another kind", train.name)
         train = None
-    pair = truth_pair(reference, n, train)
-    if is_toy(reference):  # nothing here is real
-        pair = replace(pair, label=pair.label.replace("(real", "(built-in toy"))
-    return pair
+    return _named(truth_pair(reference, n, train))
+
+
+def _named(pair: TruthPair) -> TruthPair:
+    if not is_toy(pair.reference):
+        return pair
+    return replace(pair, label=pair.label.replace("(real", "(built-in toy"))  # nothing is real

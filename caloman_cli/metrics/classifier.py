@@ -11,7 +11,6 @@ References:
     meaning and use of the area under a ROC curve (its standard error).
 """
 
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,8 +39,6 @@ from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.protocol import ProtocolName, find_protocol
 
 __all__ = ["ClassifierTest", "auc_error", "network", "parameter_count"]
-
-log = logging.getLogger(__name__)
 
 ROC_POINTS = 201
 
@@ -139,7 +136,6 @@ class ClassifierTest:
                 f"classifier '{settings.mode}': {n} showers per class; an AUC of 0.5 has an error "
                 f"of {auc_error(0.5, n_val):.3f}"
             )
-            log.warning(warning)
         source = classifier_rows(
             settings.mode,
             (reference, generated),

@@ -21,7 +21,7 @@ from caloman_cli.metrics.protocol import Protocol as Rules
 from caloman_cli.metrics.statistics import FeatureSource, StatisticsStore
 from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.timing import Sampler
-from caloman_cli.metrics.truth import TruthPair
+from caloman_cli.metrics.truth import TruthPair, spread
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,7 @@ class Comparison:
         self._open_truth, self._open_train = open_truth, open_train
         self._open_model = open_model
         self._features = FeatureSource(cache_dir)
+        self._thinned: Showers | None = None
 
     @cached_property
     def reference(self) -> Showers:
@@ -112,6 +113,12 @@ class Comparison:
         if self._open_generated is None:
             raise UserError("there are no generated showers: give run=DIR or generated=FILE")
         return self._open_generated()
+
+    def thinned(self, n: int) -> Showers:
+        """At most n of the generated showers, spread over all."""
+        if self._thinned is None or len(self._thinned) != n:
+            self._thinned = spread(self.generated, n)
+        return self._thinned
 
     @cached_property
     def truth(self) -> TruthPair | None:
@@ -146,7 +153,7 @@ class Comparison:
             threshold: Readout cut [MeV]. None: the geometry's.
             edges_of: Features whose maximum ends the voxel histogram. None: these showers' own.
         """
-        keep = showers is not self.__dict__.get("generated")
+        keep = not any(showers is ours for ours in (self.__dict__.get("generated"), self._thinned))
         return self._features.of(showers, threshold, edges_of, keep=keep)
 
     def classifier_features(self, showers: Showers, threshold: float | None = None) -> Features:

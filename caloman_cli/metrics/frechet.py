@@ -16,7 +16,6 @@ References:
     distance). Krause et al. (2024), CaloChallenge 2022, arXiv:2410.21611 (settings).
 """
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +25,6 @@ from tqdm import tqdm
 
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.samples import checked, jackknife_errors, over_maxima, standardised
-
-log = logging.getLogger(__name__)
 
 OFFICIAL_MIN, OFFICIAL_MAX = 10_000, 50_000
 BLOCK_ROWS = 8192
@@ -168,14 +165,6 @@ class FrechetPhysicsDistance:
         smallest = self.min_samples
         if smallest is None:
             smallest = OFFICIAL_MIN if n >= OFFICIAL_MIN else max(1000, n // 5)
-        if n < OFFICIAL_MAX:
-            log.warning(
-                "FPD from %d showers (recommended: %d), sizes from %d: a bias of order 1/N stays, "
-                "and the error of the fit does not hold it",
-                n,
-                OFFICIAL_MAX,
-                smallest,
-            )
         inverse = np.linspace(1 / smallest, 1 / self.max_samples, self.n_sizes)
         return (1 / inverse).astype(np.int32)
 

@@ -16,7 +16,6 @@ References:
     generative models in high energy physics, arXiv:2211.10295 (kernel physics distance).
 """
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +26,6 @@ from tqdm import tqdm
 
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.samples import checked, over_maxima, standardised
-
-log = logging.getLogger(__name__)
 
 OFFICIAL_BATCH = 10_000
 BLOCK = 2048
@@ -132,14 +129,6 @@ class KernelPhysicsDistance:
         samples = over_maxima(*checked(100, reference=reference, generated=generated))
         n = min(len(sample) for sample in samples)
         size = self.batch_size or min(OFFICIAL_BATCH, n)
-        if n < OFFICIAL_BATCH:
-            log.warning(
-                "KPD from %d showers in batches of %d (official: %d): its error is larger, and "
-                "rows drawn twice raise it by kpd_bias",
-                n,
-                size,
-                OFFICIAL_BATCH,
-            )
         values, biases = [], []
         for batch in tqdm(range(self.n_batches), "KPD", leave=False, disable=None):
             rng = np.random.default_rng(self.seed + 1000 * batch)

@@ -17,8 +17,6 @@ References:
     generative models, arXiv:2002.09797 (density, coverage).
 """
 
-import logging
-
 import numpy as np
 import torch
 
@@ -26,8 +24,6 @@ from caloman_cli.errors import UserError
 from caloman_cli.metrics.neighbours import Axis, Screen, full_precision, nearest, squared_distances
 from caloman_cli.metrics.points import Points, Subset, Table
 from caloman_cli.metrics.samples import batch_errors
-
-log = logging.getLogger(__name__)
 
 OFFICIAL_EMPTY = 0.1  # [MeV]: the official code's stand-in for an empty voxel before logarithms
 FEW = 5_000  # points: with fewer the balls are wide, and all four numbers flatter
@@ -101,11 +97,6 @@ class PrecisionRecall:
         n = min(len(real), len(sample))
         if n < self.k + 2:
             raise UserError(f"PRDC with k={self.k} needs {self.k + 2} showers or more, not {n}")
-        if n < FEW:
-            log.warning(
-                "PRDC from %d showers: balls are wide, compare only with the truth row of as many",
-                n,
-            )
         if reference_radii is None:
             reference_radii = self.radii(real)
         if generated_radii is None:

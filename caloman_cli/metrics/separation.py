@@ -6,7 +6,6 @@ References:
     arXiv:2410.21611 (groups and binnings).
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,8 +21,6 @@ from caloman_cli.metrics.histograms import (
     voxel_edges,
     voxel_groups,
 )
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,14 +98,10 @@ class SeparationPower:
             raise ValueError(f"features were computed with different readout cuts: {cuts} MeV")
         real = voxel_groups(reference, reference_features, edges)
         made = voxel_groups(generated, generated_features, edges)
-        histograms = [
+        return [
             *feature_histograms(reference_features, generated_features),
             Histogram("voxel", edges, real.sum(0), made.sum(0), real, made),
         ]
-        empty = [histogram.name for histogram in histograms if histogram.note]
-        if empty:
-            log.warning("%d histograms are empty: %s", len(empty), ", ".join(empty))
-        return histograms
 
 
 def group_means(histograms: Sequence[Histogram]) -> list[GroupMean]:

@@ -32,11 +32,42 @@ class TruthPair:
         reference: In the place of the reference.
         sample: In the place of the generated showers.
         label: What they are, for tables.
+        halves: Whether both are of the reference.
     """
 
     reference: Showers
     sample: Showers
     label: str
+    halves: bool = False
+
+    @property
+    def note(self) -> str:
+        """What its numbers have to say of themselves in a table; empty for independent files."""
+        return "truth: halves of the reference" if self.halves else ""
+
+    def stands_for(self, reference: Showers, generated: Showers) -> bool:
+        """Whether as many showers are compared as when the generated ones are judged."""
+        return (len(self.reference), len(self.sample)) == (len(reference), len(generated))
+
+
+def asked_truth(reference: Showers, n: int, given: Showers) -> TruthPair:
+    """The truth row of ``truth=FILE``.
+
+    Args:
+        reference: The real showers that judge the generated ones.
+        n: How many showers are judged.
+        given: The file's showers.
+
+    Raises:
+        UserError: They cannot serve as an independent sample of the reference's showers.
+    """
+    problem = _unfit(reference, given)
+    if problem is not None:
+        raise UserError(
+            f"truth={', '.join(map(str, given.paths)) or given.name}: {problem}; give independent "
+            "real showers with the reference's spectrum of incident energies, or leave truth= out"
+        )
+    return _independent(reference, n, given)
 
 
 def truth_pair(reference: Showers, n: int, train: Showers | None = None) -> TruthPair:
@@ -57,10 +88,10 @@ def truth_pair(reference: Showers, n: int, train: Showers | None = None) -> Trut
     if train is not None:
         problem = _unfit(reference, train)
         if problem is None:
-            sample = spread(train, n)
-            size = f"{len(sample)} showers of {train.name}"
-            return TruthPair(reference, sample, f"truth: {size} (real, independent)")
-        log.warning("truth row: halves of the reference instead of %s: %s", train.name, problem)
+            return _independent(reference, n, train)
+        log.info("no truth= given: halves of the reference, since of %s %s", train.name, problem)
+    else:
+        log.info("no truth= given: halves of the reference")
     if len(reference) < 2:
         raise UserError(
             f"{reference.name} has {len(reference)} showers: the truth row needs two or more"
@@ -68,8 +99,17 @@ def truth_pair(reference: Showers, n: int, train: Showers | None = None) -> Trut
     even = reference.subset(np.arange(0, len(reference), 2), f"{reference.name}, even rows")
     odd = reference.subset(np.arange(1, len(reference), 2), f"{reference.name}, odd rows")
     sample = spread(odd, n)
-    label = f"truth: {len(even)} even against {len(sample)} odd rows of {reference.name} (real)"
-    return TruthPair(even, sample, label)
+    label = (
+        f"truth: no truth= given, halves of the reference: {len(even)} even against {len(sample)} "
+        f"odd rows of {reference.name} (real)"
+    )
+    return TruthPair(even, sample, label, halves=True)
+
+
+def _independent(reference: Showers, n: int, other: Showers) -> TruthPair:
+    sample = spread(other, n)
+    label = f"truth: {len(sample)} showers of {other.name} (real, independent)"
+    return TruthPair(reference, sample, label)
 
 
 def spread(showers: Showers, n: int) -> Showers:
@@ -101,13 +141,13 @@ def shared_showers(first: Features, second: Features) -> int:
 def _unfit(reference: Showers, train: Showers) -> str | None:
     """Why the training file cannot serve as an independent sample, or None."""
     if train.geometry.n_voxels != reference.geometry.n_voxels:
-        return "it has other voxels"
+        return "the voxels are others"
     common = {path.resolve() for path in train.paths} & {
         path.resolve() for path in reference.paths
     }
     if common or train.fingerprint == reference.fingerprint:
-        return "it is the reference itself"
+        return "the showers are the reference's own"
     energies = np.log(train.energies[:, 0]), np.log(reference.energies[:, 0])
     if ks_2samp(*energies).pvalue < SAME_SPECTRUM:
-        return "its incident energies have another spectrum"
+        return "the incident energies have another spectrum"
     return None

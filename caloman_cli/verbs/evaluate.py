@@ -10,7 +10,7 @@ from caloman_cli.data.sources import Dataset
 from caloman_cli.errors import CannotWrite, UserError
 from caloman_cli.evaluation.choice import available_metrics, suite_metrics
 from caloman_cli.evaluation.identity import refuse_another
-from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
+from caloman_cli.evaluation.inputs import check_truth, evaluated_dataset, open_comparison
 from caloman_cli.evaluation.logged import evaluation_logger, tell
 from caloman_cli.evaluation.record import input_facts, input_notes, provenance
 from caloman_cli.evaluation.standing import console, standing, write_standing
@@ -57,6 +57,8 @@ def run(cfg: DictConfig) -> Path:
         for name in metrics
         if name not in chosen
     ]
+    if any("reference" in metric.needs for metric in chosen.values()):
+        check_truth(cfg, dataset, comparison)
     notes += input_notes(comparison, chosen)
     for note in notes:
         log.warning("%s", note)

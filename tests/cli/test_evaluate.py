@@ -9,7 +9,7 @@ import pytest
 
 from caloman_cli.config import CONF
 from caloman_cli.data.generator import generate
-from tests.cli.evaluations import FAST, N, scores_of, write
+from tests.cli.evaluations import FAST, N, check_keys, scores_of, write
 from tests.cli.test_report import check_page
 from tests.conftest import load_geometry
 
@@ -85,7 +85,8 @@ def test_intrinsic_dimension_of_real_showers_alone(caloman, tmp_path, files):
 
 @pytest.mark.parametrize("suite", sorted(path.stem for path in (CONF / "evaluation").iterdir()))
 def test_every_suite_is_valid(caloman, suite):
-    result = caloman("evaluate", f"evaluation={suite}", "run=nowhere")
+    rivals = ["evaluation.multiclass.others=[b.hdf5]"] if suite == "multiclass" else []
+    result = caloman("evaluate", f"evaluation={suite}", "run=nowhere", *rivals)
     assert (result.status, "nowhere does not exist" in result.err) == (2, True), result.err
 
 
@@ -110,8 +111,58 @@ def test_other_incident_energies_are_said(caloman, tmp_path, files):
     )  # fmt: skip
     assert result.status == 0, result.err
     out = tmp_path / "outputs/evaluate/other/histograms"
-    assert "energies=REFERENCE" in (out / "table.md").read_text()
-    assert "even against" in (out / "table.md").read_text()  # truth: halves of the reference
+    table = (out / "table.md").read_text()
+    assert "energies=REFERENCE" in table
+    assert "no truth= given, halves of the reference: 150 even against 150 odd" in table
+    row = scores_of(out)["separation power", "E_ratio"]
+    assert "truth: halves of the reference" in row["note"]
+
+
+def test_a_truth_that_does_not_fit_is_an_error(caloman, tmp_path, files):
+    energies, voxels = generate(load_geometry("ds1_photons"), 200, seed=9)
+    low = energies[:, 0] < 20_000
+    other = write(tmp_path / "low.hdf5", energies[low], voxels[low])
+    toy = write(tmp_path / "toy.hdf5", energies, voxels, generator="caloman built-in")
+    before = sorted(tmp_path.iterdir())
+    for truth, said in (
+        (other, "another spectrum"), (toy, "built-in toy"), (files["reference"], "own"),
+    ):  # fmt: skip
+        result = caloman(
+            "evaluate", f"generated={files['generated']}", f"reference={files['reference']}",
+            f"truth={truth}", "dataset=ds1_photons", "evaluation=histograms",
+        )  # fmt: skip
+        (line,) = result.err.strip().splitlines()
+        assert (result.status, said in line, f"truth={truth}" in line) == (2, True, True), line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_numbers_without_a_floor_are_compared_at_equal_numbers(caloman, tmp_path, files):
+    """Halves of the reference: their precision says nothing about that of all showers."""
+    result = caloman(
+        "evaluate", f"generated={files['generated']}", f"reference={files['reference']}",
+        "dataset=ds1_photons", "evaluation=small", "output=out", *FAST,
+        "evaluation.separation.plots=none", "evaluation.correlation.resamplings=5",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    scores = check_keys(tmp_path / "out")
+    for name in ("fpd", "fpd_unbiased", "kpd", "precision", "recall", "density", "coverage"):
+        whole, same = scores[name], scores[f"{name}_equal_n"]
+        assert whole["truth"] is None
+        assert "row '150 against 150'" in whole["note"]
+        assert None not in (same["generated"], same["truth"])
+        assert same["quantity"] == f"{whole['quantity']}, 150 against 150"
+        assert same["conditions"]["generated showers"] == 150
+    assert scores["precision"]["generated"] != scores["precision_equal_n"]["generated"]
+    assert "truth: halves of the reference" in scores["auc_high"]["note"]
+    assert scores["jsd_high"]["truth"] is None
+    assert "truth withheld: 60 showers score it, not 120" in scores["jsd_high"]["note"]
+    # What the official script would do otherwise stands in the rows, and all is said once.
+    assert "the official script's from 10,000" in scores["fpd"]["note"]
+    assert "the official script's of 10,000" in scores["kpd"]["note"]
+    for said in ("classifier 'high'", "FPD: sizes", "KPD: batches"):
+        told = (result.out + result.err).splitlines()
+        lines = [line for line in told if said in line and "|" not in line]
+        assert len(lines) == 1, (said, lines)
 
 
 def test_toy_reference_is_not_called_geant4(caloman, tmp_path, files):
@@ -183,6 +234,7 @@ def test_too_few_showers_for_a_classifier_are_a_row_that_says_so(caloman, tmp_pa
         (["protocol=2022"], "must be final, legacy2022"),
         (["generated=a", "dataset=ds2", "train=b", "dataset.train=[c]"], "one of them"),
         (["evaluation=fast"], "evaluation=fast does not exist"),
+        (["evaluation=multiclass", "generated=a", "dataset=ds2"], "multiclass.others=[FILE,...]"),
         (["evaluation.separation.plots=some"], "must be all, main, none"),
         (["evaluation.timing.batch_sizes=[0]", "run=a"], "numbers from 1"),
         (["generated=a", "dataset=ds2", "reference=b", "dataset.reference=[c]"], "one of them"),

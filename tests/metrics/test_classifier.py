@@ -177,12 +177,12 @@ def test_sizes_of_the_splits():
         assert (part < 50).sum() == (part >= 50).sum() == size
 
 
-def test_the_preset_follows_the_number_of_showers(tiny_geometry, caplog):
+def test_the_preset_follows_the_number_of_showers(tiny_geometry):
     sides = gaussian(tiny_geometry, 150, 1), gaussian(tiny_geometry, 150, 2)
     found = ClassifierTest("low", epochs=1)(*sides)
     assert (found["preset"], found["units"], found["epochs"]) == ("small", 512, 1)
     assert (found["n_train"], found["n_test"], found["n_val"]) == (180, 60, 60)
-    assert "150 showers per class" in caplog.text
+    assert "150 showers per class" in found["warning"]
     assert found["auc_error"] == pytest.approx(auc_error(found["auc"], 30))
 
 

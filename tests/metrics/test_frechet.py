@@ -51,12 +51,11 @@ def test_equal_distributions_have_the_known_bias(n, d, bias):
 
 
 @pytest.mark.parametrize("n", [500, 2000])
-def test_small_samples_say_how_much_is_bias(n, caplog):
+def test_small_samples_say_how_much_is_bias(n):
     value = FrechetPhysicsDistance(n_draws=8)(normal(n, 10, 6), normal(n, 10, 7))
     assert value["fpd"] > 2 * abs(value["fpd_unbiased"])
     assert abs(value["fpd_unbiased"]) < 3 * value["fpd_sampling_error"]
     assert value["min_samples"] == 1000
-    assert f"FPD from {n} showers (recommended: 50000)" in caplog.text
 
 
 def test_a_shift_shows_in_units_of_the_reference_s_maximum():

@@ -172,7 +172,7 @@ def test_a_sample_against_itself_is_perfect():
     assert found["precision"] == found["recall"] == found["coverage"] == 1
 
 
-def test_shrunk_and_lost_modes_are_told_apart(caplog):
+def test_shrunk_and_lost_modes_are_told_apart():
     real = np.concatenate([normal(250, 5, 0), normal(250, 5, 1) + 20])
     lost = PrecisionRecall(batches=0)(real, normal(500, 5, 2))
     assert lost["precision"] > 0.9
@@ -180,7 +180,6 @@ def test_shrunk_and_lost_modes_are_told_apart(caplog):
     shrunk = PrecisionRecall(batches=0)(real[:250], 0.2 * normal(500, 5, 3))
     assert shrunk["density"] > 1.5
     assert shrunk["recall"] < 0.1
-    assert "PRDC from 500 showers" in caplog.text
 
 
 def test_parts_of_points():

@@ -18,8 +18,9 @@ from caloman_cli.metrics.histograms import (
     separation_power,
     voxel_edges,
 )
+from caloman_cli.metrics.outside import most_outside
 from caloman_cli.metrics.separation import SeparationPower, group_means, separation_error
-from caloman_cli.metrics.suite.separation import _separations
+from caloman_cli.metrics.suite.separation import _hidden, _separations, _warnings
 from tests.conftest import load_geometry
 
 
@@ -90,7 +91,7 @@ def test_floor_by_hand():
     assert histogram.reference @ np.diff(histogram.edges) == pytest.approx(1)
 
 
-def test_an_empty_histogram_says_so(tiny_geometry, caplog):
+def test_an_empty_histogram_says_so(tiny_geometry):
     real = blobs(tiny_geometry, 50, 0)
     dead = real.read(0, 50)[1].copy()
     dead[:, tiny_geometry.slices[2]] = 0
@@ -101,7 +102,6 @@ def test_an_empty_histogram_says_so(tiny_geometry, caplog):
     assert layer.floor is None
     assert layer.note == "no generated entry in range"
     assert layer.out_of_range()["generated_below"] == 1
-    assert "E_layer/12" in caplog.text
     means = {mean.group: mean for mean in group_means(list(histograms.values()))}
     assert (means["E_layer"].n, means["E_layer"].n_empty) == (2, 1)
     scores = SeparationPower()(real, generated)
@@ -240,3 +240,63 @@ def test_a_mean_says_that_it_leaves_out_what_only_the_truth_fills(tiny_geometry,
     assert note(truth, truth) == ""
     assert note(dead, dead) == note(dead, []) == "1 without entries"
     assert not caplog.messages
+
+
+def damaged(geometry: Geometry, n: int, seed: int, factor: float) -> Showers:
+    """Showers of one voxel a layer with a response of about one; every second one times factor."""
+    rng = np.random.default_rng(seed)
+    voxels = np.zeros((n, geometry.n_voxels), np.float32)
+    for part in geometry.slices:
+        voxels[:, part.start] = 1000 / geometry.n_layers * (1 + 0.1 * rng.standard_normal(n))
+    voxels[1::2] *= factor
+    return Showers.from_arrays(np.full(n, 1000.0), voxels, geometry)
+
+
+@pytest.mark.parametrize(
+    ("factor", "group", "said"),
+    [
+        (0, "E_ratio", "50 % of the generated below"),
+        (2.5, "E_ratio", "50 % of the generated above"),
+    ],
+)
+def test_showers_outside_of_the_bins_are_told_where_s_is_at_its_floor(
+    tiny_geometry, caplog, factor, group, said
+):
+    real, truth = (damaged(tiny_geometry, 2000, seed, 1.0) for seed in (0, 1))
+    bad = damaged(tiny_geometry, 2000, 2, factor)
+    power = SeparationPower()
+    for generated in (bad, truth):
+        histograms = power.histograms(real, generated)
+        score = {each.quantity: each for each in _separations(histograms, [])}[group]
+        assert score.over_floor < 3
+        hidden = _hidden(histograms)
+        notes = _warnings(histograms, hidden)
+        if generated is bad:
+            assert said in score.note
+            assert hidden[group].generated == pytest.approx(0.5, abs=0.01)
+            assert said in notes[-1]
+            (warning,) = (line for line in caplog.messages if "within the bins" in line)
+            assert f"E_ratio: {said}" in warning
+        else:
+            assert hidden == {}
+            assert all(
+                "of the generated" not in each.note for each in _separations(histograms, [])
+            )
+
+
+def test_a_few_more_entries_outside_are_chance():
+    edges = np.arange(3.0)
+
+    def told(real: tuple[int, int], made: tuple[int, int]) -> str:
+        sides = [
+            np.array([below, inside // 2, inside - inside // 2, 0])
+            for below, inside in (real, made)
+        ]
+        return str(most_outside([Histogram("E_ratio", edges, *sides)]))
+
+    assert told((10, 990), (30, 970)) == "None"  # three deviations
+    assert told((10, 990), (60, 940)) == (
+        "6 % of the generated below the bins, 1 % of the reference"
+    )
+    assert told((1000, 99_000), (1900, 98_100)) == "None"  # certain, and less than a per cent
+    assert told((60, 940), (10, 990)) == "None"

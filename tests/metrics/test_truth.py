@@ -9,7 +9,13 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.separation import SeparationPower
-from caloman_cli.metrics.truth import shared_showers, spread, truth_note, truth_pair
+from caloman_cli.metrics.truth import (
+    asked_truth,
+    shared_showers,
+    spread,
+    truth_note,
+    truth_pair,
+)
 from tests.conftest import load_geometry
 
 
@@ -27,10 +33,25 @@ def test_the_training_file_serves_where_it_is_independent(tiny_geometry):
     assert len(pair.sample) == 200
     assert "200 showers of train.hdf5" in pair.label
     assert truth_pair(reference, 900, train).sample is train
+    assert pair.stands_for(reference, train.subset(np.arange(200)))
+    assert pair.note == ""
+
+
+@pytest.mark.parametrize(
+    ("seed", "low", "said"),
+    [(0, 1e3, "the reference's own"), (1, 3e3, "incident energies have another spectrum")],
+)
+def test_a_truth_that_was_asked_for_and_does_not_fit_is_an_error(tiny_geometry, seed, low, said):
+    reference = real(tiny_geometry, 300, 0)
+    with pytest.raises(UserError, match=f"truth=mine: the .*{said}; give independent"):
+        asked_truth(reference, 300, real(tiny_geometry, 300, seed, "mine", low))
+    fits = asked_truth(reference, 200, real(tiny_geometry, 300, 2, "mine"))
+    assert (fits.reference, len(fits.sample), fits.halves) == (reference, 200, False)
 
 
 @pytest.mark.parametrize("case", ["itself", "other spectrum", "none"])
 def test_else_the_reference_is_halved(tiny_geometry, caplog, case):
+    caplog.set_level("INFO")
     reference = real(tiny_geometry, 301, 0, "reference.hdf5")
     train = {
         "itself": real(tiny_geometry, 301, 0),
@@ -40,7 +61,11 @@ def test_else_the_reference_is_halved(tiny_geometry, caplog, case):
     pair = truth_pair(reference, 400, train)
     assert (len(pair.reference), len(pair.sample)) == (151, 150)
     assert "151 even against 150 odd rows of reference.hdf5" in pair.label
-    assert ("halves of the reference" in caplog.text) == (train is not None)
+    assert pair.note == "truth: halves of the reference"
+    assert not pair.stands_for(reference, reference)
+    (said,) = caplog.messages
+    assert said.startswith("no truth= given: halves of the reference")
+    assert ("memory" in said) == (train is not None)
     seen = np.concatenate([pair.reference.energies, pair.sample.energies])
     np.testing.assert_array_equal(np.sort(seen, 0), np.sort(reference.energies, 0))
     assert len(truth_pair(reference, 50, train).sample) == 50

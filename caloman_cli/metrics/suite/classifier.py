@@ -1,5 +1,6 @@
 """Classifier scores beside the truth's, with their ROC curves."""
 
+import logging
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +12,8 @@ from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.plots.roc import roc_curves
 from caloman_cli.metrics.protocol import ProtocolName
 from caloman_cli.metrics.tables import Score, key_of
+
+log = logging.getLogger(__name__)
 
 SECTION = "classifier"
 OFFICIAL_RATE, OFFICIAL_BATCH = 2e-4, 1000
@@ -63,10 +66,12 @@ class Classifier:
             truth, pair = None, comparison.truth
             if pair is not None:
                 truth = self._trained(comparison, mode, pair.reference, pair.sample)
+            if ours["warning"] is not None:
+                log.warning("%s", ours["warning"])
             used = self._conditions(ours)
             scores += [
-                replace(_score(name, mode, ours, truth), conditions=used)
-                for name in ("auc", "jsd")
+                replace(score, conditions=used)
+                for score in _scores(mode, ours, truth, "" if pair is None else pair.note)
             ]
             details[mode] = {"generated": ours, "truth": truth}
             if (why := self._unofficial(comparison, ours)) is not None:
@@ -171,6 +176,18 @@ class Classifier:
             f"epochs), {first['n_train']:,} / {first['n_test']:,} / {first['n_val']:,} showers of "
             f"both classes to train, select and score; spread: {spread}; 0.5 is not told apart."
         )
+
+
+def _scores(
+    mode: Mode, ours: dict[str, Any], truth: dict[str, Any] | None, note: str
+) -> list[Score]:
+    """AUC and JSD; calibration on few showers lowers the JSD, so its truth needs as many."""
+    scores = [_score(name, mode, ours, truth) for name in ("auc", "jsd")]
+    scores[0] = replace(scores[0], note=note)
+    if truth is not None and truth["n_val"] != ours["n_val"]:
+        why = f"truth withheld: {truth['n_val']:,} showers score it, not {ours['n_val']:,}"
+        scores[1] = replace(scores[1], truth=None, truth_spread=None, note=why)
+    return scores
 
 
 def _score(name: str, mode: Mode, ours: dict[str, Any], truth: dict[str, Any] | None) -> Score:

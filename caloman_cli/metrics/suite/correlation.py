@@ -50,7 +50,8 @@ class LayerCorrelation:
             compared(
                 SECTION, f"correlation, {words} difference", ours, real, f"correlation_{kind}",
                 errors=(f"correlation_{kind}_error",), floor=f"correlation_{kind}_floor",
-                summary=kind == "rms", key=f"correlation_{kind}", goal="lower",
+                summary=kind == "rms", note="" if pair is None else pair.note,
+                key=f"correlation_{kind}", goal="lower",
             )
             for kind, words in (("rms", "rms"), ("max", "largest"))
         ]  # fmt: skip

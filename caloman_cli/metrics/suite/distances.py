@@ -1,5 +1,7 @@
 """Fréchet and kernel physics distance, beside the truth's."""
 
+import logging
+from functools import partial
 from typing import ClassVar
 
 from caloman_cli.data.showers import Showers
@@ -9,8 +11,10 @@ from caloman_cli.metrics.features import feature_matrix
 from caloman_cli.metrics.frechet import OFFICIAL_MIN, FrechetPhysicsDistance
 from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.kernel import OFFICIAL_BATCH, KernelPhysicsDistance
-from caloman_cli.metrics.suite.rows import compared
+from caloman_cli.metrics.suite.rows import Sides, at_equal_numbers, compared
 from caloman_cli.metrics.tables import Score
+
+log = logging.getLogger(__name__)
 
 OFFICIAL_BATCHES = 10  # of KPD
 SECTION = "distance of high-level features"
@@ -46,46 +50,53 @@ class PhysicsDistances:
         self.threshold, self.batches = threshold, kpd_batches
 
     def __call__(self, comparison: Comparison) -> Section:
-        pair = comparison.truth
-        ours = self._found(comparison, comparison.reference, comparison.generated)
-        real = None if pair is None else self._found(comparison, pair.reference, pair.sample)
-        scores: list[Score] = []
-        caveats: dict[str, str] = {}
-        for name in ("fpd", "kpd"):
-            if name not in ours:
-                continue
-            errors = (f"{name}_error", f"{name}_sampling_error")
-            used: dict[str, str | float | None] = {"readout cut": self.threshold}
-            if name == "fpd":
-                used["smallest sample"] = ours["min_samples"]
-            else:
-                used |= {"batch": ours["batch_size"], "batches": self.batches}
-            # Only FPD's official value cannot be negative by chance.
-            rows: tuple[tuple[str, str, Goal], ...] = (
-                (name, name.upper(), "lower" if name == "fpd" else "zero"),
-                (f"{name}_unbiased", f"{name.upper()}, bias taken off", "zero"),
-            )
-            scores += [
-                compared(
-                    SECTION, label, ours, real, key, errors=errors, summary=key == name, key=key,
-                    goal=goal, conditions=used,
-                )
-                for key, label, goal in rows
-            ]  # fmt: skip
+        every = at_equal_numbers(comparison, partial(self._found, comparison))
+        scores = [score for sides in every for score in self._scores(sides)]
+        ours, caveats = every[0].ours, {}
         if comparison.protocol.name != "final" or self.threshold is not None:
             caveats = dict.fromkeys(("FPD", "KPD"), "another readout cut or protocol")
-        if "fpd" in ours and ours["min_samples"] != OFFICIAL_MIN:
-            caveats["FPD"] = f"sizes from {ours['min_samples']:,.0f} showers, not {OFFICIAL_MIN:,}"
-        if "kpd" in ours and ours["batch_size"] != OFFICIAL_BATCH:
-            caveats["KPD"] = f"batches of {ours['batch_size']:,.0f}, not {OFFICIAL_BATCH:,}"
-        elif "kpd" in ours and self.batches != OFFICIAL_BATCHES:
-            caveats["KPD"] = f"{self.batches} batches, not {OFFICIAL_BATCHES}"
+        for key, why in self._sizes(ours).items():
+            log.warning("%s: %s", key, why)
+            caveats[key] = why
         note = (
             "FPD and KPD: 0 for equal distributions, published times 1000. The spread is the "
             "larger one of the official error and of the spread of other samples of this size; "
             "finite samples raise the official value by the bias that the second row leaves out."
         )
-        return Section(scores, {"generated": ours, "truth": real}, [note], caveats)
+        details = {"generated": ours, "truth": every[-1].real}
+        if len(every) > 1:
+            details["generated_equal_n"] = every[-1].ours
+        return Section(scores, details, [note], caveats)
+
+    def _scores(self, sides: Sides) -> list[Score]:
+        scores = []
+        caveats = self._sizes(sides.ours)
+        for name in ("fpd", "kpd"):
+            if name not in sides.ours:
+                continue
+            errors = (f"{name}_error", f"{name}_sampling_error")
+            used: dict[str, str | float | None] = {
+                "readout cut": self.threshold, **sides.conditions,
+            }  # fmt: skip
+            if name == "fpd":
+                used["smallest sample"] = sides.ours["min_samples"]
+            else:
+                used |= {"batch": sides.ours["batch_size"], "batches": self.batches}
+            # Only FPD's official value cannot be negative by chance.
+            rows: tuple[tuple[str, str, Goal], ...] = (
+                (name, name.upper(), "lower" if name == "fpd" else "zero"),
+                (f"{name}_unbiased", f"{name.upper()}, bias taken off", "zero"),
+            )
+            notes = [caveats.get(name.upper(), ""), sides.note]
+            scores += [
+                compared(
+                    SECTION, label + sides.tail, sides.ours, sides.real, key, errors=errors,
+                    summary=key == name, key=key + sides.key, goal=goal, conditions=used,
+                    note="; ".join(filter(None, notes)),
+                )
+                for key, label, goal in rows
+            ]  # fmt: skip
+        return scores
 
     def _found(
         self, comparison: Comparison, reference: Showers, generated: Showers
@@ -101,3 +112,20 @@ class PhysicsDistances:
             self.kernel.device = comparison.device
             found |= self.kernel(*samples)
         return found
+
+    def _sizes(self, found: dict[str, float]) -> dict[str, str]:
+        """Where the official script would draw other numbers of showers."""
+        caveats = {}
+        if "fpd" in found and found["min_samples"] != OFFICIAL_MIN:
+            caveats["FPD"] = (
+                f"sizes from {found['min_samples']:,.0f} showers, the official script's from "
+                f"{OFFICIAL_MIN:,}"
+            )
+        if "kpd" in found and found["batch_size"] != OFFICIAL_BATCH:
+            caveats["KPD"] = (
+                f"batches of {found['batch_size']:,.0f} showers, the official script's of "
+                f"{OFFICIAL_BATCH:,}"
+            )
+        elif "kpd" in found and self.batches != OFFICIAL_BATCHES:
+            caveats["KPD"] = f"{self.batches} batches, not {OFFICIAL_BATCHES}"
+        return caveats

@@ -39,6 +39,11 @@ class Multiclass:
         repeats: int = 1,
         with_truth: bool = True,
     ) -> None:
+        if not others:
+            raise UserError(
+                "the log-posterior compares two or more submissions: give "
+                "evaluation.multiclass.others=[FILE,...]"
+            )
         self.others, self.with_truth, self.mode = others, with_truth, mode
         self.settings = (mode, preset, units, epochs)
         self.repeats = repeats
@@ -46,11 +51,6 @@ class Multiclass:
 
     def __call__(self, comparison: Comparison) -> Section:
         rivals = self._rivals(comparison)
-        if len(rivals) < 2:
-            raise UserError(
-                "the log-posterior compares two or more submissions: give "
-                "evaluation.multiclass.others=[FILE,...]"
-            )
         test = MulticlassTest(
             *self.settings,
             repeats=self.repeats,

@@ -1,5 +1,7 @@
 """Precision, recall, density and coverage, official and corrected, beside the truth's."""
 
+import logging
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,9 +11,11 @@ from caloman_cli.errors import UserError
 from caloman_cli.metrics import precision_recall
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.points import LogVoxels
-from caloman_cli.metrics.suite.rows import compared
+from caloman_cli.metrics.suite.rows import at_equal_numbers, compared
 from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.truth import spread
+
+log = logging.getLogger(__name__)
 
 SECTION = "neighbours of voxels"
 NAMES = ("precision", "recall", "density", "coverage")
@@ -60,30 +64,34 @@ class PrecisionRecall:
             kinds["corrected"] = precision_recall.corrected_empty(cut)
         scores: list[Score] = []
         details: dict[str, Any] = {}
-        pair = comparison.truth
         for kind, empty in kinds.items():
-            sides = comparison.reference, comparison.generated
-            ours = self._found(comparison, *sides, cut, empty)
-            real = None
-            if pair is not None:
-                real = self._found(comparison, pair.reference, pair.sample, cut, empty)
+            every = at_equal_numbers(
+                comparison, partial(self._found, comparison, cut=cut, empty=empty)
+            )
             tail = "" if kind == "official" else ", corrected"
             scores += [
                 compared(
-                    SECTION, name + tail, ours, real, name, errors=(f"{name}_error",),
+                    SECTION, name + tail + sides.tail, sides.ours, sides.real, name,
+                    errors=(f"{name}_error",), note=sides.note, conditions=sides.conditions,
                     summary=kind == "official" or not self.official,
-                    key=name if kind == "official" else f"{name}_corrected",
+                    key=(name if kind == "official" else f"{name}_corrected") + sides.key,
                     goal="truth ratio" if name == "density" else "truth",
                 )
+                for sides in every
                 for name in NAMES
             ]  # fmt: skip
-            details[kind] = {"empty_voxel": empty, "generated": ours, "truth": real}
+            details[kind] = {
+                "empty_voxel": empty, "generated": every[0].ours, "truth": every[-1].real,
+            }  # fmt: skip
+            if len(every) > 1:
+                details[kind]["generated_equal_n"] = every[-1].ours
         used: dict[str, str | float | None] = {
             "neighbours": self.test.k,
             "showers at most": self.max_showers,
             "readout cut": self.threshold,
         }
         notes, caveats = self._notes(comparison), self._caveats(comparison)
+        log.info("%s", notes[0])
         return Section(scores, details, notes, caveats, used)
 
     def _found(
@@ -118,6 +126,8 @@ class PrecisionRecall:
             f"{sizes[0]:,} real and {sizes[1]:,} generated showers, in logarithms of voxels; "
             "spread: from disjoint parts."
         )
+        if min(sizes) < precision_recall.FEW:
+            note += " Few showers: balls are wide, compare only with the truth of as many."
         if self.official and self.corrected:
             note += (
                 f" The official rows put empty voxels at {precision_recall.OFFICIAL_EMPTY} MeV, "

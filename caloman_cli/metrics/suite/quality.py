@@ -2,12 +2,13 @@
 
 from typing import ClassVar
 
+from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.metrics import sample_quality
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.sample_quality import FeatureLikelihood
-from caloman_cli.metrics.suite.rows import compared
+from caloman_cli.metrics.suite.rows import Sides, at_equal_numbers, compared
 from caloman_cli.metrics.suite.space import Space, SpaceName
 from caloman_cli.metrics.tables import Score
 
@@ -53,40 +54,46 @@ class SampleQuality:
     def __call__(self, comparison: Comparison) -> Section:
         seed, device = comparison.seed, comparison.device
         test = sample_quality.SampleQuality(self.k, self.n_subsets, seed=seed, device=device)
+
+        def found(reference: Showers, generated: Showers) -> dict[str, float | None]:
+            return test(self.space(comparison, reference), self.space(comparison, generated))
+
+        every = at_equal_numbers(comparison, found)
         held, generated = (
             self.space(comparison, showers)
             for showers in (comparison.reference, comparison.generated)
         )
-        ours = test(held, generated)
-        real, pair = None, comparison.truth
-        if pair is not None:
-            real = test(
-                self.space(comparison, pair.reference), self.space(comparison, pair.sample)
-            )
         notes = [
             f"Sample quality: {len(held):,} real and {len(generated):,} generated showers in "
             f"{self.space.words}; compare with the truth, not with other feature spaces."
         ]
+        scores = [score for sides in every for score in _scores(sides)]
+        details = {"generated": every[0].ours, "truth": every[-1].real}
+        if len(every) > 1:
+            details["generated_equal_n"] = every[-1].ours
         try:
             known = self.space(comparison, comparison.train)
         except UserError as error:
             notes.append(f"The feature likelihood score was left out: {error}.")
         else:
-            likelihood = FeatureLikelihood(seed=seed, device=device)
-            ours |= likelihood(held, generated, known)
-            if real is not None:  # held-out showers in the place of the generated ones
-                real |= likelihood(held[::2], held[1::2], known)
+            # Half of the held-out showers stand in the place of the generated ones for the truth,
+            # and as many generated ones are drawn: the score depends on how many there are.
+            most = max(100, min(4000, len(held) // 2, len(generated), len(known) // 2))
+            likelihood = FeatureLikelihood(most, seed=seed, device=device)
+            both = likelihood(held, generated, known), likelihood(held[::2], held[1::2], known)
+            scores += _scores(Sides(*both))
+            details |= {"likelihood": {"generated": both[0], "truth": both[1]}}
         used = {**self.space.conditions, "neighbours": self.k, "subsets": self.n_subsets}
-        details = {"generated": ours, "truth": real}
-        return Section(_scores(ours, real), details, notes, conditions=used)
+        return Section(scores, details, notes, conditions=used)
 
 
-def _scores(ours: dict[str, float | None], real: dict[str, float | None] | None) -> list[Score]:
+def _scores(sides: Sides) -> list[Score]:
     return [
         compared(
-            SECTION, words, ours, real, name, errors=(error,), summary=name not in _NOT_SUMMARY,
-            key=key, goal=goal,
+            SECTION, words + sides.tail, sides.ours, sides.real, name, errors=(error,),
+            summary=name not in _NOT_SUMMARY, key=key + sides.key, goal=goal, note=sides.note,
+            conditions=sides.conditions,
         )
         for name, (words, error, key, goal) in _ROWS.items()
-        if name in ours
+        if name in sides.ours
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.histograms import GROUPS, Histogram
+from caloman_cli.metrics.outside import Outside, most_outside
 from caloman_cli.metrics.plots.histograms import histogram_pages
 from caloman_cli.metrics.plots.response import ratios_in_energy_bins, response_curve
 from caloman_cli.metrics.plots.showers import average_showers, mean_shower
@@ -28,6 +29,7 @@ from caloman_cli.published.quantities import QUANTITIES
 
 log = logging.getLogger(__name__)
 
+MISLEADING = 0.1  # of the showers outside of the bins: S says little, and gets no place
 Plots = Literal["all", "main", "none"]
 
 
@@ -72,10 +74,15 @@ class Separation:
         caveats = {}
         if comparison.protocol.name != "final" or self.threshold is not None:
             caveats = {f"S {group}": "another readout cut or protocol" for group in GROUPS}
+        hidden = _hidden(histograms)
+        for group, outside in hidden.items():
+            if outside.generated - outside.reference > MISLEADING:
+                caveats[f"S {group}"] = str(outside)
+        notes = [*self._notes(comparison, ours, theirs), *_warnings(histograms, hidden)]
         return Section(
-            _separations(histograms, truth),
+            _separations(histograms, truth, "" if pair is None else pair.note),
             {"out_of_range": {item.name: item.out_of_range() for item in histograms}},
-            self._notes(comparison, ours, theirs),
+            notes,
             {key: why for key, why in caveats.items() if key in QUANTITIES},
             {"readout cut": self.threshold},
         )
@@ -131,9 +138,11 @@ class Separation:
         yield "single_showers", single_showers(reference, comparison.generated, (real, label))
 
 
-def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) -> list[Score]:
-    """Means of the groups for the summary, then every histogram."""
-    section = "separation power"
+def _separations(
+    histograms: Sequence[Histogram], truth: Sequence[Histogram], remark: str = ""
+) -> list[Score]:
+    """Means of the groups for the summary, with a remark on the truth, then every histogram."""
+    section, hidden = "separation power", _hidden(histograms)
     real = {item.name: item for item in truth}
     real_means = {mean.group: mean for mean in group_means(truth)}
     in_layers = {item.group for item in histograms if item.group != item.name}
@@ -151,7 +160,9 @@ def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) ->
                 None if other is None else other.floor,
                 spread=mean.error,
                 truth_spread=None if other is None else other.error,
-                note=_left_out(mean, other),
+                note="; ".join(
+                    filter(None, (_named(hidden.get(mean.group)), _left_out(mean, other), remark))
+                ),
                 summary=True,
                 key=f"{mean.group}_mean" if mean.group in in_layers else mean.group,
                 goal="lower",
@@ -172,12 +183,45 @@ def _separations(histograms: Sequence[Histogram], truth: Sequence[Histogram]) ->
                 None if same is None else same.floor,
                 spread=None if item.separation is None else separation_error(item),
                 truth_spread=None if same is None else separation_error(same),
-                note=item.note or "",
+                note=item.note or str(most_outside([item]) or ""),
                 key=key_of(item.name),
                 goal="lower",
             )
         )
     return scores
+
+
+def _hidden(histograms: Sequence[Histogram]) -> dict[str, Outside]:
+    """Groups of which clearly more generated than real entries lie outside of the bins."""
+    found = {}
+    for group in GROUPS:
+        worst = most_outside([item for item in histograms if item.group == group])
+        if worst is not None:
+            found[group] = worst
+    return found
+
+
+def _named(outside: Outside | None) -> str:
+    if outside is None:
+        return ""
+    return f"{outside.name}: {outside}" if "/" in outside.name else str(outside)
+
+
+def _warnings(histograms: Sequence[Histogram], hidden: dict[str, Outside]) -> list[str]:
+    """What the separation powers do not see, for the notes and, once, for the terminal."""
+    notes = []
+    empty = [item.name for item in histograms if item.note]
+    if empty:
+        notes.append(f"{len(empty)} histograms are empty: {', '.join(empty)}.")
+    if hidden:
+        worst = "; ".join(f"{outside.name}: {outside}" for outside in hidden.values())
+        notes.append(
+            "Separation powers are of what lies within the bins, so these look better than the "
+            f"showers are. {worst}."
+        )
+    for note in notes:
+        log.warning("%s", note.removesuffix("."))
+    return notes
 
 
 def _left_out(mean: GroupMean, truth: GroupMean | None) -> str:
