@@ -161,13 +161,9 @@ class RunDirectory:
             try:
                 load_state(self.model_path)
             except UserError:
-                log.warning("%s is damaged: made again", self.model_path)
                 return False
             self.files.seal(self.model_path)
-        damaged = self.files.damaged()
-        for file in damaged:
-            log.warning("%s is damaged", file)
-        return not damaged
+        return not self.files.damaged()
 
     def write_config(self, config: dict) -> None:
         write_text(self.config_path, OmegaConf.to_yaml(OmegaConf.create(config)))

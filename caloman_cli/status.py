@@ -66,7 +66,7 @@ class Status:
                 return state
             where = f"process {status['pid']} on {status['host']}"
             gone = status["host"] == socket.gethostname() and not _alive(int(status["pid"]))
-        except (UserError, KeyError, TypeError, ValueError):
+        except (UserError, KeyError, OverflowError, TypeError, ValueError):
             return "unknown"
         return f"cut off, {where} is gone" if gone else f"running, {where}"
 

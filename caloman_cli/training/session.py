@@ -51,6 +51,8 @@ def session(
             log.info("%s is complete already", directory.path)
             yield None
             return
+        if directory.model_path.exists():
+            log.warning("%s: a file is damaged; looking at every stage again", directory.path)
         configure_cuda(device, deterministic=settings.deterministic, tf32=settings.tf32)
         directory.record(**collect(config, device))
         with _log_file(directory.log_path) as kept, watching(logger, directory.path, config):

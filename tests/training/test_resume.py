@@ -174,3 +174,68 @@ def test_a_torn_line_of_history_is_written_again(make_trainer, data):
         file.write('{"stage": "encoder", "epo')
     make_trainer().fit("encoder", fresh(), *data)
     assert [row["epoch"] for row in trainer.run.history.rows()] == [1, 2, 3, 4]
+
+
+@pytest.fixture
+def launcher():
+    """Handlers like submitit's: SIGTERM is passed over, SIGUSR2 requeues the job and ends it."""
+    calls = []
+
+    def requeue(number, frame):
+        calls.append(number)
+        raise SystemExit(-1)
+
+    handlers = {
+        signal.SIGTERM: lambda number, frame: calls.append(number),
+        signal.SIGUSR2: requeue,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield calls
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("where", ["train", "validation"])
+def test_a_launcher_requeues_when_the_last_step_is_saved(make_trainer, data, launcher, where):
+    whole, model = make_trainer("whole", **SETTINGS), fresh()
+    whole.fit("encoder", model, *data)
+    rows = dict(zip(("train", "validation"), data, strict=True))
+    at = 7 if where == "train" else 2
+    rows[where] = Interrupted(rows[where], at, lambda: os.kill(os.getpid(), signal.SIGUSR2))
+    with Interruption() as interruption:
+        trainer = make_trainer("cut", interruption=interruption, **SETTINGS)
+        with pytest.raises(SystemExit) as ended:
+            trainer.fit("encoder", fresh(), rows["train"], rows["validation"])
+    assert ended.value.code == -1
+    assert launcher == [signal.SIGUSR2]
+    assert load_state(trainer.run.path / "encoder/last.pt")["state"]["step"] == 6
+    again, resumed = make_trainer("cut", **SETTINGS), fresh()
+    again.fit("encoder", resumed, *data)
+    assert_same(whole, again, model, resumed)
+
+
+def test_what_a_launcher_passes_over_is_saved_and_training_goes_on(make_trainer, data, launcher):
+    """Slurm sends SIGTERM and, after KillWait, SIGKILL: the step before is on the disk."""
+    saved = []
+    train, validation = data
+
+    def look():
+        saved.append(load_state(trainer.run.path / "encoder/last.pt")["state"]["step"])
+
+    rows = Interrupted(train, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with Interruption() as interruption:
+        trainer = make_trainer("cut", interruption=interruption, **SETTINGS)
+        trainer.fit("encoder", fresh(), Interrupted(rows, 8, look), validation)
+    assert launcher == [signal.SIGTERM]
+    assert saved == [6]
+
+
+def test_preparation_does_not_make_a_signal_wait(make_trainer, data):
+    train, validation = data
+    with Interruption() as interruption:
+        trainer = make_trainer("cut", interruption=interruption, **SETTINGS)
+        rows = Interrupted(train, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Preempted):
+            trainer.fit("encoder", fresh(), rows, validation)
+    assert rows.asked == 1
+    assert not (trainer.run.path / "encoder/last.pt").exists()
