@@ -143,6 +143,7 @@ def trial(verb: str, every: int, first: int) -> dict:
                 wrong[k] = f"status {status}"
             elif apart:
                 wrong[k] = f"status {status}, differs: {', '.join(apart)}"
+            sys.stderr.write(f"{verb}: event {k} of {n}: {wrong.get(k, 'ok')}\n")
     finally:
         os.chdir("/")
         shutil.rmtree(base)

@@ -7,13 +7,13 @@ once, checked on the way, and kept under the hash of its content.
 import logging
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from caloman_cli.data.fingerprint import content_fingerprint
+from caloman_cli.data.seal import is_sealed, seal
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import CannotWrite, UserError
 from caloman_cli.storage import replacing, write_error
@@ -69,13 +69,9 @@ def _mapped(showers: Showers, cache_dir: Path, shape: tuple[int, int]) -> np.nda
     target = folder / f"{name}-v{VOXELS}.npy"
     for older in {folder / f"{name}.npy", *folder.glob(f"{name}-v*.npy")} - {target}:
         older.unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
-        try:
-            found = np.load(target, mmap_mode="r")
-            if found.shape == shape and found.dtype == np.float32:
-                return found
-        except ValueError:
-            pass
+    if target.exists():
+        if is_sealed(target):
+            return np.load(target, mmap_mode="r")
         log.warning("%s is damaged and is made again", target)
     _fill(showers, target, shape)
     return np.load(target, mmap_mode="r")
@@ -106,5 +102,6 @@ def _fill(showers: Showers, target: Path, shape: tuple[int, int]) -> None:
             for _, block in showers.iterate():
                 stream.write(np.ascontiguousarray(block, "<f4").data)
                 bar.update(len(block))
+        seal(target)
     except CannotWrite as error:
         raise CannotWrite(f"{error} ({_ELSEWHERE})") from error

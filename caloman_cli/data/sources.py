@@ -16,10 +16,10 @@ from caloman_cli.data.cache import default_cache_dir
 from caloman_cli.data.download import RemoteFile
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.data.hdf5 import ShowerFile
+from caloman_cli.data.seal import is_sealed, seal
 from caloman_cli.data.showers import Showers
 from caloman_cli.data.writer import ShowerWriter
-from caloman_cli.errors import FileError, UserError
+from caloman_cli.errors import UserError
 
 ROLES = ("train", "reference")
 FIRST_SEED = 10**9  # far from the seeds that people give to `caloman data generate`
@@ -135,19 +135,14 @@ class Dataset:
         n, seed = builtin.of(role)
         name = f"{self.geometry.name}-n{n}-seed{seed}-v{VERSION}.hdf5"
         path = self.cache_dir / "builtin" / name
-        if path.exists() and not self._serves(path, n):
-            log.warning("%s is damaged and is made again", path)
+        if path.exists() and not is_sealed(path):
+            log.warning("%s is damaged, or of an older version, and is made again", path)
             path.unlink()
         if not path.exists():
             log.info("generating %d showers of %s (%s)", n, self.geometry.name, role)
             write_generated(path, self.geometry, n, seed)
+            seal(path)
         return path
-
-    def _serves(self, path: Path, n: int) -> bool:
-        try:
-            return len(ShowerFile.open(path, self.geometry)) == n
-        except FileError:
-            return False
 
 
 def open_dataset(cfg: DictConfig, data_dir: Path | None, cache_dir: Path | None) -> Dataset:

@@ -1,6 +1,7 @@
 """The cache gives the showers back, is made once, and follows content."""
 
 import os
+import shutil
 
 import h5py
 import numpy as np
@@ -119,11 +120,22 @@ def test_bad_showers_leave_no_cache(tmp_path, tiny_geometry):
     assert not list((tmp_path / "cache/voxels").iterdir())
 
 
-def test_a_damaged_cache_is_made_again(showers_file, tiny_geometry, tmp_path, caplog):
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "unsealed"])
+def test_a_damaged_cache_is_made_again(showers_file, tiny_geometry, tmp_path, caplog, damage):
     path, _, voxels = showers_file
     mapped(path, tiny_geometry, tmp_path / "cache")
     (entry,) = (tmp_path / "cache/voxels").iterdir()
-    entry.write_bytes(entry.read_bytes()[:1000])
+    content = entry.read_bytes()
+    entry.write_bytes(
+        {
+            "cut": content[:1000],
+            "flipped": content[:-40] + bytes(255 - byte for byte in content[-40:]),
+            "emptied": b"",
+            "unsealed": content,
+        }[damage]
+    )
+    if damage == "unsealed":
+        shutil.rmtree(tmp_path / "cache/checksums")
     np.testing.assert_array_equal(mapped(path, tiny_geometry, tmp_path / "cache"), voxels)
     assert "damaged" in caplog.text
 

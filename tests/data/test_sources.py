@@ -219,3 +219,24 @@ def test_a_damaged_file_of_built_in_showers_is_made_again(tmp_path, damage, capl
     path.write_bytes({"empty": b"", "cut": content[:-100], "fewer": fewer, "text": b"no"}[damage])
     assert train(30).read_bytes() == content
     assert "made again" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "other showers"])
+def test_builtin_showers_that_were_damaged_are_made_again(tmp_path, caplog, damage):
+    cfg = dataset("builtin_photons", "dataset.builtin.n_train=60", "dataset.builtin.n_reference=9")
+    source = open_dataset(cfg, None, tmp_path)
+    voxels, other = source.train().read(0, 60)[1], source.reference().paths[0].read_bytes()
+    (path,) = source.train().paths
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(
+        {
+            "flipped": content[:middle] + bytes([255 - content[middle]]) + content[middle + 1 :],
+            "cut": content[:middle],
+            "emptied": b"",
+            "other showers": other,
+        }[damage]
+    )
+    np.testing.assert_array_equal(source.train().read(0, 60)[1], voxels)
+    assert "is made again" in caplog.text
+    assert path.read_bytes() == content
