@@ -83,7 +83,7 @@ def slow_generation(
 def slow_writing(
     point: TimingPoint, alone: TimingPoint, writing: float, settings: TimingSettings
 ) -> tuple[Status, str] | None:
-    """Why an end-to-end point would take too long, judged by the generation of the same batch.
+    """Why an end-to-end point would take too long, which the generation of its batch did not.
 
     Args:
         point: The point.
@@ -93,10 +93,10 @@ def slow_writing(
     """
     if alone.median is None:
         return alone.status, "as its generation"
-    seconds = (alone.median + writing) * point.showers / 1e3
-    if seconds <= settings.max_seconds:
+    if writing * point.showers / 1e3 <= settings.max_seconds:
         return None
-    return _too_slow(seconds, "judged by its generation", settings)
+    seconds = (alone.median + writing) * point.showers / 1e3
+    return _too_slow(seconds, "judged by smaller files", settings)
 
 
 def _too_slow(seconds: float, judged: str, settings: TimingSettings) -> tuple[Status, str]:

@@ -1,6 +1,5 @@
 """``caloman sample``: draw showers from a trained run."""
 
-import hashlib
 import json
 import logging
 import sys
@@ -24,6 +23,7 @@ from caloman_cli.model import SAMPLING, TwoStep, load_model
 from caloman_cli.noise import Noise, mix
 from caloman_cli.provenance import config_hash, git_state
 from caloman_cli.run import RunDirectory
+from caloman_cli.storage import sha256
 from caloman_cli.training.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ def _origin(cfg: DictConfig, model: TwoStep) -> dict[str, str | int | float]:
     """What the file says of its incident energies."""
     if cfg.energies is not None:
         path = Path(cfg.energies)
-        return {"energies_file": path.name, "energies_sha256": _sha256(path)}
+        return {"energies_file": path.name, "energies_sha256": sha256(path)}
     if cfg.energy is not None:
         return {"energies_asked": f"{_asked(cfg.energy)} MeV"}
     return {"energies_drawn": str(known_spectrum(model))}
@@ -204,7 +204,7 @@ def provenance(
     git = git_state()
     data = _training_data(RunDirectory(model_path.parent))
     try:
-        digest = _sha256(model_path)
+        digest = sha256(model_path)
     except FileNotFoundError as error:
         raise _replaced(model_path.parent) from error
     return {
@@ -228,11 +228,6 @@ def _training_data(directory: RunDirectory) -> dict:
         raise _replaced(directory.path)
     data: dict = known.get("data", {})  # the student of a lone model file has none either
     return data
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _replaced(folder: Path) -> UserError:

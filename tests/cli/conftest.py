@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from caloman_cli.cli import main
 from caloman_cli.config import compose
 from caloman_cli.data.generator import generate
+from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.model import build, save_model
 from caloman_cli.run import RunDirectory
 from caloman_cli.trainable import TensorRows
@@ -86,6 +87,7 @@ def run_dir(files, tmp_path_factory):
     model.energy.prepare(TensorRows(layers, e_inc))
     model.encoder.prepare(TensorRows(x, c))
     model.density.prepare(TensorRows(model.encoder.encode(x, c).detach(), c))
+    model.spectrum = Spectrum.measured(e_inc.numpy())
     path = tmp_path_factory.mktemp("run") / "tiny"
     path.mkdir()
     save_model(path / "model.pt", model, cfg)

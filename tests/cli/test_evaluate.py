@@ -6,9 +6,13 @@ import re
 import h5py
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
-from caloman_cli.config import CONF
+from caloman_cli.config import CONF, compose
 from caloman_cli.data.generator import generate
+from caloman_cli.data.spectrum import Spectrum
+from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
+from caloman_cli.model import load_model, save_model
 from tests.cli.evaluations import FAST, N, check_keys, scores_of, write
 from tests.cli.test_report import check_page
 from tests.conftest import load_geometry
@@ -191,6 +195,21 @@ def test_a_run_is_sampled_once_with_the_references_energies(caloman, files, run_
     assert caloman(*arguments).status == 0
     assert [path.stat().st_mtime_ns for path in samples] == [written]
     assert (run_dir / "evaluation/histograms/metrics.json").is_file()
+
+
+def test_sampling_for_an_evaluation_warns_of_energies_the_run_has_not_seen(
+    caloman, run_dir, tmp_path, caplog
+):
+    model, cfg = load_model(run_dir / "model.pt")
+    model.spectrum = Spectrum((16384.0,), (300.0,))
+    save_model(tmp_path / "model.pt", model, cfg)
+    cfg = compose("evaluate", [f"run={tmp_path}/model.pt", "dataset=ds1_photons"])
+    cfg.dataset.reference = OmegaConf.load(run_dir / "config.yaml").dataset.reference
+    for _ in ("sampled", "used again"):
+        caplog.clear()
+        comparison = open_comparison(cfg, evaluated_dataset(cfg))
+        assert len(comparison.generated) == N
+        assert f"of {N} incident energies lie outside 16384 MeV, the training data" in caplog.text
 
 
 def test_timing_of_a_run_needs_no_reference(caloman, run_dir, tmp_path):

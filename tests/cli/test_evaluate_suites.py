@@ -8,6 +8,7 @@ import h5py
 import pytest
 
 from caloman_cli.data.generator import generate
+from caloman_cli.model import load_model
 from caloman_cli.published import load
 from caloman_cli.published.official import REFERENCE
 from caloman_cli.published.quantities import QUANTITIES
@@ -217,5 +218,12 @@ def test_a_run_stands_in_the_picture_of_quality_and_speed(caloman, tmp_path, fil
     assert "AUC high: trainings here: 1, published are means of 10." in ranking
     check_keys(tmp_path / "out")
     assert places["parameters"]["place"] >= 1  # says nothing about the reference
+    model, _ = load_model(run_dir / "model.pt")
+    total = sum(parameter.numel() for parameter in model.parameters())
+    generating = total - sum(parameter.numel() for parameter in model.encoder.encoder.parameters())
+    assert places["parameters"]["value"] == generating
+    rows = scores_of(tmp_path / "out")
+    assert float(rows["parameters", "that generate"]["generated"]) == generating
+    assert float(rows["parameters", "only training needs"]["generated"]) == total - generating
     page = check_page((tmp_path / "out/report.html").read_text(), 3)
     assert "Quality against speed" in page.words

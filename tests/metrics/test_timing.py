@@ -136,7 +136,15 @@ def test_writing_that_takes_long_is_foreseen(tiny_geometry, tmp_path, monkeypatc
     sizes = {"batch_sizes": (100, 1000, 10_000), "min_showers": 1000}
     points = points_of(tiny_geometry, model, tmp_path, max_seconds=5.0, **sizes)
     assert [p.status for p in points] == ["ok"] * 5 + ["too slow"]
-    assert points[5].note == "about 11 s, judged by its generation, max_seconds=5"
+    assert points[5].note == "about 11 s, judged by smaller files, max_seconds=5"
+
+
+def test_a_batch_that_was_generated_once_is_written_once(tiny_geometry, tmp_path, monkeypatch):
+    """The smallest batch is always tried; a first call may be slow."""
+    model = Fake(12)
+    clock(monkeypatch, model, lambda size: 7.0)
+    points = points_of(tiny_geometry, model, tmp_path, batch_sizes=(100,), max_seconds=5.0)
+    assert [p.median for p in points] == [70.0, 70.0]
 
 
 def test_slow_batches_are_written_as_often_as_time_allows(tiny_geometry, tmp_path, monkeypatch):
