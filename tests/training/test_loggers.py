@@ -199,6 +199,25 @@ def test_a_network_that_goes_away_does_not_hold_a_training(tmp_path, caplog, mon
         assert run.history[0]["encoder/train/loss"] == 1.5
 
 
+def test_a_logger_that_fails_is_asked_once(tmp_path, caplog):
+    class Full(Logger):
+        rows = 0
+
+        def log(self, row):
+            self.rows += 1
+            raise OSError("no room left")
+
+    logger = Full()
+    with watching(tolerant := Tolerant(logger), tmp_path, {}):
+        tolerant.log(ROW)
+        tolerant.log(ROW)
+    assert logger.rows == 1
+    assert warned(caplog) == [
+        "Full stops (OSError: no room left): nothing more is logged there, the run's own files "
+        "have it all"
+    ]
+
+
 def test_uploads_that_take_too_long_are_said(tmp_path, events, caplog, monkeypatch):
     def late(*_, **__):
         raise TimeoutError
