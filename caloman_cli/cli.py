@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from caloman_cli import __version__
 from caloman_cli.console import finish, say
-from caloman_cli.errors import UserError
+from caloman_cli.errors import Failure, UserError
 from caloman_cli.storage import is_full
 from caloman_cli.training.interruption import ENDING, Interruption, Preempted
 
@@ -101,6 +101,8 @@ def explain(error: BaseException) -> tuple[int, str]:
     """Exit status and one line for an exception."""
     if isinstance(error, UserError):
         return MISTAKE, " ".join(str(error).split())
+    if isinstance(error, Failure):
+        return FAILED, " ".join(str(error).split())
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted"
     if isinstance(error, Preempted):

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caloman_cli import schema, targets
-from caloman_cli.errors import UserError
+from caloman_cli.errors import UserError, shown
 from caloman_cli.mistakes import one_line, suggestion
 from caloman_cli.paths import expanded
 from caloman_cli.training.settings import trainer_settings
@@ -119,7 +119,12 @@ def absolute_paths(cfg: DictConfig, verb: str) -> None:
     def absolute(value: Any, annotation: Any) -> Any:
         if isinstance(value, list):
             return [absolute(item, get_args(annotation)[0]) for item in value]
-        return str(expanded(value).resolve()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return str(expanded(value).resolve())
+        except (OSError, RuntimeError, ValueError) as error:  # a link to itself, or no name at all
+            raise UserError(f"{shown(value)} is no path: {shown(error)}") from error
 
     def walk(node: DictConfig, described: type) -> None:
         for key, annotation in get_type_hints(described).items():

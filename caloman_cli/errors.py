@@ -18,6 +18,13 @@ class FileError(UserError):
     """A file cannot be read or does not hold what it has to. Never the outcome of one metric."""
 
 
+class Failure(Exception):
+    """What was asked for could not be done, though nothing is wrong with the command.
+
+    The command line prints the message without a traceback and exits with status 1.
+    """
+
+
 def shown(value: object) -> str:
     """A foreign value, short and on one line."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())

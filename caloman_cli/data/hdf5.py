@@ -164,7 +164,7 @@ def check_energies(energies: np.ndarray, where: str) -> None:
 
 
 def check_voxels(voxels: np.ndarray, where: str, first_row: int = 0) -> None:
-    """Raise a FileError that names the first voxel which is NaN, infinite or negative.
+    """Raise a FileError that names the first voxel which is NaN, negative or beyond all bounds.
 
     Args:
         voxels: Voxel energies [MeV], shape (B, V).
@@ -172,14 +172,14 @@ def check_voxels(voxels: np.ndarray, where: str, first_row: int = 0) -> None:
         first_row: Row number of ``voxels[0]`` in it.
     """
     # A NaN reaches both extremes, so two passes without temporaries find all three faults.
-    if not voxels.size or (voxels.min() >= 0 and voxels.max() < np.inf):
+    if not voxels.size or (voxels.min() >= 0 and voxels.max() <= _POSSIBLE[1]):
         return
-    row, column = (int(i) for i in np.argwhere(~(np.isfinite(voxels) & (voxels >= 0)))[0])
+    row, column = (int(i) for i in np.argwhere(~((voxels >= 0) & (voxels <= _POSSIBLE[1])))[0])
     value = voxels[row, column]
     advice = "; rounding below the readout cut has to be set to 0 in a copy" if value < 0 else ""
     raise FileError(
         f"{where}: voxel energy {value:g} MeV in row {first_row + row}, column {column}: voxel "
-        f"energies must be finite and not negative{advice}"
+        f"energies must be finite and not negative, at most {_POSSIBLE[1]:g} MeV{advice}"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from caloman_cli.data.sources import Dataset
-from caloman_cli.errors import CannotWrite, UserError
+from caloman_cli.errors import CannotWrite, Failure, FileError, UserError
 from caloman_cli.evaluation.choice import available_metrics, suite_metrics
 from caloman_cli.evaluation.identity import refuse_another
 from caloman_cli.evaluation.inputs import check_truth, evaluated_dataset, open_comparison
@@ -97,6 +97,7 @@ def _written(
         item, cost = _measured(name, metric, comparison)
         measured.append(item)
         details[name] = {**item.section.details, "cost": cost}
+    _require_a_number(measured)
     scores = with_unique_keys(
         score for item in measured for score in item.section.with_conditions()
     )
@@ -132,7 +133,7 @@ def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Measur
             section = metric(comparison)
             if "generated" in metric.needs and comparison.is_judging:
                 section.conditions["generated showers"] = len(comparison.generated)
-        except CannotWrite:
+        except (CannotWrite, FileError):
             raise
         except UserError as error:
             log.warning("%s could not be computed: %s", name, error)
@@ -144,3 +145,15 @@ def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Measur
     log.info("%s: %.1f s", name, usage.seconds)
     item = Measured(name, section, comparison.figures[before:], usage.seconds)
     return item, {"seconds": round(usage.seconds, 2), **usage.memory()}
+
+
+def _require_a_number(measured: list[Measured]) -> None:
+    """Raise a Failure where no metric could be computed: a table of that is no result."""
+    reasons = [
+        score.note
+        for item in measured
+        for score in item.section.scores
+        if score.quantity == "not computed"
+    ]
+    if len(reasons) == len(measured):
+        raise Failure(f"nothing could be computed: {'; '.join(dict.fromkeys(reasons))}")

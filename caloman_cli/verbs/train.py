@@ -73,7 +73,11 @@ def run(cfg: DictConfig) -> Path:
     complete = not cfg.overwrite and RunDirectory(cfg.output).is_complete()
     directory = RunDirectory(cfg.output)
     directory.refuse_strangers(config, cfg.overwrite)
-    split_indices(len(showers), cfg.dataset.validation_fraction, seed=0)
+    if len(showers) < 2:
+        raise UserError(
+            f"{showers.paths[0]} has one shower, which cannot be split into training and"
+            " validation: give some thousands"
+        )
     voxels = None if complete else voxel_array(showers, cache_dir)
     if voxels is not None and (cfg.overwrite or not directory.config_path.exists()):
         _look_through(showers, voxels, cfg.accept)

@@ -232,10 +232,13 @@ def test_timing_of_a_run_needs_no_reference(caloman, run_dir, tmp_path):
 def test_too_few_showers_for_a_classifier_are_a_row_that_says_so(caloman, tmp_path):
     energies, voxels = generate(load_geometry("ds1_photons"), 40, seed=1)
     few = write(tmp_path / "few.hdf5", energies, voxels)
-    result = caloman(
-        "evaluate", f"generated={few}", f"reference={few}", "dataset=ds1_photons",
-        "evaluation=classifier", "output=out",
-    )  # fmt: skip
+    common = ["evaluate", f"generated={few}", f"reference={few}", "dataset=ds1_photons"]
+    result = caloman(*common, "evaluation=classifier", "output=nothing")
+    assert result.status == 1, result.err
+    assert "caloman: nothing could be computed: " in result.err
+    assert not (tmp_path / "nothing").exists()
+    others = [f"evaluation.{name}=null" for name in ("separation", "distances")]
+    result = caloman(*common, "evaluation=small", *others, "output=out")
     assert result.status == 0, result.err
     row = scores_of(tmp_path / "out")["classifier", "not computed"]
     assert re.search("100 showers|40 showers|too few|at least", row["note"])
