@@ -80,7 +80,7 @@ class Incident:
         return inside and (bounds is not value or len(bounds) == 2 and bounds[0] < bounds[1])
 
 
-_LEAST_ENERGY, _MOST_ENERGY = 1e-6, 1e15  # MeV: beyond any calorimeter, safe in float32
+_LEAST_ENERGY, _MOST_ENERGY = 1e-3, 1e15  # MeV: what a file of showers may hold, too
 Count = Annotated[int, AtLeast(1)]
 Seed = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
 Device = Annotated[str, Form(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<index>")]
