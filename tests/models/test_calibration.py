@@ -94,6 +94,15 @@ def test_a_layer_of_few_lit_voxels_is_left_alone():
     assert torch.equal(nothing(drawn), drawn)
 
 
+def test_showers_as_in_training_are_left_alone():
+    """Voxel for voxel: real and drawn ones are measured in the same way, layer by layer."""
+    real = spectrum(500, 0.0, 1)
+    real[:, MANY] *= 3.0
+    calibration = fitted(real, real, least_lit=0.0)
+    assert not calibration.active.any()
+    assert not calibration.shift.any()
+
+
 def test_right_spectra_hardly_change():
     calibration = fitted(spectrum(8000, 0.0, 1), spectrum(8000, 0.0, 2))
     fresh = spectrum(2000, 0.0, 3)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from caloman_cli.heads.half_network import HalfNetwork
 from tests.contracts.groups import image_geometry
 from tests.models.heads import double, drawn_by, prepared, random_params, stopping
 
@@ -113,3 +114,28 @@ def test_turns_with_its_direction():
         for y in (x, turned)
     )
     torch.testing.assert_close(before, after, rtol=1e-3, atol=0.05)
+
+
+def test_odd_slices_see_the_even_ones_next_to_them():
+    """As many on either side: with others a layer would lean to one side of its first half."""
+    slices = 12
+    network = HalfNetwork((1, slices, 2), 1, 1, 8, 2, told=0)
+    with torch.no_grad():
+        for layer in (network.pooled, network.context):  # what all slices hear alike
+            layer.weight.zero_()
+    rest = torch.zeros(1, 6, network.first.in_features - 2 * 2 * 4)
+    past = torch.zeros(1, 6), torch.zeros(1, 3)
+
+    def says(energy):
+        now = energy, (energy > 0).float()
+        return network(
+            rest, now, torch.zeros(1, 1), past, torch.ones(1), torch.ones(1), 0, 1
+        ).voxels
+
+    nothing = says(torch.zeros(1, 6, 2))
+    for even in range(0, slices, 2):
+        lit = torch.zeros(1, 6, 2)
+        lit[0, even // 2] = 1.0
+        changed = (says(lit) - nothing).abs().amax((2, 3))[0] > 1e-5
+        seen_from = {2 * odd + 1 for odd in changed.nonzero()[:, 0].tolist()}
+        assert seen_from == {(even + step) % slices for step in (-3, -1, 1, 3)}

@@ -1,0 +1,91 @@
+r"""What densities and heads draw has the distribution that their ``log_prob`` says.
+
+For x drawn from p(x | a), whatever a: :math:`E[\partial_a \log p(x | a)] = 0`, and for a density
+of z also :math:`E[z\,\partial_z \log p(z)] = -1`. Nothing is trained for it.
+"""
+
+import pytest
+import torch
+
+from caloman_cli.heads import cylinder
+from caloman_cli.noise import Noise
+from caloman_cli.trainable import TensorRows
+from tests.contracts.groups import image_geometry, maker, shares, showers
+from tests.contracts.test_densities import OPTIONS, prepared
+from tests.models.heads import tilt
+
+ROWS = 4000
+SMALL = {"flow_matching": {"hidden": 16, "n_blocks": 1, "n_frequencies": 4, "steps": 6}}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_latents_are_drawn_from_the_density(name):
+    density, _, c = prepared(name, **SMALL.get(name, {}))
+    n = 2000 if name in SMALL else ROWS
+    c = c.repeat(n // len(c), 1)
+    with torch.no_grad():
+        z = density.sample(c, Noise(0, 0, n))
+    z.requires_grad_()
+    (slope,) = torch.autograd.grad(density.log_prob(z, c).sum(), z)
+    center = z.detach().mean(0)
+    for found, expected in ((slope, 0.0), (slope * (z - center), -1.0)):
+        found = found.detach()
+        error = found.std(0) / n**0.5
+        assert ((found.mean(0) - expected).abs() < 4.5 * error).all()
+
+
+def scores(head, detector, n, monkeypatch):
+    """Mean score over its standard error, of each raw number, for n draws at one shower's c.
+
+    What scales layers to one and lights a voxel in a layer without is no part of ``log_prob``.
+    """
+    torch.manual_seed(3)
+    voxels, e_inc = showers(detector)
+    x, c = shares(detector)(voxels, e_inc)
+    head.prepare(TensorRows(x, c))
+    monkeypatch.setattr(head, "_rescued", lambda x, *_: x, raising=False)
+    monkeypatch.setattr(head, "_normalised", lambda x: x, raising=False)
+    brightest = int((voxels > 0).sum(1).argmax())
+    c = c[brightest : brightest + 1].expand(n, -1)
+    raw = 0.3 * torch.randn(1, head.out_dim).expand(n, -1)
+    raw = raw.clone().requires_grad_()
+    with torch.no_grad():
+        drawn = head.sample(head.params(raw, c), Noise(0, 0, n))
+    (slope,) = torch.autograd.grad(head.log_prob(head.params(raw, c), drawn).sum(), raw)
+    spread = slope.std(0)
+    return (slope.mean(0) / (spread / n**0.5))[spread > 1e-6]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("gaussian", {"draw": True}),
+        ("gaussian", {"draw": True, "sigma": "voxel"}),
+        ("autoregressive", {"order": "half_ring"}),
+        ("autoregressive", {"order": "ring"}),
+        ("autoregressive_dipoles", {}),
+    ],
+)
+def test_voxels_are_drawn_from_the_heads_distribution(name, settings, tiny_geometry, monkeypatch):
+    conditions = shares(tiny_geometry).conditions
+    head = maker("head", name)(geometry=tiny_geometry, conditions=conditions, **settings)
+    # Layers whose last voxels are dark would be scaled, which no log_prob knows: let few be.
+    tilt(monkeypatch, 4.0, scale=1.0)
+    z = scores(head, tiny_geometry, ROWS, monkeypatch)
+    assert len(z) > 8
+    assert float(z.square().mean()) < 1.8
+    assert float(z.abs().max()) < 4.5
+
+
+@pytest.mark.parametrize("name", ["cylinder", "cylinder_direction"])
+def test_bits_ends_and_halves_of_a_cylinder_are_drawn_from_its_distribution(name, monkeypatch):
+    """How rings and voxels divide is a score, not a density: it is left out."""
+    detector = image_geometry()
+    head = maker("head", name)(geometry=detector, conditions=shares(detector).conditions)
+    monkeypatch.setattr(
+        cylinder.mixture, "log_density", lambda m, y, edge=None: torch.zeros_like(y)
+    )
+    z = scores(head, detector, 1500, monkeypatch)
+    assert len(z) > 8
+    assert float(z.square().mean()) < 1.8
+    assert float(z.abs().max()) < 4.5
