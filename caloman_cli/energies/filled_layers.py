@@ -10,14 +10,19 @@ from caloman_cli.energies.layer_networks import LayerNetworks
 class FilledLayers(nn.Module):
     r"""p(m | context) of bits m (B, L), factorised exactly, bit by bit.
 
-    As :class:`caloman_cli.energies.empty_layers.EmptyLayers`, but every bit has a network of its
-    own, and a logit that is linear in the bits before it. The units of one masked network are too
-    few for 45 layers: the end of a shower, a train of 1 with holes, came out visibly wrong.
+    :math:`p(m \mid c) = \prod_i \mathrm{Bernoulli}(m_i \mid m_{<i}, c)`, so that 45 layers cost no
+    2^45 classes. Every bit has a network of its own, and a logit that is linear in the bits before
+    it. One masked network for all of them has too few units per bit: for 45 layers the end of a
+    shower, a train of 1 with holes, came out visibly wrong.
 
     Args:
         n_layers: L.
         context_dim: Width of the context.
         hidden: Width of the two hidden layers of a network.
+
+    References:
+        Uria, Murray, Larochelle (2013), RNADE: the real-valued neural autoregressive
+        density-estimator, arXiv:1306.0186.
     """
 
     def __init__(self, n_layers: int, context_dim: int, hidden: int = 32) -> None:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.energies.base import EnergyModel
-from caloman_cli.energies.empty_layers import EmptyLayers
 from caloman_cli.energies.energy_table import EnergyTable
+from caloman_cli.energies.filled_layers import FilledLayers
 from caloman_cli.energies.ratios import from_ratios, to_ratios
 from caloman_cli.energies.tails import bend, unbend
 from caloman_cli.energies.training_layers import CHUNK, Order, faintest_first, measure
@@ -25,7 +25,8 @@ Tails = Literal["linear", "logarithmic"]
 class SplineFlowEnergy(EnergyModel):
     r"""p(layers | E_inc) = p(which layers are empty | E_inc) x p(energies of the others | ...).
 
-    The empty layers are a masked Bernoulli network, exact for any number of layers. The others
+    The empty layers are bits, each with a network of its own, exact for any number of layers. The
+    others
     are a conditional neural spline flow on the logits of CaloFlow's ratios, see
     :func:`caloman_cli.energies.ratios.to_ratios`, scaled by :class:`EnergyTable`; its context is
     the incident energy and the bits of the non-empty layers.
@@ -44,7 +45,7 @@ class SplineFlowEnergy(EnergyModel):
         n_blocks: Residual blocks per network.
         n_bins: Bins of a spline.
         tail_bound: Where the splines end, in scaled coordinates; the identity is outside.
-        mask_hidden: Width of the network of empty layers.
+        mask_hidden: Width of the hidden layers of a network of an empty layer.
         scaling: ``per_energy``: mean 0 and standard deviation 1 at each incident energy;
             ``max_abs``: divided by the largest absolute value, as CaloMan.
         order: In which order layers take their shares of what is left: as they lie in the
@@ -74,7 +75,7 @@ class SplineFlowEnergy(EnergyModel):
         n_blocks: int = 2,
         n_bins: int = 16,
         tail_bound: float = 8.0,
-        mask_hidden: int = 128,
+        mask_hidden: int = 32,
         scaling: Scaling = "per_energy",
         order: Order = "detector",
         tails: Tails = "linear",
@@ -88,14 +89,11 @@ class SplineFlowEnergy(EnergyModel):
                 raise UserError(
                     f"energy.{name}={value} is unknown: choose {', '.join(get_args(allowed))}"
                 )
-        if mask_hidden < geometry.n_layers:
-            raise UserError(
-                f"energy.mask_hidden={mask_hidden} is below the {geometry.n_layers} layers of "
-                f"{geometry.name}: give at least that many units, better twice"
-            )
+        if mask_hidden < 1:
+            raise UserError(f"energy.mask_hidden={mask_hidden} is too small: give 1 or more")
         size = geometry.n_layers
         self.scaling, self.max_response = scaling, geometry.max_response
-        self.empty = EmptyLayers(size, 1, mask_hidden)
+        self.filled_layers = FilledLayers(size, 1, mask_hidden)
         self.table = EnergyTable(size)
         self.flow = build_nsf(
             size,
@@ -120,7 +118,7 @@ class SplineFlowEnergy(EnergyModel):
         for layers, e_inc in iterate(train, CHUNK):
             ratios = to_ratios(layers[:, self.order], e_inc, self.max_response)
             batches.append((ratios.y, ratios.valid, e_inc))
-        self.empty.start_at(seen.filled, len(train))
+        self.filled_layers.start_at(seen.filled, len(train))
         self.floor.fill_(seen.floor)
         self.table.place(seen.e_inc)
         if self.scaling == "per_energy":
@@ -130,8 +128,8 @@ class SplineFlowEnergy(EnergyModel):
 
     def sample(self, e_inc: Tensor, noise: Noise) -> Tensor:
         feature = self.table.feature(e_inc)
-        bits = self.empty.sample(feature, noise.uniform(self.empty.n_layers))
-        base = noise.normal(self.empty.n_layers)
+        bits = self.filled_layers.sample(feature, noise.uniform(self.filled_layers.n_layers))
+        base = noise.normal(self.filled_layers.n_layers)
         scaled = self.flow.inverse(base, torch.cat([feature, bits], 1))
         mean, scale = self.table.at(e_inc)
         filled = bits > 0
@@ -159,4 +157,4 @@ class SplineFlowEnergy(EnergyModel):
         defined = flow - torch.where(ratios.valid, 0.0, fill_density).sum(1)
         volume = torch.where(ratios.valid, torch.log(scale), 0.0).sum(1) + ratios.log_volume
         density = torch.where(ratios.valid[:, 0], defined - volume, 0.0)
-        return (self.empty.log_prob(bits, feature) + density).to(feature.dtype)
+        return (self.filled_layers.log_prob(bits, feature) + density).to(feature.dtype)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
 from caloman_cli.energies.autoregressive import AutoregressiveEnergy
-from caloman_cli.energies.empty_layers import EmptyLayers
 from caloman_cli.energies.energy_table import EnergyTable
+from caloman_cli.energies.filled_layers import FilledLayers
 from caloman_cli.energies.ratios import from_ratios, to_ratios, valid_ratios
 from caloman_cli.energies.spline_flow import SplineFlowEnergy
 from caloman_cli.energies.tails import bend, unbend
@@ -52,17 +52,25 @@ def test_ratio_volume_is_the_jacobian():
 
 
 def test_empty_layer_probabilities_sum_to_one_and_are_causal():
-    model = EmptyLayers(5, 1, 32)
+    model = FilledLayers(5, 1, 32)
+    for parameter in model.parameters():
+        parameter.data.add_(0.3 * torch.randn_like(parameter))
     bits = torch.tensor(list(itertools.product([0.0, 1.0], repeat=5)))
     context = torch.full((32, 1), 0.3)
     total = model.log_prob(bits, context).exp().sum()
     torch.testing.assert_close(total, torch.tensor(1.0))
-    other = bits.clone()
-    other[:, 3] = 1 - other[:, 3]
-    same = model.logits(bits, context)[:, :4] == model.logits(other, context)[:, :4]
-    assert same.all()
-    shifted = model.logits(bits, context + 1.0)
-    assert (shifted != model.logits(bits, context)).any(0).all()  # every bit sees the energy
+
+    def drawn(context, flip=None):
+        """Bits from the same numbers, and from others for one of them."""
+        uniform = torch.rand(500, 5, generator=torch.Generator().manual_seed(1))
+        if flip is not None:
+            uniform[:, flip] = 1 - uniform[:, flip]
+        return model.sample(torch.full((500, 1), context), uniform)
+
+    first, other = drawn(0.3), drawn(0.3, flip=3)
+    assert torch.equal(first[:, :3], other[:, :3])
+    assert not torch.equal(first[:, 4], other[:, 4])
+    assert (drawn(1.3) != first).any(0).all()  # every bit sees the energy
 
 
 def test_empty_layer_patterns_are_learned():
@@ -71,7 +79,7 @@ def test_empty_layer_patterns_are_learned():
     context = torch.randint(0, 2, (2048, 1)).float() * 2 - 1
     share = torch.where(context[:, 0] > 0, 0.9, 0.25)
     which = (torch.rand(2048) > share).long()
-    model = EmptyLayers(3, 1, 32)
+    model = FilledLayers(3, 1, 32)
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(150):
         optimiser.zero_grad()
@@ -170,14 +178,14 @@ def test_density_of_two_layers_integrates_to_one(tails):
         inside = to_ratios(layers, where, RESPONSE)
         density = model.log_prob(layers, where).double() + inside.log_volume
         mass = float(density.exp().sum() * (axis[1] - axis[0]) ** 2)
-        both = model.empty.log_prob(torch.ones(1, 2), model.table.feature(where[:1])).exp()
+        both = model.filled_layers.log_prob(torch.ones(1, 2), model.table.feature(where[:1])).exp()
         assert abs(mass - float(both)) < 0.01 * float(both)
 
 
 def test_a_shower_without_energy_has_the_probability_of_its_bits():
     model = SplineFlowEnergy(2, 16, 1, 8, 5.0, 16, geometry=layered(3)).eval()
     e_inc, none = torch.full((1, 1), 100.0), torch.zeros(1, 3)
-    expected = model.empty.log_prob(none, model.table.feature(e_inc))
+    expected = model.filled_layers.log_prob(none, model.table.feature(e_inc))
     assert torch.equal(model.log_prob(none, e_inc), expected)
 
 
@@ -192,7 +200,10 @@ def synthetic(n):
     return total * layers / layers.sum(1, keepdim=True), e_inc
 
 
-@pytest.fixture(scope="module", params=["detector", "brightest_last"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("detector", marks=pytest.mark.slow), "brightest_last"],
+)
 def fitted(request):
     torch.manual_seed(3)
     layers, e_inc = synthetic(12000)
@@ -278,7 +289,7 @@ def test_order_changes_coordinates_not_densities():
     other.load_state_dict({k: v for k, v in model.state_dict().items() if k != "order"})
     e_inc, layers = torch.full((50, 1), 100.0), torch.rand(50, 2) * 40 + 1
     for each in (model, other):
-        for parameter in each.empty.parameters():
+        for parameter in each.filled_layers.parameters():
             parameter.data.zero_()
     torch.testing.assert_close(
         model.eval().log_prob(layers, e_inc), other.eval().log_prob(layers.flip(1), e_inc)
@@ -316,7 +327,7 @@ def test_bad_settings_are_user_errors():
     with pytest.raises(UserError, match="order"):
         SplineFlowEnergy(order="random", geometry=layered(3))
     with pytest.raises(UserError, match="mask_hidden"):
-        SplineFlowEnergy(mask_hidden=4, geometry=layered(5))
+        SplineFlowEnergy(mask_hidden=0, geometry=layered(5))
 
 
 def test_a_layer_that_is_never_empty_is_not_generated_empty():
