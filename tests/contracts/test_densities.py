@@ -19,10 +19,11 @@ OPTIONS = {
 SIGMA, MIXING = 0.1, torch.tensor([[1.0, 0.0], [0.6, 0.8]])
 # Networks small enough to train in seconds; steps, and learning rate.
 SMALL = {
-    "nsf": ({"n_layers": 2, "n_bins": 8, "n_blocks": 2}, 300, 8e-3),
+    "nsf": ({"n_layers": 2, "hidden": 32, "n_bins": 8, "n_blocks": 1}, 200, 1e-2),
     "maf": ({"n_layers": 3}, 200, 1e-2),
     "flow_matching": ({"hidden": 64, "n_blocks": 2, "steps": 12}, 400, 5e-3),
 }
+TRAINED = [pytest.param(name, marks=[pytest.mark.slow] if name == "maf" else []) for name in SMALL]
 
 
 def build(name: str, z_dim: int = 4, c_dim: int = 3, **settings) -> Density:
@@ -163,7 +164,7 @@ def test_units_of_the_latents_only_shift_the_log_density(name):
     torch.testing.assert_close(scaled_drawn, 10 * drawn, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", TRAINED)
 def test_the_condition_moves_the_latents(name):
     _, c = conditional_rows(2000)
     with torch.no_grad():
@@ -171,10 +172,10 @@ def test_the_condition_moves_the_latents(name):
     slope = (z * c).sum(0) / c.square().sum(0)
     torch.testing.assert_close(slope, torch.ones(2), rtol=0, atol=0.05)
     correlation = torch.corrcoef((z - c).T)[0, 1]
-    assert correlation == pytest.approx(0.6, abs=0.1)
+    assert correlation == pytest.approx(0.6, abs=0.15)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", TRAINED)
 def test_negative_log_likelihood_of_a_gaussian(name):
     z, c = conditional_rows(1000)
     normal = torch.distributions.MultivariateNormal(torch.zeros(2), scale_tril=SIGMA * MIXING)

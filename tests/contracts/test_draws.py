@@ -15,6 +15,7 @@ from tests.contracts.test_densities import OPTIONS, prepared
 from tests.models.heads import tilt
 
 ROWS = 4000
+GROUPS = 40
 SMALL = {"flow_matching": {"hidden": 16, "n_blocks": 1, "n_frequencies": 4, "steps": 6}}
 
 
@@ -35,25 +36,42 @@ def test_latents_are_drawn_from_the_density(name):
 
 
 def scores(head, detector, n, monkeypatch):
-    """Mean score over its standard error, of each raw number, for n draws at one shower's c.
+    """Of each group of parameters, the mean square of scores over their standard error.
 
-    What scales layers to one and lights a voxel in a layer without is no part of ``log_prob``.
+    n draws at one shower's c, in groups whose summed scores tell the error.
     """
     torch.manual_seed(3)
     voxels, e_inc = showers(detector)
     x, c = shares(detector)(voxels, e_inc)
     head.prepare(TensorRows(x, c))
+    # What scales layers to one and lights a voxel in a layer without is no part of `log_prob`.
     monkeypatch.setattr(head, "_rescued", lambda x, *_: x, raising=False)
     monkeypatch.setattr(head, "_normalised", lambda x: x, raising=False)
     brightest = int((voxels > 0).sum(1).argmax())
     c = c[brightest : brightest + 1].expand(n, -1)
-    raw = 0.3 * torch.randn(1, head.out_dim).expand(n, -1)
-    raw = raw.clone().requires_grad_()
+    raw = (0.3 * torch.randn(1, head.out_dim)).requires_grad_()
+    named = {"raw": raw, **dict(head.named_parameters())}
     with torch.no_grad():
-        drawn = head.sample(head.params(raw, c), Noise(0, 0, n))
-    (slope,) = torch.autograd.grad(head.log_prob(head.params(raw, c), drawn).sum(), raw)
-    spread = slope.std(0)
-    return (slope.mean(0) / (spread / n**0.5))[spread > 1e-6]
+        drawn = head.sample(head.params(raw.expand(n, -1), c), Noise(0, 0, n))
+    found = []
+    for rows in torch.arange(n).chunk(GROUPS):
+        params = head.params(raw.expand(len(rows), -1), c[rows])
+        total = head.log_prob(params, drawn[rows]).sum()
+        slopes = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+        found.append(
+            [
+                torch.zeros_like(parameter) if slope is None else slope
+                for parameter, slope in zip(named.values(), slopes, strict=True)
+            ]
+        )
+    result = {}
+    for name, groups in zip(named, zip(*found, strict=True), strict=True):
+        slope = torch.stack(groups).flatten(1)
+        error = slope.std(0) / GROUPS**0.5
+        told = error > 1e-6 * error.max().clamp(min=1e-6)
+        if told.any():
+            result[name] = float((slope.mean(0)[told] / error[told]).square().mean())
+    return result
 
 
 @pytest.mark.parametrize(
@@ -61,20 +79,18 @@ def scores(head, detector, n, monkeypatch):
     [
         ("gaussian", {"draw": True}),
         ("gaussian", {"draw": True, "sigma": "voxel"}),
-        ("autoregressive", {"order": "half_ring"}),
-        ("autoregressive", {"order": "ring"}),
+        ("autoregressive", {}),
         ("autoregressive_dipoles", {}),
     ],
 )
 def test_voxels_are_drawn_from_the_heads_distribution(name, settings, tiny_geometry, monkeypatch):
     conditions = shares(tiny_geometry).conditions
     head = maker("head", name)(geometry=tiny_geometry, conditions=conditions, **settings)
-    # Layers whose last voxels are dark would be scaled, which no log_prob knows: let few be.
+    # A layer whose last block is dark would be scaled, which no log_prob knows: let few be.
     tilt(monkeypatch, 4.0, scale=1.0)
     z = scores(head, tiny_geometry, ROWS, monkeypatch)
-    assert len(z) > 8
-    assert float(z.square().mean()) < 1.8
-    assert float(z.abs().max()) < 4.5
+    assert len(z) == 1 or {"networks.says_bits.bias", "networks.says_total.bias"} < set(z)
+    assert max(z.values()) < 4.0, z
 
 
 @pytest.mark.parametrize("name", ["cylinder", "cylinder_direction"])
@@ -86,6 +102,5 @@ def test_bits_ends_and_halves_of_a_cylinder_are_drawn_from_its_distribution(name
         cylinder.mixture, "log_density", lambda m, y, edge=None: torch.zeros_like(y)
     )
     z = scores(head, detector, 1500, monkeypatch)
-    assert len(z) > 8
-    assert float(z.square().mean()) < 1.8
-    assert float(z.abs().max()) < 4.5
+    assert "network.says_total.bias" in z
+    assert max(z.values()) < 4.0, z

@@ -236,7 +236,12 @@ def test_correlations_between_blocks_are_learned(name, expected, width):
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [("ring", [1]), ("half_ring", [1]), ("cylinder", [1, 3])]
+    ("name", "more"),
+    [
+        pytest.param("ring", [1], marks=pytest.mark.slow),
+        ("half_ring", [1]),
+        ("cylinder", [1, 3]),
+    ],
 )
 def test_showers_stop_where_the_data_do(name, more):
     """Half of the showers have two voxels in the innermost ring, the others more in the next.

@@ -31,7 +31,7 @@ WALK, CYLINDER = ["head.state=8"], ["head.layer_features=4", "head.embedding=2"]
     ("name", "own"),
     [
         ("photons", WALK),
-        ("photons", [*WALK, "trainer=h200"]),
+        pytest.param("photons", [*WALK, "trainer=h200"], marks=pytest.mark.slow),
         pytest.param("pions", WALK, marks=pytest.mark.slow),
         pytest.param("ds2", CYLINDER, marks=pytest.mark.slow),
         pytest.param("ds3", CYLINDER, marks=pytest.mark.slow),
