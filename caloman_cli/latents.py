@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from caloman_cli.data.container import open_dataset, open_hdf5, reading
 from caloman_cli.encoders.base import Encoder
 from caloman_cli.errors import UserError
-from caloman_cli.storage import replacing
+from caloman_cli.storage import replacing_hdf5
 from caloman_cli.trainable import RowSource, iterate
 
 _ACTIVE_VARIANCE = 1e-2  # of a mean, where the prior's variance is 1
@@ -41,7 +40,7 @@ def write_latents(path: Path, encoder: Encoder, source: RowSource, train: np.nda
     chosen[train] = True
     turns = _turns(encoder.n_turns, n)
     shape = n, turns.shape[1], encoder.latent_dim
-    with replacing(path) as part, h5py.File(part, "w", locking=False) as file:
+    with replacing_hdf5(path) as file:
         file["row"] = np.arange(n)
         file["train"] = chosen
         sets = {name: file.create_dataset(name, shape, "f4") for name in ("mean", "sigma")}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from caloman_cli.errors import CannotWrite, FileError, UserError
 
 if TYPE_CHECKING:
+    import h5py
     import torch
 
 _PART = re.compile(r"\.caloman-[0-9a-f]{12}\.part")
@@ -45,21 +46,43 @@ def replacing(path: Path) -> Iterator[Path]:
         part, owner = _own_part(path.parent)
     except OSError as error:
         raise write_error(path, error) from error
+    moved = False
     try:
         yield part
         os.fsync(owner)
         part.replace(path)
+        moved = True
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # HDF5 says RuntimeError when it cannot close
         if isinstance(error, OSError) or is_full(error):
             raise write_error(path, error) from error
         raise
     finally:
-        with suppress(OSError):
-            # HDF5 may hold on to a file that it could not flush: its room is freed all the same.
-            os.truncate(part, 0)
-            part.unlink()
+        if not moved:
+            with suppress(OSError):
+                # HDF5 may hold on to a file that it could not flush: its room is freed anyway.
+                os.truncate(part, 0)
+                part.unlink()
         os.close(owner)
+
+
+@contextmanager
+def replacing_hdf5(path: Path) -> Iterator["h5py.File"]:
+    """Write a small HDF5 file whole or not at all, from memory.
+
+    HDF5 crashes when it closes a file that a full disk keeps it from flushing.
+
+    Raises:
+        CannotWrite: The disk is full or the directory is not writable.
+    """
+    import h5py
+
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    with replacing(path) as part:
+        part.write_bytes(image)
 
 
 def remove_dead_parts(folder: Path) -> None:

@@ -24,7 +24,7 @@ from caloman_cli.loggers import make_logger
 from caloman_cli.model import TwoStep, load_model, save_model
 from caloman_cli.noise import Noise, mix
 from caloman_cli.run import RunDirectory
-from caloman_cli.storage import replacing
+from caloman_cli.storage import replacing, replacing_hdf5
 from caloman_cli.trainable import TensorRows, iterate
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.session import fit_stage, session
@@ -187,7 +187,7 @@ def _write_paths(
     n = settings["paths"]
     log.info("solving the teacher's ODE %d times in %d steps", n, settings["teacher_steps"])
     said = time.monotonic()
-    with replacing(file) as part, h5py.File(part, "w", locking=False) as out:
+    with replacing_hdf5(file) as out:
         for name, c, count, use in (
             ("train", conditions[0], n, _TRAINING),
             ("validation", conditions[1], math.ceil(n / _VALIDATION_SHARE), _VALIDATION),

@@ -1,0 +1,40 @@
+"""kill -9 before any file event of any verb: the same command again ends as an undisturbed one.
+
+Bitwise, with no half-written file under a final name and nothing of the killed one left.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kills import COMMANDS
+
+
+def trials(*wanted):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kills", *wanted],
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_killed_before_some_of_its_file_events():
+    for found in trials("generate:1:0", "train:50:2"):
+        assert found["tried"] >= 3
+        assert found["wrong"] == {}, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_killed_before_each_of_its_file_events(verb):
+    (found,) = trials(f"{verb}:1:0")
+    assert found["tried"] == found["events"] >= 3
+    assert found["wrong"] == {}, found
