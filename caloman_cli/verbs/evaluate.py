@@ -1,11 +1,13 @@
 """``caloman evaluate``: score showers against a reference."""
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.sources import Dataset
 from caloman_cli.errors import CannotWrite, Failure, FileError, UserError
 from caloman_cli.evaluation.choice import available_metrics, suite_metrics
@@ -132,6 +134,7 @@ def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Measur
         try:
             section = metric(comparison)
             if "generated" in metric.needs and comparison.is_judging:
+                section.conditions.update(_detector(comparison.geometry))
                 section.conditions["generated showers"] = len(comparison.generated)
         except (CannotWrite, FileError):
             raise
@@ -157,3 +160,9 @@ def _require_a_number(measured: list[Measured]) -> None:
     ]
     if len(reasons) == len(measured):
         raise Failure(f"nothing could be computed: {'; '.join(dict.fromkeys(reasons))}")
+
+
+def _detector(geometry: Geometry) -> dict[str, str | float]:
+    """What scores depend on of a detector, which a setting may change under an equal name."""
+    layers = hashlib.blake2b(repr(geometry.layers).encode(), digest_size=4).hexdigest()
+    return {"layers": layers, "detector's cut": geometry.threshold}

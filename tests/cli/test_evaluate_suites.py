@@ -180,6 +180,7 @@ def test_log_posterior_prefers_the_better_generator(caloman, tmp_path, files):
     ours = scores["log-posterior", "log-posterior"]
     theirs = scores["log-posterior", "log-posterior of generated"]
     assert float(ours["generated"]) > float(theirs["generated"])
+    assert ours["key"] == QUANTITIES["log-posterior"].score
     assert float(ours["truth"]) < 0
 
 
