@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _CACHE_VALUES = 1 << 25  # 128 MiB of float32: large enough that calls cost little
 _LEAST_VALUES = 1 << 24  # of a thread
 _DEVICE_VALUES = 1 << 28
+_ANY_SIZE = 10_000  # of a model without networks
 FORMAT = 8
 """Version of the layout of a model file; 7, without the energies trained on, can be read too."""
 _WITHOUT_SPECTRUM = 7
@@ -310,6 +311,7 @@ def _rebuilt(path: Path, content: dict[str, Any]) -> TwoStep:
         known = None if content["format"] == _WITHOUT_SPECTRUM else content.get("spectrum", {})
         spectrum = None if known is None else Spectrum.from_dict(known)
         facts_read = True
+        _refuse_sizes(content["config"], geometry, content["state"])
         model = build(content["config"], geometry)
         model.load_state_dict(content["state"])
     except UserError as error:
@@ -322,3 +324,21 @@ def _rebuilt(path: Path, content: dict[str, Any]) -> TwoStep:
         ) from error
     model.spectrum = spectrum
     return model
+
+
+def _refuse_sizes(config: dict[str, Any], geometry: Geometry, state: dict[str, Tensor]) -> None:
+    """Raise a UserError where a model would be larger than the numbers that the file has for it.
+
+    It would be allocated before the numbers were missed.
+    """
+    has = sum(value.numel() for value in state.values())
+
+    def largest(values: Any) -> int:
+        if isinstance(values, dict | list):
+            items = values.values() if isinstance(values, dict) else values
+            return max((largest(item) for item in items), default=0)
+        return values if isinstance(values, int) else 0
+
+    asked = max(geometry.n_voxels, *(largest(config.get(group)) for group in PLACES))
+    if asked > max(has, _ANY_SIZE):
+        raise UserError(f"a size of {asked} is asked for, but the file holds {has} numbers")

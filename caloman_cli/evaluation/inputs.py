@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from omegaconf import DictConfig
 
 from caloman_cli.data.cache import default_cache_dir
+from caloman_cli.data.container import open_hdf5
 from caloman_cli.data.showers import Showers, read_energies
 from caloman_cli.data.sources import Dataset, open_dataset
 from caloman_cli.data.spectrum import warn_foreign
@@ -121,7 +121,7 @@ def _sampled(cfg: DictConfig, comparison: Comparison, model_path: Path) -> Showe
 def _matches(path: Path, wanted: dict[str, Any], energies: np.ndarray) -> bool:
     """Whether a file is what this version would sample of the model for these energies now."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             same = all(
                 key in file.attrs and file.attrs[key] == wanted[key]
                 for key in ("model_sha256", "seed", "sampling_version")

@@ -103,6 +103,9 @@ HOSTILE = [
     ("preprocess.transforms", [{"_target_": "caloman_cli.encoders.vae.VAE", "latent_dim": 3}]),
     ("preprocess.conditions", SYMPY),
     ("preprocess.conditions.floor", SHELL),
+    ("encoder.latent_dim", 10**9),
+    ("encoder.hidden", [10**12]),
+    ("energy.hidden", 10**15),
     ("seed", "${oc.env:HOME}"),
     ("output", "${oc.env:HOME}/x"),
 ]
