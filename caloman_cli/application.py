@@ -251,7 +251,7 @@ class Application:
             parent = parent.rpartition(".")[0]
         node = OmegaConf.select(cfg, parent) if parent else cfg
         groups = [] if parent else [g for g in cfg.hydra.runtime.choices if "/" not in g]
-        names = [str(name) for name in node if name != "hydra"]
+        names = [str(name) for name in node if name != "hydra" and not str(name).startswith("_")]
         beside = [f"{parent}.{name}" if parent else name for name in [*names, *groups]]
         return beside, [*_leaves(cfg)]
 

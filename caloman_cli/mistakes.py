@@ -85,6 +85,8 @@ def elsewhere(given: str, keys: Iterable[str]) -> list[str]:
     name = leaf if leaf in leaves else habit(leaf, leaves)
     found = [key for key in keys if key.rpartition(".")[2] == name]
     shared = {key: len(set(parents) & set(key.split("."))) for key in found}
+    if parents and not any(shared.values()):
+        return []  # logger.name is no name of a dataset
     return [key for key in found if shared[key] == max(shared.values())][:_LISTED]
 
 

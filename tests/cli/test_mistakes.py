@@ -59,6 +59,7 @@ MISTAKES = {
     "rate": (["train", "lr=1e-3"], ["trainer.density.lr"]),
     "batch": (["train", "trainer.batch_size=3"], ["trainer.encoder.batch_size"]),
     "latents": (["train", "latent_dim=8"], ["is it encoder.latent_dim?"]),
+    "leaf of something else": (["train", "logger.name=x"], ["nothing can be set there"]),
     "habit of others": (["train", "trainer.max_epochs=1"], ["trainer.energy.epochs"]),
     "n_samples": (["sample", "run=x", "n_samples=10"], ["is it n?"]),
     "num": (["sample", "run=x", "num=10"], ["is it n?"]),
