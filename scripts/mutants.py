@@ -10,16 +10,19 @@ cannot be imported, or the tests fail without it.
 """
 
 import argparse
+import importlib
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 
@@ -27,6 +30,11 @@ ROOT = Path(__file__).resolve().parents[1]
 LISTS = ROOT / "scripts/mutants"
 COPIED = ("caloman_cli", "conf", "scripts", "tests", "docs", "pyproject.toml", "Makefile")
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "constraints.txt")
+PRELOADED = (
+    "torch", "sklearn.metrics", "sklearn.isotonic", "sklearn.cluster", "sklearn.decomposition",
+    "scipy.stats", "scipy.optimize", "matplotlib.pyplot", "h5py", "omegaconf", "pytest",
+)  # fmt: skip
+ENDED = "pytest ended with "
 PASSED, FAILED = 0, 1  # pytest's exit statuses; the others say that no test judged
 
 
@@ -51,6 +59,7 @@ class Mutant:
 
 
 def main() -> int:
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: its threads do not fork
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -149,26 +158,58 @@ def judge(tree: Path, mutants: Sequence[Mutant], timeout: float) -> int:
 
 
 def run(tree: Path, tests: Sequence[str], timeout: float) -> tuple[int, str]:
-    """pytest's exit status in the copy, and its first failure."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(tree),
-        # A stale .pyc of the same second and length would hide the change.
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow and not gpu"]
-    command += ["-p", "no:cacheprovider", *tests]
-    try:
-        done = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=timeout
-        )
-    except subprocess.TimeoutExpired:
-        return FAILED, "out of time"
-    lines = done.stdout.splitlines()
+    """pytest's exit status in the copy, and its first failure.
+
+    A fork of this process, which has imported what takes long: nothing of the copy's own.
+    """
+    for name in PRELOADED:
+        importlib.import_module(name)
+    with tempfile.TemporaryFile("w+") as output:
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            _judged(tree, tests, output.fileno())
+        ends = time.monotonic() + timeout
+        while os.waitpid(child, os.WNOHANG)[0] == 0:
+            if time.monotonic() > ends:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return FAILED, "out of time"
+            time.sleep(0.05)
+        output.seek(0)
+        lines = output.read().splitlines()
+    ended = [line for line in lines if line.startswith(ENDED)]
+    if not ended:
+        raise ValueError("the tests' process died: " + (lines or ["without a word"])[-1])
+    status = int(ended[-1].removeprefix(ENDED))
     failures = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
-    if done.returncode in (PASSED, FAILED):
-        return done.returncode, failures[0].split(" ")[1] if failures else ""
-    return done.returncode, (failures or lines or [done.stderr])[-1]
+    if status in (PASSED, FAILED):
+        return status, failures[0].split(" ")[1] if failures else ""
+    return status, (failures or lines)[-1]
+
+
+def _judged(tree: Path, tests: Sequence[str], output: int) -> NoReturn:
+    """Run the tests in this process, write how they ended and leave without cleaning up."""
+    try:
+        os.setpgid(0, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: PTH123, SIM115
+        os.chdir(tree)
+        # A stale .pyc of the same second and length would hide the change.
+        sys.dont_write_bytecode = True
+        sys.path.insert(0, str(tree))
+        os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+        import pytest
+
+        options = ["-x", "-q", "-m", "not slow and not gpu", "-p", "no:cacheprovider"]
+        status = pytest.main([*options, *tests])
+        print(f"\n{ENDED}{int(status)}", flush=True)
+    except BaseException:  # noqa: BLE001  # nothing of this process may run on
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -72,10 +72,11 @@ def noise(geometry, n: int, seed: int) -> Showers:
     return Showers.from_arrays(np.full(n, 100.0), (50 * voxels).astype(np.float32), geometry)
 
 
-def test_a_network_that_memorises_noise_has_learnt_nothing(tiny_geometry):
-    """All showers are the same noise; scored on the rows it learned from AUC would be near 1."""
-    memory = {"units": 256, "epochs": 20, "batch_size": 30, "learning_rate": 3e-3, "repeats": 4}
-    found = ClassifierTest("low", **memory)(*(noise(tiny_geometry, 300, seed) for seed in (1, 2)))
+def test_a_network_that_memorises_noise_has_learnt_nothing():
+    """All showers are the same noise; scored on the rows it learned from AUC is above 0.9."""
+    memory = {"units": 64, "epochs": 15, "batch_size": 20, "learning_rate": 3e-3, "repeats": 4}
+    geometry = load_geometry("ds1_photons")
+    found = ClassifierTest("low", **memory)(*(noise(geometry, 300, seed) for seed in (1, 2)))
     error = auc_error(0.5, 60) / 2  # of the mean of four
     assert found["auc"] == pytest.approx(0.5, abs=3 * error)
     assert found["auc_raw"] == pytest.approx(0.5, abs=3 * error)

@@ -300,3 +300,21 @@ def test_a_few_more_entries_outside_are_chance():
     )
     assert told((1000, 99_000), (1900, 98_100)) == "None"  # certain, and less than a per cent
     assert told((60, 940), (10, 990)) == "None"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_largest_shower_falls_where_the_file_s_numbers_say(tiny_geometry, dtype):
+    """10 to the power of the maximum's logarithm may lie below it: less often in float32."""
+    rng, seen = np.random.default_rng(0), set()
+    for highest in rng.uniform(100, 1000, 40).astype(dtype):
+        voxels = np.full((3, tiny_geometry.n_voxels), 1, dtype)
+        voxels[:, 2:] = 0
+        voxels[2, 0] = highest
+        showers = Showers.from_arrays(np.full(3, 1e3), voxels, tiny_geometry)
+        layer = {h.name: h for h in SeparationPower().histograms(showers, showers)}["E_layer/0"]
+        most = voxels[2, :2].sum()
+        edges = np.logspace(np.log10(0.1), np.log10(most), 40)
+        assert (layer.reference_counts[-1] == 1) == (most > edges[-1])
+        np.testing.assert_array_equal(layer.edges, edges)
+        seen.add(bool(most > edges[-1]))
+    assert seen == {True, False}
