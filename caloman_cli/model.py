@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 _CACHE_VALUES = 1 << 25  # 128 MiB of float32: large enough that calls cost little
 _LEAST_VALUES = 1 << 24  # of a thread
 _DEVICE_VALUES = 1 << 28
-_ANY_SIZE = 10_000  # of a model without networks
+_ANY_SIZE = 100_000  # of a model with hardly any networks
+_SIZED = ("preprocess", "energy", "encoder", "head", "density")  # calibration counts showers
 FORMAT = 8
 """Version of the layout of a model file; 7, without the energies trained on, can be read too."""
 _WITHOUT_SPECTRUM = 7
@@ -339,6 +340,6 @@ def _refuse_sizes(config: dict[str, Any], geometry: Geometry, state: dict[str, T
             return max((largest(item) for item in items), default=0)
         return values if isinstance(values, int) else 0
 
-    asked = max(geometry.n_voxels, *(largest(config.get(group)) for group in PLACES))
+    asked = max(geometry.n_voxels, *(largest(config.get(group)) for group in _SIZED))
     if asked > max(has, _ANY_SIZE):
         raise UserError(f"a size of {asked} is asked for, but the file holds {has} numbers")

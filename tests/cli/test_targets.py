@@ -170,6 +170,16 @@ def test_the_command_line_may_trust_a_class_of_ones_own(caloman, content, canary
     assert canary == ["imported"]
 
 
+def test_settings_that_are_no_sizes_may_be_large(content, tmp_path):
+    large = copy.deepcopy(content)
+    large["config"]["calibration"] = {
+        "_target_": "caloman_cli.calibration.VoxelSpectrum", "showers": 10**9,
+    }  # fmt: skip
+    torch.save(large, tmp_path / "large.pt")
+    with pytest.raises(UserError, match="parts do not fit"):  # its tables are not there
+        load_model(tmp_path / "large.pt")
+
+
 def write(folder, group, option, **values):
     """An option of a config group, or a primary config, in a folder of the user's."""
     path = folder / group / f"{option}.yaml"
