@@ -1,8 +1,5 @@
 """Fixtures that every test may use."""
 
-import os
-import socket
-import warnings
 from pathlib import Path
 
 import matplotlib
@@ -51,48 +48,21 @@ def geometry(request) -> Geometry:
     return load_geometry(request.param)
 
 
+TINY = {
+    "name": "tiny",
+    "particle": "electron",
+    "threshold": 0.1,
+    "max_response": 2.0,
+    "incident_range": [1.0e3, 1.0e5],
+    "layers": [
+        {"id": 0, "r_edges": [0, 5, 10], "n_alpha": 1},
+        {"id": 1, "r_edges": [0, 5, 10], "n_alpha": 4},
+        {"id": 12, "r_edges": [0, 10, 20], "n_alpha": 1},
+    ],
+}
+
+
 @pytest.fixture(scope="session")
 def tiny_geometry() -> Geometry:
     """Three layers, twelve voxels: small enough to train in a second."""
-    return Geometry.from_dict(
-        {
-            "name": "tiny",
-            "particle": "electron",
-            "threshold": 0.1,
-            "max_response": 2.0,
-            "incident_range": [1.0e3, 1.0e5],
-            "layers": [
-                {"id": 0, "r_edges": [0, 5, 10], "n_alpha": 1},
-                {"id": 1, "r_edges": [0, 5, 10], "n_alpha": 4},
-                {"id": 12, "r_edges": [0, 10, 20], "n_alpha": 1},
-            ],
-        }
-    )
-
-
-@pytest.fixture
-def wandb_alone(monkeypatch, tmp_path):
-    """A wandb without a key, that has not been used before and reaches only this machine."""
-    import wandb
-
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-    connect = socket.socket.connect
-
-    def local_only(self, address):
-        if self.family == socket.AF_UNIX or address[0] in ("127.0.0.1", "localhost", "::1"):
-            return connect(self, address)
-        raise AssertionError(f"a test reached for the network: {address}")
-
-    monkeypatch.setattr(socket.socket, "connect", local_only)
-    # The library's own habits are not what is tested.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        wandb.teardown()  # it reads its environment once
-        yield
-        wandb.teardown()
+    return Geometry.from_dict(TINY)
