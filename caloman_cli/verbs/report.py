@@ -90,7 +90,7 @@ def _part(item: RunComparison, picture: Path, shared: bool) -> Part:
         Table(
             Grid(
                 ["run", "suite", "folder"],
-                [[name, row.suite, str(row.folder)] for name, row in item.rows.items()],
+                [[name, row.suite, _from_here(row.folder)] for name, row in item.rows.items()],
                 range(0),
             ),
             "Where they lie",
@@ -124,3 +124,9 @@ def _short(item: RunComparison) -> Grid:
 
 def _tex(item: RunComparison) -> str:
     return f"% {item.dataset}, {item.reference}, {item.protocol}\n{item.to_tex()}"
+
+
+def _from_here(folder: Path) -> str:
+    """A folder as it is from the working directory, where it lies below that."""
+    here = Path.cwd().resolve()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)

@@ -273,6 +273,7 @@ def test_evaluations_of_a_sweep_are_found_below_its_folder(caloman, tmp_path):
     ):
         assert caloman("report", f"runs={pattern}", "output=out").status == 0
         assert [row["run"] for row in table_of(tmp_path / "out")] == names
+    assert str(tmp_path) not in (tmp_path / "out/report.html").read_text()
 
 
 @pytest.mark.parametrize(
