@@ -2,6 +2,8 @@
 
 import pytest
 
+from caloman_cli.mistakes import elsewhere
+
 MISTAKES = {
     "verb": (["trian"], ["trian", "did you mean 'train'", "sample, evaluate"]),
     "unlike any verb": (["zzz"], ["zzz", "train, distill, sample, evaluate, report, data"]),
@@ -53,19 +55,9 @@ MISTAKES = {
         ["train", "epochs=5"],
         ["is it trainer.energy.epochs, trainer.encoder.epochs, trainer.density.epochs?"],
     ),
-    "leaf of a group": (["train", "trainer.epochs=5"], ["trainer.energy.epochs, trainer.enc"]),
     "leaf of a part": (["train", "encoder.epochs=5"], ["is it trainer.encoder.epochs?"]),
-    "leaf of another part": (["train", "density.lr=1"], ["is it trainer.density.lr?"]),
-    "rate": (["train", "lr=1e-3"], ["trainer.density.lr"]),
-    "batch": (["train", "trainer.batch_size=3"], ["trainer.encoder.batch_size"]),
-    "latents": (["train", "latent_dim=8"], ["is it encoder.latent_dim?"]),
-    "leaf of something else": (["train", "logger.name=x"], ["nothing can be set there"]),
-    "habit of others": (["train", "trainer.max_epochs=1"], ["trainer.energy.epochs"]),
     "n_samples": (["sample", "run=x", "n_samples=10"], ["is it n?"]),
-    "num": (["sample", "run=x", "num=10"], ["is it n?"]),
-    "N": (["sample", "run=x", "N=10"], ["is it n?"]),
     "output of sample": (["sample", "run=x", "output=a"], ["is it out?"]),
-    "out of train": (["train", "out=a"], ["is it output?"]),
     "number for a group": (["train", "encoder=3"], ["encoder=3 does not exist", "vae"]),
     "null for a group": (["train", "encoder=null"], ["encoder=null does not exist", "vae"]),
     "no logger": (["train", "logger=null"], ["write logger=none"]),
@@ -104,6 +96,36 @@ MISTAKES = {
     "completion": (["-sc", "instal=bash"], ["install=bash"]),
     "shell": (["-sc", "install=tcsh"], ["bash"]),
 }
+
+
+EPOCHS = [f"trainer.{stage}.epochs" for stage in ("energy", "encoder", "density")]
+KEYS = [
+    "output", "seed", "n", "encoder.latent_dim", "dataset.name", "dataset.geometry.name",
+    *(f"trainer.{stage}.{key}" for stage in ("energy", "encoder", "density")
+      for key in ("epochs", "lr", "batch_size")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (
+            "trainer.epochs",
+            EPOCHS,
+        ),
+        ("density.lr", ["trainer.density.lr"]),
+        ("trainer.encoder.learning_rate", ["trainer.encoder.lr"]),
+        ("latent_dim", ["encoder.latent_dim"]),
+        ("max_epochs", EPOCHS),
+        ("num", ["n"]),
+        ("N", ["n"]),
+        ("out", ["output"]),
+        ("logger.name", []),
+        ("nothing", []),
+    ],
+)
+def test_a_key_is_found_by_its_last_name(given, found):
+    assert elsewhere(given, KEYS) == found
 
 
 @pytest.mark.parametrize("name", MISTAKES)

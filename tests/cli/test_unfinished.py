@@ -6,29 +6,22 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from caloman_cli.config import compose
 from caloman_cli.run import RunDirectory
 from caloman_cli.storage import write_json
-
-TRAIN = ["train", "experiment=demo"]
-
-
-@pytest.fixture
-def train(caloman, monkeypatch):
-    """Train without training; the output that each command was given."""
-
-    def run(*more):
-        seen = []
-        monkeypatch.setattr("caloman_cli.verbs.train.run", seen.append)
-        result = caloman(*TRAIN, *more)
-        assert result.status == 0, result.err
-        return seen[0], result.out
-
-    return run
+from caloman_cli.unfinished import go_on
 
 
-def begin(cfg, status, **facts):
+@pytest.fixture(scope="module")
+def asked():
+    """What ``train seed=3`` composes."""
+    cfg = compose("train", ["seed=3", "output=x", "dataset=ds1_photons"])
+    return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+
+
+def begin(cfg, place, status, **facts):
     """What a training that was cut leaves behind; it cannot have begun in the same second."""
-    folder = Path(cfg.output).with_name("2026-01-01_00-00-00")
+    folder = place / "2026-01-01_00-00-00"
     folder.mkdir(parents=True)
     run = RunDirectory(folder)
     run.write_config({**OmegaConf.to_container(cfg, resolve=True), "output": str(folder)})
@@ -37,29 +30,44 @@ def begin(cfg, status, **facts):
     return str(folder)
 
 
-def test_a_cut_run_is_found_and_said(train):
-    cfg, _ = train()
-    folder = begin(cfg, "interrupted")
-    again, said = train()
-    assert again.output == folder
-    assert f"{folder} was cut: going on there (output=DIR begins another run)" in said
+def output(cfg, place):
+    """Where the same command goes."""
+    again = cfg.copy()
+    again.output = str(place / "2026-01-02_00-00-00")
+    go_on(again)
+    return again.output
 
 
-def test_a_killed_run_is_found(train):
-    cfg, _ = train()
-    folder = begin(cfg, "running", pid=2**22 + 1)
-    assert train()[0].output == folder
+@pytest.mark.parametrize(
+    ("status", "facts", "found"),
+    [
+        ("interrupted", {}, True),
+        ("running", {"pid": 2**22 + 1}, True),  # of a process that is gone
+        ("running", {}, False),
+        ("ok", {}, False),
+        ("failed", {"error": {"message": "no"}}, False),
+    ],
+)
+def test_a_run_that_was_cut_is_found(asked, tmp_path, status, facts, found):
+    folder = begin(asked, tmp_path, status, **facts)
+    assert (output(asked, tmp_path) == folder) is found
 
 
-@pytest.mark.parametrize("status", ["ok", "failed", "running"])
-def test_other_runs_are_left_alone(train, status):
-    cfg, _ = train()
-    folder = begin(cfg, status, error={"message": "no"})
-    assert train()[0].output != folder
+def test_another_config_is_another_run(asked, tmp_path):
+    folder = begin(asked, tmp_path, "interrupted")
+    assert output(asked, tmp_path) == folder
+    asked = asked.copy()
+    asked.seed = 4
+    assert output(asked, tmp_path) != folder
 
 
-@pytest.mark.parametrize("more", ["seed=2", "output=elsewhere", "overwrite=true"])
-def test_another_command_is_another_run(train, more):
-    cfg, _ = train()
-    folder = begin(cfg, "interrupted")
-    assert train(more)[0].output != folder
+@pytest.mark.parametrize("more", [[], ["output=elsewhere"]])
+def test_the_command_says_so(caloman, monkeypatch, more):
+    seen = []
+    monkeypatch.setattr("caloman_cli.verbs.train.run", seen.append)
+    assert caloman("train", "experiment=demo").status == 0
+    folder = begin(seen[0], Path(seen[0].output).parent, "interrupted")
+    said = caloman("train", "experiment=demo", *more).out
+    assert (seen[1].output == folder) is (not more)
+    line = f"{folder} was cut: going on there (output=DIR begins another run)"
+    assert (line in said) is (not more)
