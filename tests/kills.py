@@ -5,13 +5,13 @@ forked children, which need no second import, and prints what it found as JSON.
 """
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"}
@@ -113,16 +113,21 @@ def contents(folder: Path) -> dict[str, str]:
 def _checksum(path: Path) -> str:
     content = path.read_bytes()
     if path.name == "last.pt":
-        import torch
-
         from caloman_cli.storage import load_state
 
         state = load_state(path)
         state["state"].pop("seconds")
-        copy = io.BytesIO()
-        torch.save(state, copy)
-        content = copy.getvalue()
+        content = repr(_plain(state)).encode()
     return hashlib.sha256(content).hexdigest()
+
+
+def _plain(state: Any) -> Any:
+    """Every number of a checkpoint; its bytes also depend on which tensors share memory."""
+    if isinstance(state, dict):
+        return {key: _plain(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [_plain(value) for value in state]
+    return state.tolist() if hasattr(state, "tolist") else state
 
 
 def trial(verb: str, every: int, first: int) -> dict:
