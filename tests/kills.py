@@ -42,7 +42,7 @@ COMMANDS = {
     "distill": ["distill", "run=run", "output=student", "paths=50",
                 "trainer.density.epochs=2", "trainer.density.warmup=0"],
     "sample": ["sample", "run=run", "n=50", "out=s.hdf5"],
-    "evaluate": ["evaluate", "run=run", "reference=t.hdf5", "evaluation=memorisation",
+    "evaluate": ["evaluate", "run=run", "reference=t.hdf5", "evaluation=intrinsic_dimension",
                  "output=scores"],
     "generate": ["data", "generate", "dataset=ds1_photons", "n=50", "out=g.hdf5"],
     "builtin": ["train", "dataset=builtin_photons", "dataset.builtin.n_train=120", *SMALL,
