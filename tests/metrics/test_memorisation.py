@@ -23,6 +23,7 @@ def test_equal_distributions(d, authentic):
     )
     assert found["copies"] == found["copies_reference"] == 0
     assert found["near_copies"] == pytest.approx(0.01, abs=4 * found["near_copies_error"])
+    assert found["near_copies_reference"] == pytest.approx(0.01, abs=1e-3)  # by construction
 
 
 @pytest.mark.parametrize("d", [10, 35])
