@@ -45,15 +45,16 @@ def points_of(geometry, model, tmp_path, **settings):
     return points
 
 
-def clock(monkeypatch, model, cost, writing=0.0):
-    """A clock by which a batch takes ``cost(size)`` and a written shower ``writing`` [s]."""
+def clock(monkeypatch, model, cost, writing=0.0, call=0.0):
+    """A clock by which a batch takes ``cost(size)``, to write a shower of it ``writing`` and the
+    batch ``call`` [s]."""
 
     def seconds(once, device):
         before = len(model.batches)
         once()
         made = model.batches[before:]
         file = "_end_to_end" in once.__qualname__
-        return sum(map(cost, made)) + (writing * sum(made) if file else 0.0)
+        return sum(map(cost, made)) + (writing * sum(made) + call * len(made) if file else 0.0)
 
     monkeypatch.setattr(timing, "_seconds", seconds)
 
@@ -137,6 +138,14 @@ def test_writing_that_takes_long_is_foreseen(tiny_geometry, tmp_path, monkeypatc
     points = points_of(tiny_geometry, model, tmp_path, max_seconds=5.0, **sizes)
     assert [p.status for p in points] == ["ok"] * 5 + ["too slow"]
     assert points[5].note == "about 11 s, judged by smaller files, max_seconds=5"
+
+
+def test_what_a_call_costs_is_not_taken_for_writing(tiny_geometry, tmp_path, monkeypatch):
+    """10 ms a written batch: so much for one shower alone, nothing for each of a thousand."""
+    model = Fake(12)
+    clock(monkeypatch, model, lambda size: 1e-3 * size, call=1e-2)
+    points = points_of(tiny_geometry, model, tmp_path, batch_sizes=(1, 1000), max_seconds=5.0)
+    assert [p.median for p in points] == pytest.approx([1.0, 1.0, 11.0, 1.01])
 
 
 def test_a_batch_that_was_generated_once_is_written_once(tiny_geometry, tmp_path, monkeypatch):
