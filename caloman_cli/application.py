@@ -77,7 +77,7 @@ class Application:
 
     def __init__(self, verb: Verb, debug: bool = False) -> None:
         self.verb, self.debug = verb, debug
-        self.recipe: str | None = None  # that was chosen for the user, as an override
+        self.chosen: tuple[str, ...] = ()  # overrides that the user need not give
 
     def run(self, arguments: list[str]) -> int:
         """Do what the arguments behind the verb ask for.
@@ -142,28 +142,17 @@ class Application:
 
     def _with_recipe(self, hydra: Hydra, overrides: list[str], many: bool) -> list[str]:
         """The overrides, with the recipe that suits the detector where none was chosen."""
-        self.recipe = None
+        self.chosen = ()
         if self.verb.config != "train":
             return overrides
-        from caloman_cli.recipes import AUTO, recipe_for
+        from caloman_cli.recipes import chosen_for
 
         jobs = job_overrides(hydra, self.verb.config, overrides) if many else [overrides]
-        found: dict[str, str] = {}
-        for job in jobs or [overrides]:
-            cfg = hydra.compose_config(self.verb.config, job, RunMode.RUN)
-            recipe = recipe_for(cfg.dataset) if cfg.hydra.runtime.choices.recipe == AUTO else None
-            if recipe is not None:
-                found[recipe] = cfg.dataset.name
-        if len(found) > 1:
-            shown = ", ".join(f"{recipe} for {name}" for recipe, name in found.items())
-            raise UserError(
-                f"the jobs of this sweep want several recipes ({shown}): give one of them,"
-                " recipe=NAME, or a sweep for each detector"
-            )
-        if not found:
-            return overrides
-        self.recipe = f"recipe={next(iter(found))}"
-        return [*overrides, self.recipe]
+        self.chosen = chosen_for(
+            lambda job: hydra.compose_config(self.verb.config, list(job), RunMode.RUN),
+            jobs or [overrides],
+        )
+        return [*overrides, *self.chosen]
 
     def _run_once(self, hydra: Hydra, overrides: list[str]) -> int:
         cfg = hydra.compose_config(self.verb.config, overrides, RunMode.RUN)
@@ -176,7 +165,7 @@ class Application:
         callbacks.on_run_start(config=cfg, config_name=self.verb.config)
         done = run_job(
             hydra_context=HydraContext(hydra.config_loader, callbacks),
-            task_function=partial(_task, self.verb, self.debug, self.recipe),
+            task_function=partial(_task, self.verb, self.debug, self.chosen),
             config=cfg,
             job_dir_key="hydra.run.dir",
             job_subdir_key=None,
@@ -189,7 +178,7 @@ class Application:
         varied = varied_keys(self._check_jobs(hydra, overrides, many=True))
         folder = sweep_folder(self.verb.config, overrides)
         settings = [*overrides, readable(f"hydra.sweep.dir={folder}"), "hydra.mode=MULTIRUN"]
-        task = partial(_task, self.verb, self.debug, self.recipe, varied=varied)
+        task = partial(_task, self.verb, self.debug, self.chosen, varied=varied)
         batches = hydra.multirun(self.verb.config, task, settings)
         return summarise([job for batch in batches or [] for job in batch])
 
@@ -308,7 +297,7 @@ def compose_to_show(hydra: Hydra, config: str, overrides: list[str]) -> DictConf
 def _task(
     verb: Verb,
     debug: bool,
-    recipe: str | None,
+    chosen: tuple[str, ...],
     cfg: DictConfig,
     varied: frozenset[str] = frozenset(),
 ) -> Outcome:
@@ -321,8 +310,8 @@ def _task(
     many = hydra_cfg.mode == RunMode.MULTIRUN
     overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
     assert isinstance(overrides, list)
-    # A recipe that caloman chose is no part of what the user asked for.
-    typed = [str(override) for override in overrides if override != recipe]
+    # What caloman chose is no part of what the user asked for.
+    typed = [str(override) for override in overrides if override not in chosen]
     name = job_name(typed, varied) if many else verb.words
     try:
         check_config(cfg, verb.config, choices)  # type: ignore[arg-type]
@@ -337,10 +326,10 @@ def _task(
         from caloman_cli.device import configure_threads
 
         configure_threads()
-        if recipe is not None:
+        if chosen:
             from caloman_cli.recipes import said
 
-            log.info(said(recipe.partition("=")[2], cfg.dataset.name, choices))  # type: ignore[arg-type]
+            log.info(said(chosen[0].partition("=")[2], cfg.dataset.name, choices))  # type: ignore[arg-type]
         with targets.trusting(_named(cfg)):
             path = import_module(f"caloman_cli.verbs.{verb.config}").run(cfg)
     except Exception as error:  # noqa: BLE001  a job's failure is its result

@@ -4,9 +4,9 @@ A recipe (``conf/recipe/*.yaml``) chooses an option of each group below; every o
 chosen otherwise on the command line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.sources import dataset_geometry
@@ -16,7 +16,17 @@ from caloman_cli.heads.cylinder import Cylinder
 AUTO = "auto"
 """The recipe that stands for the one that suits the detector."""
 GROUPS = ("energy", "encoder", "head", "density", "calibration", "trainer")
+HEADS = {
+    "rings": ("autoregressive_dipoles", "autoregressive", "hurdle_mixture"),
+    "rings_hadrons": ("autoregressive", "hurdle_mixture"),
+    "cylinder": ("cylinder_direction", "cylinder", "hurdle_mixture"),
+}
+"""Recipe -> its head, then those for encoders that have no room for what it tells, or decode a
+plain mean."""
 _ELECTROMAGNETIC = ("photon", "electron", "positron")
+
+Compose = Callable[[Sequence[str]], DictConfig]
+"""Overrides -> the composed config, with Hydra's part."""
 
 
 def suited(geometry: Geometry) -> str:
@@ -31,15 +41,44 @@ def suited(geometry: Geometry) -> str:
     return "rings" if geometry.particle in _ELECTROMAGNETIC else "rings_hadrons"
 
 
-def recipe_for(dataset: DictConfig) -> str | None:
-    """The recipe for the group ``dataset``; None where its detector is not known yet.
+def chosen_for(compose: Compose, jobs: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """What to choose for the user, as overrides: the recipe, and a head for another encoder.
 
-    What is wrong with the dataset is said by those who open it.
+    Nothing where the user or an experiment chose a recipe, or where the detector is not known
+    yet: what is wrong with a dataset is said by those who open it.
+
+    Args:
+        compose: Composes the overrides of a job.
+        jobs: The overrides of each job; one job where there is no sweep.
+
+    Raises:
+        UserError: The jobs are for detectors that want several recipes.
     """
-    try:
-        return suited(dataset_geometry(dataset))
-    except UserError:
-        return None
+    found: dict[str, str] = {}
+    for job in jobs:
+        cfg = compose(job)
+        recipe = _recipe(cfg.dataset) if cfg.hydra.runtime.choices.recipe == AUTO else None
+        if recipe is not None:
+            found[recipe] = cfg.dataset.name
+    if not found:
+        return ()
+    if len(found) > 1:
+        shown = ", ".join(f"{recipe} for {name}" for recipe, name in found.items())
+        raise UserError(
+            f"the jobs of this sweep want several recipes ({shown}): give one of them,"
+            " recipe=NAME, or a sweep for each detector"
+        )
+    recipe = next(iter(found))
+    own, *others = HEADS[recipe]
+    chosen = (f"recipe={recipe}",)
+    keys = {key.lstrip("+~").partition("=")[0] for job in jobs for key in job}
+    if keys & {"head", "experiment"} or not any(key.split(".")[0] == "encoder" for key in keys):
+        return chosen
+    for head in (own, *others):
+        more = () if head == own else (f"head={head}",)
+        if all(_fits(compose([*job, *chosen, *more])) for job in jobs):
+            return (*chosen, *more)
+    return chosen  # nothing fits: the error of the recipe's own head tells what does
 
 
 def said(recipe: str, dataset: str, choices: Mapping[str, str]) -> str:
@@ -50,8 +89,33 @@ def said(recipe: str, dataset: str, choices: Mapping[str, str]) -> str:
         dataset: Name of the dataset.
         choices: Group -> option, as composed: with what the user chose.
     """
-    chosen = " ".join(f"{group}={choices[group]}" for group in GROUPS)
+    shown = " ".join(f"{group}={choices[group]}" for group in GROUPS)
     return (
-        f"recipe={recipe} suits {dataset}: {chosen} (choose otherwise: any group=option, recipe=,"
+        f"recipe={recipe} suits {dataset}: {shown} (choose otherwise: any group=option, recipe=,"
         " or experiment=caloman_* as published)"
     )
+
+
+def _recipe(dataset: DictConfig) -> str | None:
+    try:
+        return suited(dataset_geometry(dataset))
+    except UserError:
+        return None
+
+
+def _fits(cfg: DictConfig) -> bool:
+    """Whether encoder and head of a config serve each other and the detector."""
+    from caloman_cli import targets
+    from caloman_cli.model import build
+
+    values = OmegaConf.to_container(cfg.encoder)
+    assert isinstance(values, dict)
+    if values.get("latent_dim") == "auto":
+        values["latent_dim"] = 1
+    groups = {group: cfg[group] for group in targets.PLACES if group in cfg}
+    try:
+        with targets.trusting(targets.named(values)):
+            build({**groups, "encoder": values}, dataset_geometry(cfg.dataset))
+    except UserError:
+        return False
+    return True

@@ -49,6 +49,20 @@ def test_what_the_user_chooses_wins(caloman):
     assert "heads.gaussian.Gaussian" in shown(caloman, "experiment=caloman_ds2")
 
 
+@pytest.mark.parametrize(
+    ("encoder", "head"),
+    [
+        ("ae", "autoregressive.Autoregressive"),
+        ("pca", "hurdle_mixture.HurdleMixture"),
+        ("vae", "autoregressive.Autoregressive"),
+    ],
+)
+def test_another_encoder_gets_a_head_that_it_serves(caloman, encoder, head):
+    out = shown(caloman, "dataset=ds1_photons", f"encoder={encoder}")
+    assert head in out
+    assert ("dipoles: true" in out) == (encoder == "vae")
+
+
 def test_the_choice_is_said_in_one_line(caloman, monkeypatch):
     monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: None)
     said = caloman("train", "dataset=ds2", "density=maf", "output=x").out
