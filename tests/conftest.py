@@ -1,5 +1,8 @@
 """Fixtures that every test may use."""
 
+import os
+import socket
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -66,3 +69,31 @@ TINY = {
 def tiny_geometry() -> Geometry:
     """Three layers, twelve voxels: small enough to train in a second."""
     return Geometry.from_dict(TINY)
+
+
+@pytest.fixture
+def wandb_alone(monkeypatch, tmp_path):
+    """A wandb without a key, that has not been used before and reaches only this machine."""
+    import wandb
+
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    connect = socket.socket.connect
+
+    def local_only(self, address):
+        if self.family == socket.AF_UNIX or address[0] in ("127.0.0.1", "localhost", "::1"):
+            return connect(self, address)
+        raise AssertionError(f"a test reached for the network: {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
+    # The library's own habits are not what is tested.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wandb.teardown()  # it reads its environment once
+        yield
+        wandb.teardown()

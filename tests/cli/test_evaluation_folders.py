@@ -54,11 +54,12 @@ def test_a_sweep_of_files_of_one_name_keeps_a_folder_each(caloman, tmp_path, fil
 
 
 def test_a_sweep_of_seeds_keeps_a_folder_each(caloman, tmp_path, run_dir, measured):
+    before = sorted((run_dir / "evaluation").glob("*"))  # what other tests have left
     result = caloman("evaluate", "-m", f"run={run_dir}", *QUICK[:2], "seed=21,22")
     assert result.status == 0, result.err + result.out
     folders = list((tmp_path / "outputs/sweep/evaluate").glob("*/"))
     assert {settings_of(folder)["seed"] for folder in folders} == {21, 22}
-    assert not (run_dir / "evaluation/histograms").exists()
+    assert sorted((run_dir / "evaluation").glob("*")) == before
 
 
 def test_a_sweep_of_suites_stays_in_the_run(caloman, tmp_path, run_dir, measured):

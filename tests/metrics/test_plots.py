@@ -35,6 +35,7 @@ def small(geometry: Geometry, layers: int) -> Geometry:
     facts["layers"] = facts["layers"][:layers]
     if facts["incident_energies"] is not None:
         facts["incident_energies"] = facts["incident_energies"][:3]
+        facts["incident_weights"] = facts["incident_weights"][:3]
     return Geometry.from_dict(facts)
 
 
