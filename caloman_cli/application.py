@@ -5,6 +5,7 @@ from the process; its ``Hydra`` object, driven here, does none of that.
 """
 
 import argparse
+import copy
 import logging
 import os
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.utils import configure_log, run_job
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, RunMode
 from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -47,6 +49,9 @@ from caloman_cli.sweep import (
 log = logging.getLogger(__name__)
 
 
+_parsed: dict[str, ConfigResult | None] = {}
+
+
 class _Repository(ConfigRepository):
     """The configs without the groups whose names the verb has for values of its own.
 
@@ -56,6 +61,15 @@ class _Repository(ConfigRepository):
     def __init__(self, search_path: ConfigSearchPath, values: set[str]) -> None:
         super().__init__(search_path)
         self.values = values
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """Files of the package and of Hydra are parsed once in a process."""
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None or source.provider not in ("main", "hydra"):  # the user's own may change
+            return super().load_config(config_path)
+        if config_path not in _parsed:
+            _parsed[config_path] = super().load_config(config_path)
+        return copy.deepcopy(_parsed[config_path])
 
     def group_exists(self, config_path: str) -> bool:
         return config_path not in self.values and super().group_exists(config_path)

@@ -34,7 +34,8 @@ def test_the_generator_killed_before_each_of_its_file_events():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_killed_before_each_of_its_file_events(verb):
-    (found,) = trials(f"{verb}:1:0")
-    assert found["tried"] == found["events"] >= 3
+def test_killed_before_its_file_events(verb):
+    """The first ten and every ninth; all of them: ``python -m tests.kills train:1:0``."""
+    (found,) = trials(f"{verb}:9:10")
+    assert found["tried"] >= min(found["events"], 10)
     assert found["wrong"] == {}, found
