@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all lint format bench wheel clean
+.PHONY: help setup demo baseline test test-slow test-all lint format bench wheel clean
 
 help:  ## this list
 	@echo "make TARGET [PYTHON=python3.12] [VENV=.venv]"
@@ -27,15 +27,23 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: $(READY)  ## train, sample and score a small model on built-in showers: a few minutes
-	$(BIN)/caloman train experiment=demo output=outputs/demo
-	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=2 \
-	  out=outputs/demo/reference.hdf5 overwrite=true
-	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=3 \
-	  out=outputs/demo/truth.hdf5 overwrite=true
-	$(BIN)/caloman sample run=outputs/demo energies=outputs/demo/reference.hdf5 overwrite=true
-	$(BIN)/caloman evaluate run=outputs/demo reference=outputs/demo/reference.hdf5 \
-	  truth=outputs/demo/truth.hdf5
+# What demo and baseline share: showers that judge, real ones for the truth row, two classifiers.
+DEMO := outputs/demo
+JUDGED := reference=$(DEMO)/reference.hdf5 truth=$(DEMO)/truth.hdf5 evaluation.classifier.modes=[low,high]
+
+demo: $(READY)  ## train, sample and score a small flagship on built-in showers: some three minutes
+	$(BIN)/caloman train experiment=demo output=$(DEMO)
+	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=2 out=$(DEMO)/reference.hdf5 overwrite=true
+	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=3 out=$(DEMO)/truth.hdf5 overwrite=true
+	$(BIN)/caloman sample run=$(DEMO) energies=$(DEMO)/reference.hdf5 overwrite=true
+	$(BIN)/caloman evaluate run=$(DEMO) $(JUDGED) overwrite=true
+	@echo "for comparison: the system published in 2022 scores AUC low 0.98, high 0.99 on these showers" \
+	  "(make baseline trains and scores it)"
+
+baseline: $(READY)  ## the published system on the demo's showers (after make demo)
+	$(BIN)/caloman train experiment=caloman_photons dataset=builtin_photons \
+	  trainer=quick output=outputs/baseline
+	$(BIN)/caloman evaluate run=outputs/baseline $(JUDGED) overwrite=true
 
 test: $(READY)  ## the tests that take minutes together
 	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest -n $(WORKERS) \
