@@ -125,7 +125,7 @@ class RunDirectory:
             verb = "distill" if "distill" in config else "train"
             raise UserError(
                 f"{self.path} has no model yet (training: {state}): finish it with the same"
-                f" 'caloman {verb}' command and output={config.output}"
+                f" 'caloman {verb}' command and output={self.path}"
             )
         self.require(self.model_path)
         return self.model_path

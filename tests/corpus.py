@@ -312,6 +312,6 @@ UNUSUAL: dict[str, Maker] = {
 
 def make(folder: Path, group: dict[str, Maker], name: str) -> Path:
     """The path of one file of the corpus, made in ``folder``."""
-    path = folder / f"{name.replace(' ', '_').replace('/', '_')}.hdf5"
+    path = folder / f"{name.replace(' ', '_').replace('/', '_').replace(',', '')}.hdf5"
     group[name](path, *good())
     return path
