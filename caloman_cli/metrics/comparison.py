@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
-from caloman_cli.errors import UserError
+from caloman_cli.errors import FileError, UserError
 from caloman_cli.metrics.caveats import is_toy
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.plots.style import save
@@ -152,9 +152,18 @@ class Comparison:
             showers: Any of this comparison's.
             threshold: Readout cut [MeV]. None: the geometry's.
             edges_of: Features whose maximum ends the voxel histogram. None: these showers' own.
+
+        Raises:
+            FileError: Not one of the showers has energy above the cut.
         """
         keep = not any(showers is ours for ours in (self.__dict__.get("generated"), self._thinned))
-        return self._features.of(showers, threshold, edges_of, keep=keep)
+        found = self._features.of(showers, threshold, edges_of, keep=keep)
+        if not (found["E_tot"] > 0).any():
+            raise FileError(
+                f"{showers.name}: not one of {len(showers)} showers has energy above the readout"
+                " cut, so nothing can be compared: look at it with 'caloman data check'"
+            )
+        return found
 
     def classifier_features(self, showers: Showers, threshold: float | None = None) -> Features:
         """High-level features after the cut that classifiers and distances apply.

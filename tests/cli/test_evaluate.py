@@ -268,3 +268,19 @@ def test_mistakes(caloman, tmp_path, arguments, said):
     assert said in result.err
     assert len(result.err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("side", ["generated", "reference"])
+def test_a_file_of_empty_showers_is_not_scored(caloman, files, tmp_path, side):
+    with h5py.File(tmp_path / "empty.hdf5", "w") as file:
+        file["incident_energies"] = np.full((60, 1), 1024.0)
+        file["showers"] = np.zeros((60, 368))
+    given = {**files, side: "empty.hdf5"}
+    del given["truth"]
+    words = [f"{role}={path}" for role, path in given.items()]
+    result = caloman(
+        "evaluate", *words, "dataset=ds1_photons", "evaluation=histograms", "output=e"
+    )
+    assert result.status == 2
+    assert "not one of 60 showers has energy above the readout cut" in result.err
+    assert not (tmp_path / "e").exists()
