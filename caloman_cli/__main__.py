@@ -2,6 +2,6 @@
 
 import sys
 
-from caloman_cli.cli import main
+from caloman_cli.cli.main import main
 
 sys.exit(main())

@@ -87,7 +87,7 @@ def command(words: list[str], kill_at: int | None = None, count: int | None = No
                 os._exit(KILLED)
 
         sys.addaudithook(watch)
-        from caloman_cli.cli import main
+        from caloman_cli.cli.main import main
 
         status = main([*words, f"cache_dir={here}/cache"] if words[0] in _CACHED else words)
         if count is not None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from caloman_cli.cli import main
+from caloman_cli.cli.main import main
 from caloman_cli.config import compose
 from caloman_cli.data.generator import generate
 from caloman_cli.data.spectrum import Spectrum

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import caloman_cli
-from caloman_cli.cli import VERBS
+from caloman_cli.cli.main import VERBS
 
 HELPED = [words.split() for words in VERBS]
 
@@ -129,7 +129,7 @@ def test_an_interrupt_has_the_shells_status(caloman, monkeypatch):
 def test_as_a_module_and_without_torch():
     """Help and mistakes answer at once: nothing heavy is imported for them."""
     code = (
-        "import sys; from caloman_cli.cli import main; status = main(['sample', '--help']);"
+        "import sys; from caloman_cli.cli.main import main; status = main(['sample', '--help']);"
         "sys.exit(status or ('torch' in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from caloman_cli.application import Application
-from caloman_cli.cli import find_verb
+from caloman_cli.cli.hydra_app import Application
+from caloman_cli.cli.main import find_verb
 from caloman_cli.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from caloman_cli.recipes import suited
+from caloman_cli.cli.recipes import suited
 from tests.conftest import load_geometry
 from tests.contracts.groups import image_geometry
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from caloman_cli import cli
+from caloman_cli.cli import main as cli
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.training.interruption import Interruption
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from caloman_cli.sweep import job_name, sweep_folder, varied_keys
+from caloman_cli.cli.sweep import job_name, sweep_folder, varied_keys
 
 
 def test_a_jobs_name_says_what_it_is():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from caloman_cli.cli import MISTAKE, explain
+from caloman_cli.cli.main import MISTAKE, explain
 from caloman_cli.errors import UserError
 from caloman_cli.model import load_model
 from caloman_cli.run import RunDirectory

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from omegaconf import OmegaConf
 
-from caloman_cli.cli import MISTAKE, explain
+from caloman_cli.cli.main import MISTAKE, explain
 from caloman_cli.errors import CannotWrite
 from caloman_cli.storage import is_part, sha256
 from caloman_cli.verbs import train

@@ -30,13 +30,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from caloman_cli import mistakes, targets
-from caloman_cli.arguments import Arguments, check_groups
-from caloman_cli.cli import OK, Verb, explain, report
-from caloman_cli.config import CONF, absolute_paths, check_config, refuse_misplaced, value_keys
-from caloman_cli.console import say
-from caloman_cli.errors import UserError
-from caloman_cli.paths import expanded, readable
-from caloman_cli.sweep import (
+from caloman_cli.cli.arguments import Arguments, check_groups
+from caloman_cli.cli.main import OK, Verb, explain, report
+from caloman_cli.cli.sweep import (
     Outcome,
     job_name,
     job_overrides,
@@ -45,6 +41,10 @@ from caloman_cli.sweep import (
     sweep_folder,
     varied_keys,
 )
+from caloman_cli.config import CONF, absolute_paths, check_config, refuse_misplaced, value_keys
+from caloman_cli.console import say
+from caloman_cli.errors import UserError
+from caloman_cli.paths import expanded, readable
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class Application:
     def _answer(self, hydra: Hydra, options: argparse.Namespace, overrides: list[str]) -> int:
         config = self.verb.config
         if options.help:
-            from caloman_cli.help import text
+            from caloman_cli.cli.help import text
 
             say(text(hydra, self.verb, overrides))
         elif options.hydra_help:
@@ -159,7 +159,7 @@ class Application:
         self.chosen = ()
         if self.verb.config != "train":
             return overrides
-        from caloman_cli.recipes import chosen_for
+        from caloman_cli.cli.recipes import chosen_for
 
         jobs = job_overrides(hydra, self.verb.config, overrides) if many else [overrides]
         self.chosen = chosen_for(
@@ -341,7 +341,7 @@ def _task(
 
         configure_threads()
         if chosen:
-            from caloman_cli.recipes import said
+            from caloman_cli.cli.recipes import said
 
             log.info(said(chosen[0].partition("=")[2], cfg.dataset.name, choices))  # type: ignore[arg-type]
         with targets.trusting(_named(cfg)):

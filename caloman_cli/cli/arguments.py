@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from caloman_cli.cli import Verb
+from caloman_cli.cli.main import Verb
 from caloman_cli.config import groups, own_keys, text_keys
 from caloman_cli.errors import UserError
 from caloman_cli.mistakes import habit, suggestion
@@ -156,7 +156,7 @@ def _check_choice(
 def _elsewhere(verb: Verb, group: str) -> str:
     if group == "geometry" and "dataset" in groups(verb.config):
         return "the geometry comes with dataset=NAME"
-    from caloman_cli.cli import VERBS
+    from caloman_cli.cli.main import VERBS
 
     takers = [other for other in VERBS if group in groups(VERBS[other].config)]
     if not takers:

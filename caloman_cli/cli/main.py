@@ -117,7 +117,7 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 def _dispatch(arguments: list[str], debug: bool) -> int:
     if {"-sc", "--shell-completion"} & set(arguments):
-        from caloman_cli.completion import complete
+        from caloman_cli.cli.completion import complete
 
         return complete(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -130,7 +130,7 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
     if verb is None:
         say(usage(arguments[0]))
         return OK
-    from caloman_cli.application import Application
+    from caloman_cli.cli.hydra_app import Application
 
     return Application(verb, debug).run(rest)
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from caloman_cli.cli import OK, VERBS
+from caloman_cli.cli.main import OK, VERBS
 from caloman_cli.console import say
 from caloman_cli.errors import UserError
 
@@ -14,7 +14,7 @@ def complete(arguments: list[str]) -> int:
     Raises:
         UserError: The shell command is not one of install, uninstall, query.
     """
-    from caloman_cli.application import Application
+    from caloman_cli.cli.hydra_app import Application
 
     commands = [argument for argument in arguments if not argument.startswith("-")]
     if len(commands) != 1 or commands[0].partition("=")[0] not in (

@@ -6,8 +6,8 @@ from hydra._internal.hydra import Hydra
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
 
-from caloman_cli.application import compose_to_show
-from caloman_cli.cli import Verb
+from caloman_cli.cli.hydra_app import compose_to_show
+from caloman_cli.cli.main import Verb
 from caloman_cli.config import groups, meanings
 
 _WIDTH = 99
