@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo baseline test test-slow test-all lint format bench wheel clean
+.PHONY: help setup demo baseline test test-slow test-all lint format docs bench wheel clean
 
 help:  ## this list
 	@echo "make TARGET [PYTHON=python3.12] [VENV=.venv]"
@@ -63,6 +63,9 @@ lint: $(READY)  ## ruff, formatting, types
 format: $(READY)  ## put the formatting right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY)  ## the pages of docs/ as HTML in build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
 
 bench: $(READY)  ## milliseconds per shower of RUN=outputs/demo over batch sizes
 	$(BIN)/caloman evaluate run=$(RUN) evaluation=timing

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The numbers of docs/flagship.md: DATA is a folder with {ds1_photons,ds2,...}_{train,reference}.hdf5, or the word
+# The numbers of docs/notebook/2026-11-flagship.md: DATA is a folder with {ds1_photons,ds2,...}_{train,reference}.hdf5, or the word
 # builtin: showers of the built-in generator, made here.
 #   scripts/flagship.sh DATA|builtin photons|pions|ds2|ds3 [SEED ...] [-- OVERRIDE ...]
 # Trains, draws at the reference's energies and scores, once per seed.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The ladder of docs/flagship.md: one override per step, four epochs each, scored on the validation split.
+# The ladder of docs/notebook/2026-11-flagship.md: one override per step, four epochs each, scored on the validation split.
 #   scripts/ladder.sh TRAIN.hdf5 [ROW ...]
 set -euo pipefail
 
