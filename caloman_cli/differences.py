@@ -111,7 +111,7 @@ def _neutral(node: dict[str, Any], name: str, place: str, verb: str) -> bool:
         return name in parameters and bool(parameters[name].default == node[name])
     if place in _BEFORE:
         return bool(_BEFORE[place] == node[name])
-    from caloman_cli.config import compose
+    from caloman_cli.config.compose import compose
 
     default: Any = OmegaConf.to_container(compose(verb))
     for part in place.split("."):

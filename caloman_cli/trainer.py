@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caloman_cli.config.settings import StageSettings, TrainerSettings
 from caloman_cli.errors import UserError
 from caloman_cli.loggers import Logger, NoLogger
 from caloman_cli.provenance import Usage
@@ -29,7 +30,6 @@ from caloman_cli.training.interruption import Interruption
 from caloman_cli.training.optimisation import FiniteGuard, lr_factor, players_of, precision_of
 from caloman_cli.training.progress import ProgressLine
 from caloman_cli.training.seeds import Seeds
-from caloman_cli.training.settings import StageSettings, TrainerSettings
 
 log = logging.getLogger(__name__)
 

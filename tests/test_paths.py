@@ -6,8 +6,8 @@ from hydra.core.override_parser.types import QuotedString
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caloman_cli.config import compose, text_keys
-from caloman_cli.paths import expanded, readable
+from caloman_cli.config.compose import compose, text_keys
+from caloman_cli.config.paths import expanded, readable
 
 TEXTS = {"out": False, "train": True}
 

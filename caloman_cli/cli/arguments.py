@@ -8,10 +8,10 @@ from typing import NoReturn
 from hydra._internal.utils import get_args_parser
 
 from caloman_cli.cli.main import Verb
-from caloman_cli.config import groups, own_keys, text_keys
+from caloman_cli.config.compose import groups, own_keys, text_keys
+from caloman_cli.config.mistakes import habit, suggestion
+from caloman_cli.config.paths import read_value, readable
 from caloman_cli.errors import UserError
-from caloman_cli.mistakes import habit, suggestion
-from caloman_cli.paths import read_value, readable
 
 _SHOWN = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-dir", "--debug"}
 _NOT_OURS = {

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.cli.hydra_app import compose_to_show
 from caloman_cli.cli.main import Verb
-from caloman_cli.config import groups, meanings
+from caloman_cli.config.compose import groups, meanings
 
 _WIDTH = 99
 _OPTIONS = {

@@ -29,7 +29,6 @@ from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from caloman_cli import mistakes, targets
 from caloman_cli.cli.arguments import Arguments, check_groups
 from caloman_cli.cli.main import OK, Verb, explain, report
 from caloman_cli.cli.sweep import (
@@ -41,10 +40,17 @@ from caloman_cli.cli.sweep import (
     sweep_folder,
     varied_keys,
 )
-from caloman_cli.config import CONF, absolute_paths, check_config, refuse_misplaced, value_keys
+from caloman_cli.config import mistakes, targets
+from caloman_cli.config.compose import (
+    CONF,
+    absolute_paths,
+    check_config,
+    refuse_misplaced,
+    value_keys,
+)
+from caloman_cli.config.paths import expanded, readable
 from caloman_cli.console import say
 from caloman_cli.errors import UserError
-from caloman_cli.paths import expanded, readable
 
 log = logging.getLogger(__name__)
 

@@ -144,7 +144,7 @@ def find_verb(arguments: list[str]) -> tuple[Verb | None, list[str]]:
     Raises:
         UserError: There is no such verb.
     """
-    from caloman_cli.mistakes import suggestion
+    from caloman_cli.config.mistakes import suggestion
 
     first, rest = arguments[0], arguments[1:]
     if first in VERBS:

@@ -105,7 +105,7 @@ def _recipe(dataset: DictConfig) -> str | None:
 
 def _fits(cfg: DictConfig) -> bool:
     """Whether encoder and head of a config serve each other and the detector."""
-    from caloman_cli import targets
+    from caloman_cli.config import targets
     from caloman_cli.model import build
 
     values = OmegaConf.to_container(cfg.encoder)

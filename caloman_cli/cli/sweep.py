@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from caloman_cli.paths import expanded
+from caloman_cli.config.paths import expanded
 
 log = logging.getLogger(__name__)
 

@@ -206,7 +206,7 @@ def official_geometries() -> dict[str, Geometry]:
     # Only here, so that a geometry alone needs no configuration.
     from omegaconf import OmegaConf
 
-    from caloman_cli.config import CONF
+    from caloman_cli.config.compose import CONF
 
     found = {}
     for path in sorted((Path(CONF) / "geometry").glob("*.yaml")):

@@ -12,9 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from caloman_cli.config.targets import PLACES, constructor
 from caloman_cli.errors import UserError
 from caloman_cli.loggers.evaluated import Evaluated
-from caloman_cli.targets import PLACES, constructor
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.settings import StageSettings
 from caloman_cli.errors import UserError
 from caloman_cli.trainable import Trainable
-from caloman_cli.training.settings import StageSettings
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from caloman_cli.config.settings import STAGES
 from caloman_cli.differences import differences, listed, only
 from caloman_cli.errors import UserError
 from caloman_cli.run import RunDirectory
 from caloman_cli.stages import StageFolder
 from caloman_cli.storage import replacing
-from caloman_cli.training.settings import STAGES
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from caloman_cli.config.settings import TrainerSettings
 from caloman_cli.device import configure_cuda
 from caloman_cli.loggers import Logger, watching
 from caloman_cli.provenance import collect
@@ -16,7 +17,6 @@ from caloman_cli.run import RunDirectory
 from caloman_cli.trainable import RowSource, Trainable
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Interruption, Preempted
-from caloman_cli.training.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
 

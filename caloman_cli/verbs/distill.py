@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from caloman_cli.config.settings import trainer_settings
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.densities.flow_map import FlowMap
 from caloman_cli.densities.flow_matching import FlowMatching
@@ -28,7 +29,6 @@ from caloman_cli.storage import replacing, replacing_hdf5
 from caloman_cli.trainable import TensorRows, iterate
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.session import fit_stage, session
-from caloman_cli.training.settings import trainer_settings
 from caloman_cli.verbs.sample import find_model
 
 log = logging.getLogger(__name__)

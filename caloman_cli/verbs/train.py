@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from caloman_cli.config.settings import trainer_settings
 from caloman_cli.data.cache import default_cache_dir, voxel_array
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.scan import scan_array
@@ -30,7 +31,6 @@ from caloman_cli.trainer import Trainer
 from caloman_cli.training.reuse import Reuse
 from caloman_cli.training.rows import ShowerRows, VoxelRows, VoxelStore, layer_rows
 from caloman_cli.training.session import fit_stage, session
-from caloman_cli.training.settings import trainer_settings
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from caloman_cli.cli.main import main
-from caloman_cli.config import compose
+from caloman_cli.config.compose import compose
 from caloman_cli.data.generator import generate
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.model import build, save_model

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 import pytest
 from omegaconf import OmegaConf
 
-from caloman_cli import config, schema
+from caloman_cli.config import compose as config
+from caloman_cli.config import schema
+from caloman_cli.config.schema import AtLeast
+from caloman_cli.config.typecheck import fits, spell
 from caloman_cli.encoders.base import Encoder
 from caloman_cli.errors import UserError
-from caloman_cli.schema import AtLeast
-from caloman_cli.typecheck import fits, spell
 
 
 class Part:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from caloman_cli.config import CONF, compose
+from caloman_cli.config.compose import CONF, compose
 from caloman_cli.data.generator import generate
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison

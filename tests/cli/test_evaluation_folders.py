@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from caloman_cli.config import CONF
+from caloman_cli.config.compose import CONF
 from caloman_cli.metrics.comparison import Section
 from caloman_cli.metrics.tables import Score
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from caloman_cli.mistakes import elsewhere
+from caloman_cli.config.mistakes import elsewhere
 
 MISTAKES = {
     "verb": (["trian"], ["trian", "did you mean 'train'", "sample, evaluate"]),

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from caloman_cli.config import compose
+from caloman_cli.config.compose import compose
 from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
 from caloman_cli.model import SAMPLING
 

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 import caloman_cli
-from caloman_cli.config import compose
+from caloman_cli.config.compose import compose
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.model import SAMPLING, TwoStep, build, load_model, save_model
 from caloman_cli.trainable import TensorRows

@@ -9,9 +9,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from caloman_cli.config.targets import PLACES, constructor, locate, trusting
 from caloman_cli.errors import UserError
 from caloman_cli.model import load_model
-from caloman_cli.targets import PLACES, constructor, locate, trusting
 
 CANARY = """
 import pathlib

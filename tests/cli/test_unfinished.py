@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from caloman_cli.config import compose
+from caloman_cli.config.compose import compose
 from caloman_cli.run import RunDirectory
 from caloman_cli.storage import write_json
 from caloman_cli.unfinished import go_on

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from caloman_cli.config import CONF, check_config, compose
+from caloman_cli.config.compose import CONF, check_config, compose
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.model import build
 

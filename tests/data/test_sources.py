@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from caloman_cli.config import CONF
+from caloman_cli.config.compose import CONF
 from caloman_cli.data import sources
 from caloman_cli.data.sources import dataset_geometry, official_files, open_dataset, split_indices
 from caloman_cli.errors import UserError

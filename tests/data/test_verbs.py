@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from caloman_cli.config import CONF
+from caloman_cli.config.compose import CONF
 from caloman_cli.data.check import check_file
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from caloman_cli.config.settings import StageSettings, TrainerSettings
 from caloman_cli.run import RunDirectory
 from caloman_cli.trainable import TensorRows
 from caloman_cli.trainer import Trainer
-from caloman_cli.training.settings import StageSettings, TrainerSettings
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import copy
 import pytest
 from omegaconf import OmegaConf
 
-from caloman_cli.config import compose
+from caloman_cli.config.compose import compose
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.differences import differences, only
 from caloman_cli.model import build

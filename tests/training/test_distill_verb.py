@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from caloman_cli.config import CONF
+from caloman_cli.config.compose import CONF
 from caloman_cli.densities.flow_map import FlowMap
 from caloman_cli.errors import UserError
 from caloman_cli.model import load_model

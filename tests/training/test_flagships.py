@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from caloman_cli.config import compose
+from caloman_cli.config.compose import compose
 from caloman_cli.model import load_model
 from caloman_cli.run import RunDirectory
 from caloman_cli.training.interruption import Preempted

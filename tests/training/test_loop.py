@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from caloman_cli.config.settings import StageSettings
 from caloman_cli.errors import UserError
 from caloman_cli.loggers import Logger
 from caloman_cli.storage import load_state
@@ -15,7 +16,6 @@ from caloman_cli.trainable import TensorRows, Trainable
 from caloman_cli.trainer import Diverged
 from caloman_cli.training.ema import MovingAverage
 from caloman_cli.training.seeds import Seeds
-from caloman_cli.training.settings import StageSettings
 from tests.training.models import Duel, Regression
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from caloman_cli.config.settings import StageSettings
 from caloman_cli.training.optimisation import FiniteGuard, Player, lr_factor
-from caloman_cli.training.settings import StageSettings
 
 
 def torchs(make):

@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 
 from caloman_cli import calibration
-from caloman_cli.config import CONF
+from caloman_cli.config.compose import CONF
 from caloman_cli.data.sources import Dataset
 from caloman_cli.encoders.base import Posterior
 from caloman_cli.encoders.vae import VAE

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from caloman_cli.training.settings import TrainerSettings
+from caloman_cli.config.settings import TrainerSettings
 
 
 @dataclass(frozen=True)

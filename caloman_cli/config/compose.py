@@ -10,14 +10,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from caloman_cli import schema, targets
+from caloman_cli.config import schema, targets
+from caloman_cli.config.mistakes import one_line, suggestion
+from caloman_cli.config.paths import expanded
+from caloman_cli.config.settings import trainer_settings
+from caloman_cli.config.typecheck import fits, spell
 from caloman_cli.errors import UserError, shown
-from caloman_cli.mistakes import one_line, suggestion
-from caloman_cli.paths import expanded
-from caloman_cli.training.settings import trainer_settings
-from caloman_cli.typecheck import fits, spell
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())
 """The configs: inside the package when installed from a wheel, beside it in a checkout."""
 

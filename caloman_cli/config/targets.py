@@ -16,8 +16,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple, get_args, get_type_hints
 
+from caloman_cli.config.typecheck import fits, spell
 from caloman_cli.errors import UserError, shown
-from caloman_cli.typecheck import fits, spell
 
 TARGET = "_target_"
 _CONCRETE = {"Preprocess", "Conditions"}  # contracts that are made as they are
