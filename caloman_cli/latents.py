@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from caloman_cli.data.container import open_dataset, open_hdf5, reading
+from caloman_cli.data.files import replacing_hdf5
 from caloman_cli.encoders.base import Encoder
 from caloman_cli.errors import UserError
-from caloman_cli.storage import replacing_hdf5
 from caloman_cli.trainable import RowSource, iterate
 
 _ACTIVE_VARIANCE = 1e-2  # of a mean, where the prior's variance is 1

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from caloman_cli import __version__
 from caloman_cli.calibration import Calibration, Unchanged
 from caloman_cli.config.targets import PLACES, constructor, refuse_interpolations
+from caloman_cli.data.files import load_state, save_state
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.densities.base import Density
@@ -23,7 +24,6 @@ from caloman_cli.errors import FileError, UserError, shown
 from caloman_cli.noise import BLOCK, Noise
 from caloman_cli.preprocess.base import Context
 from caloman_cli.preprocess.preprocess import Preprocess
-from caloman_cli.storage import load_state, save_state
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from caloman_cli.storage import read_json, sha256, write_json
+from caloman_cli.data.files import read_json, sha256, write_json
 
 log = logging.getLogger(__name__)
 

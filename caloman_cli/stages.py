@@ -7,8 +7,15 @@ from pathlib import Path
 
 import torch
 
+from caloman_cli.data.files import (
+    load_state,
+    read_json,
+    sha256,
+    write_error,
+    write_json,
+    write_text,
+)
 from caloman_cli.errors import UserError
-from caloman_cli.storage import load_state, read_json, sha256, write_error, write_json, write_text
 
 
 class History:

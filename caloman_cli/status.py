@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from caloman_cli.data.files import read_json, write_json
 from caloman_cli.errors import CannotWrite, UserError
-from caloman_cli.storage import read_json, write_json
 
 
 class Status:

@@ -113,7 +113,7 @@ def contents(folder: Path) -> dict[str, str]:
 def _checksum(path: Path) -> str:
     content = path.read_bytes()
     if path.name == "last.pt":
-        from caloman_cli.storage import load_state
+        from caloman_cli.data.files import load_state
 
         state = load_state(path)
         state["state"].pop("seconds")

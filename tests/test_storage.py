@@ -8,13 +8,13 @@ import sys
 import h5py
 import pytest
 
+from caloman_cli.data.files import is_part, replacing, write_text
 from caloman_cli.errors import CannotWrite
-from caloman_cli.storage import is_part, replacing, write_text
 
 _KILLED = """
 import os, sys
 from pathlib import Path
-from caloman_cli.storage import replacing
+from caloman_cli.data.files import replacing
 with replacing(Path(sys.argv[1])) as part:
     part.write_text("half")
     if len(sys.argv) > 2:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from caloman_cli.data.files import replacing, write_error
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.data.seal import is_sealed, seal
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import CannotWrite, UserError
-from caloman_cli.storage import replacing, write_error
 
 _ELSEWHERE = "choose another place with cache_dir=DIR"
 VOXELS = 2  # of what is kept of a file's voxels: raised where a number changes

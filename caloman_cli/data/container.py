@@ -15,8 +15,8 @@ from pathlib import Path
 
 import h5py
 
+from caloman_cli.data.memory import available_memory
 from caloman_cli.errors import FileError, shown
-from caloman_cli.memory import available_memory
 
 _COPY = "copy the showers themselves into one file"
 _LARGE_CHUNK = 2**30  # bytes; larger ones are read where they hold what they announce

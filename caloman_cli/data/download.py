@@ -13,8 +13,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from caloman_cli import __version__
+from caloman_cli.data.files import write_error
 from caloman_cli.errors import UserError
-from caloman_cli.storage import write_error
 
 ADDRESS = "https://zenodo.org/records/{record}/files/{name}?download=1"
 TIMEOUT = 60.0  # seconds without a byte

@@ -5,7 +5,7 @@ import hashlib
 import time
 from pathlib import Path
 
-from caloman_cli.storage import write_text
+from caloman_cli.data.files import write_text
 
 Identity = tuple[str, int, int, int, int]
 _known: dict[Identity, str] = {}

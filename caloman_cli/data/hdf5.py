@@ -16,8 +16,8 @@ import numpy as np
 
 from caloman_cli.data.container import compression, open_dataset, open_hdf5, plugins, reading
 from caloman_cli.data.geometry import Geometry, official_geometries
+from caloman_cli.data.memory import available_memory
 from caloman_cli.errors import FileError
-from caloman_cli.memory import available_memory
 
 ENERGIES = "incident_energies"
 SHOWERS = "showers"

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from caloman_cli.data.files import write_text
 from caloman_cli.data.fingerprint import content_fingerprint
-from caloman_cli.storage import write_text
 
 
 def seal(path: Path) -> None:

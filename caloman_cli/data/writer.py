@@ -12,10 +12,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from caloman_cli.data.files import is_full, replacing, write_error
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.hdf5 import ENERGIES, SHOWERS, check_energies, check_voxels
 from caloman_cli.errors import UserError
-from caloman_cli.storage import is_full, replacing, write_error
 
 CHUNK_BYTES = 2**20  # no larger than HDF5's own chunk cache, so that every reader is quick
 GZIP_LEVEL = 4  # h5py's default

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from caloman_cli.data.files import write_text
 from caloman_cli.metrics.comparability import Comparability, measured
 from caloman_cli.metrics.comparison import Comparison
 from caloman_cli.metrics.plots.pareto import auc_over_time
@@ -14,7 +15,6 @@ from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.truth import shared_showers
 from caloman_cli.published import DATASETS
 from caloman_cli.published.quantities import QUANTITIES
-from caloman_cli.storage import write_text
 
 TRAININGS = 10  # that a published AUC or log-posterior is the mean of
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from caloman_cli.data.files import replacing
 from caloman_cli.loggers.base import Logger, numbers
 from caloman_cli.loggers.evaluated import Cell, Evaluated
-from caloman_cli.storage import replacing
 
 NAME = "scalars.csv"
 COLUMNS = ("step", "key", "value", "truth", "error")

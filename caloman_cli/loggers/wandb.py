@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from caloman_cli.data.files import read_json, write_json
 from caloman_cli.errors import UserError
 from caloman_cli.loggers.base import Logger, multirun, needed, numbers, reason
 from caloman_cli.loggers.evaluated import Evaluated
-from caloman_cli.storage import read_json, write_json
 
 log = logging.getLogger(__name__)
 

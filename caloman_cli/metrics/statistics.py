@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from caloman_cli.data.files import replacing
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import CannotWrite
 from caloman_cli.metrics.features import Features, high_level_features
 from caloman_cli.metrics.histograms import voxel_edges, voxel_groups
-from caloman_cli.storage import replacing
 
 log = logging.getLogger(__name__)
 

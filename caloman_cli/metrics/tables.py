@@ -10,8 +10,8 @@ from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from caloman_cli.data.files import write_text
 from caloman_cli.metrics.goals import Goal, distance
-from caloman_cli.storage import write_text
 
 FORMAT = 2  # of metrics.json: 1 had neither keys nor goals
 

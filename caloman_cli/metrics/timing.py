@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.memory import resident_memory
 from caloman_cli.data.spectrum import KnowsEnergies
 from caloman_cli.data.writer import ShowerWriter
-from caloman_cli.memory import resident_memory
 from caloman_cli.metrics.timing_limits import (
     MANY,
     batches,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from caloman_cli.memory import available_memory
+from caloman_cli.data.memory import available_memory
 from caloman_cli.metrics.timing_points import Status, TimingPoint, TimingSettings
 
 MANY = 100  # showers in a batch: enough that memory and time grow with their number

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from caloman_cli.data.files import write_text
 from caloman_cli.report.document import Document
 from caloman_cli.report.html import to_html
 from caloman_cli.report.markdown import to_markdown
-from caloman_cli.storage import write_text
 
 
 def write_report(folder: Path, document: Document) -> list[Path]:

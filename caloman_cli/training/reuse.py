@@ -8,11 +8,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from caloman_cli.config.settings import STAGES
+from caloman_cli.data.files import replacing
 from caloman_cli.differences import differences, listed, only
 from caloman_cli.errors import UserError
 from caloman_cli.run import RunDirectory
 from caloman_cli.stages import StageFolder
-from caloman_cli.storage import replacing
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from caloman_cli.config.settings import trainer_settings
+from caloman_cli.data.files import replacing, replacing_hdf5
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.densities.flow_map import FlowMap
 from caloman_cli.densities.flow_matching import FlowMatching
@@ -25,7 +26,6 @@ from caloman_cli.loggers import make_logger
 from caloman_cli.model import TwoStep, load_model, save_model
 from caloman_cli.noise import Noise, mix
 from caloman_cli.run import RunDirectory
-from caloman_cli.storage import replacing, replacing_hdf5
 from caloman_cli.trainable import TensorRows, iterate
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.session import fit_stage, session

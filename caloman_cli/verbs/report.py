@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from caloman_cli import __version__
+from caloman_cli.data.files import write_text
 from caloman_cli.metrics.plots.runs import Panel, run_scores
 from caloman_cli.metrics.plots.style import save
 from caloman_cli.metrics.tables import Grid
@@ -16,7 +17,6 @@ from caloman_cli.report.document import Block, Document, Items, Part, Picture, T
 from caloman_cli.report.found import find_evaluations
 from caloman_cli.report.write import write_report
 from caloman_cli.results import appearing
-from caloman_cli.storage import write_text
 
 log = logging.getLogger(__name__)
 

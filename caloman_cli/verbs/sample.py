@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 import caloman_cli
 from caloman_cli.config.settings import TrainerSettings
+from caloman_cli.data.files import sha256
 from caloman_cli.data.showers import read_energies
 from caloman_cli.data.spectrum import Spectrum, draw_known, known_spectrum, warn_foreign
 from caloman_cli.data.writer import ShowerWriter
@@ -24,7 +25,6 @@ from caloman_cli.model import SAMPLING, TwoStep, load_model
 from caloman_cli.noise import Noise, mix
 from caloman_cli.provenance import config_hash, git_state
 from caloman_cli.run import RunDirectory
-from caloman_cli.storage import sha256
 
 log = logging.getLogger(__name__)
 

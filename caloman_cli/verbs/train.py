@@ -11,6 +11,7 @@ from torch import Tensor
 
 from caloman_cli.config.settings import trainer_settings
 from caloman_cli.data.cache import default_cache_dir, voxel_array
+from caloman_cli.data.files import load_state, replacing, save_state
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.scan import scan_array
 from caloman_cli.data.showers import Showers, block_rows
@@ -26,7 +27,6 @@ from caloman_cli.metrics.intrinsic_dimension import estimate_latent_dim
 from caloman_cli.model import TwoStep, build, save_model
 from caloman_cli.noise import Noise, mix
 from caloman_cli.run import RunDirectory
-from caloman_cli.storage import load_state, replacing, save_state
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.reuse import Reuse
 from caloman_cli.training.rows import ShowerRows, VoxelRows, VoxelStore, layer_rows

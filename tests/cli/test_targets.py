@@ -66,8 +66,8 @@ HOSTILE = [
     ("encoder", "canary.Mine"),  # keeps the contract, but nobody has named it
     ("encoder", "hydra.utils.instantiate"),
     ("encoder", "hydra._internal.utils._locate"),
-    ("encoder", "caloman_cli.storage.os.system"),
-    ("encoder", "caloman_cli.storage.save_state"),
+    ("encoder", "caloman_cli.data.files.os.system"),
+    ("encoder", "caloman_cli.data.files.save_state"),
     ("encoder", "caloman_cli.verbs.train.run"),
     ("encoder", "caloman_cli.encoders.ae.torch.load"),
     ("encoder", "caloman_cli.encoders.vae.os.system"),

@@ -7,8 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from caloman_cli.config.compose import compose
+from caloman_cli.data.files import write_json
 from caloman_cli.run import RunDirectory
-from caloman_cli.storage import write_json
 from caloman_cli.unfinished import go_on
 
 

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caloman_cli.data import writer as writer_module
+from caloman_cli.data.files import write_error
 from caloman_cli.data.showers import Showers
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.errors import UserError
-from caloman_cli.storage import write_error
 from tests.conftest import load_geometry
 from tests.data.conftest import make_showers
 

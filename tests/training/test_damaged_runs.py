@@ -13,10 +13,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from caloman_cli.cli.main import MISTAKE, explain
+from caloman_cli.data.files import read_json, write_json
 from caloman_cli.errors import UserError
 from caloman_cli.model import load_model
 from caloman_cli.run import RunDirectory
-from caloman_cli.storage import read_json, write_json
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.verbs import sample, train
 from tests.training.test_train_verb import compose, write_showers

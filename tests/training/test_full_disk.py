@@ -8,8 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from caloman_cli.cli.main import MISTAKE, explain
+from caloman_cli.data.files import is_part, sha256
 from caloman_cli.errors import CannotWrite
-from caloman_cli.storage import is_part, sha256
 from caloman_cli.verbs import train
 from tests.training.test_train_verb import compose, write_showers
 

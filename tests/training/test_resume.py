@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from caloman_cli.storage import load_state
+from caloman_cli.data.files import load_state
 from caloman_cli.trainable import TensorRows
 from caloman_cli.training.interruption import Interruption, Preempted
 from tests.training.models import Duel, Regression

@@ -6,10 +6,10 @@ from functools import partial
 import pytest
 import torch
 
+from caloman_cli.data.files import load_state, read_json, save_state
 from caloman_cli.errors import UserError
 from caloman_cli.model import load_model
 from caloman_cli.run import RunDirectory
-from caloman_cli.storage import load_state, read_json, save_state
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.verbs.train import run

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-from caloman_cli.storage import replacing
+from caloman_cli.data.files import replacing
 
 REFERENCE = "#c4c4c4"  # fill
 REFERENCE_EDGE = "#7a7a7a"
