@@ -8,9 +8,9 @@ from torch import Tensor
 
 from caloman_cli.data.container import open_dataset, open_hdf5, reading
 from caloman_cli.data.files import replacing_hdf5
-from caloman_cli.encoders.base import Encoder
 from caloman_cli.errors import UserError
-from caloman_cli.trainable import RowSource, iterate
+from caloman_cli.models.encoders.base import Encoder
+from caloman_cli.models.trainable import RowSource, iterate
 
 _ACTIVE_VARIANCE = 1e-2  # of a mean, where the prior's variance is 1
 _SAME = 1e-12  # variance in units of the largest, below which float32 numbers are the same

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.data.writer import ShowerWriter
-from caloman_cli.model import load_model
-from caloman_cli.noise import Noise
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.two_step import load_model
 
 CHUNK = 2000
 

@@ -26,8 +26,8 @@ from caloman_cli.metrics.correlation import LayerCorrelation
 from caloman_cli.metrics.features import Features, voxel_histogram
 from caloman_cli.metrics.histograms import Histogram, feature_histograms
 from caloman_cli.metrics.separation import group_means
-from caloman_cli.model import TwoStep, load_model
-from caloman_cli.noise import Noise
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.two_step import TwoStep, load_model
 
 CHUNK = 2000
 ENERGY_BINS = 8  # of a continuous spectrum, logarithmic

@@ -20,8 +20,8 @@ from caloman_cli.metrics.classifier import ClassifierTest
 from caloman_cli.metrics.classifier_inputs import LowLevelInput
 from caloman_cli.metrics.classifier_splits import Split, split_sizes
 from caloman_cli.metrics.classifier_training import fit, logits, new_network
-from caloman_cli.model import load_model
-from caloman_cli.noise import Noise, mix
+from caloman_cli.models.noise import Noise, mix
+from caloman_cli.models.two_step import load_model
 
 PRESET, BATCH = "small", 1000
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caloman_cli.noise import BLOCK, Noise, mix, stream
+from caloman_cli.models.noise import BLOCK, Noise, mix, stream
 
 
 @given(cut=st.integers(1, 2 * BLOCK + 9), seed=st.integers(0, 2**40))

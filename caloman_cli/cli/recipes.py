@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.sources import dataset_geometry
 from caloman_cli.errors import UserError
-from caloman_cli.heads.cylinder import Cylinder
+from caloman_cli.models.heads.cylinder import Cylinder
 
 AUTO = "auto"
 """The recipe that stands for the one that suits the detector."""
@@ -106,7 +106,7 @@ def _recipe(dataset: DictConfig) -> str | None:
 def _fits(cfg: DictConfig) -> bool:
     """Whether encoder and head of a config serve each other and the detector."""
     from caloman_cli.config import targets
-    from caloman_cli.model import build
+    from caloman_cli.models.two_step import build
 
     values = OmegaConf.to_container(cfg.encoder)
     assert isinstance(values, dict)

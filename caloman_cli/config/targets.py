@@ -43,12 +43,16 @@ class Place(NamedTuple):
 
 
 PLACES = {
-    "preprocess": Place("caloman_cli.preprocess", "caloman_cli.preprocess.preprocess:Preprocess"),
-    "energy": Place("caloman_cli.energies", "caloman_cli.energies.base:EnergyModel"),
-    "encoder": Place("caloman_cli.encoders", "caloman_cli.encoders.base:Encoder"),
-    "head": Place("caloman_cli.heads", "caloman_cli.heads.base:Head"),
-    "density": Place("caloman_cli.densities", "caloman_cli.densities.base:Density"),
-    "calibration": Place("caloman_cli.calibration", "caloman_cli.calibration:Calibration"),
+    "preprocess": Place(
+        "caloman_cli.models.preprocess", "caloman_cli.models.preprocess.preprocess:Preprocess"
+    ),
+    "energy": Place("caloman_cli.models.energies", "caloman_cli.models.energies.base:EnergyModel"),
+    "encoder": Place("caloman_cli.models.encoders", "caloman_cli.models.encoders.base:Encoder"),
+    "head": Place("caloman_cli.models.heads", "caloman_cli.models.heads.base:Head"),
+    "density": Place("caloman_cli.models.densities", "caloman_cli.models.densities.base:Density"),
+    "calibration": Place(
+        "caloman_cli.models.calibration", "caloman_cli.models.calibration:Calibration"
+    ),
     "logger": Place("caloman_cli.loggers", "caloman_cli.loggers:Logger"),
     "evaluation": Place("caloman_cli.metrics.suite", "caloman_cli.metrics.comparison:Metric"),
 }

@@ -20,7 +20,7 @@ from caloman_cli.metrics.caveats import is_toy
 from caloman_cli.metrics.comparison import Comparison
 from caloman_cli.metrics.protocol import find_protocol
 from caloman_cli.metrics.truth import TruthPair, asked_truth, truth_pair
-from caloman_cli.model import TwoStep
+from caloman_cli.models.two_step import TwoStep
 from caloman_cli.run import RunDirectory
 from caloman_cli.verbs import sample
 

@@ -38,7 +38,7 @@ from caloman_cli.metrics.timing_points import (
     TimingSettings,
     describe,
 )
-from caloman_cli.noise import Noise
+from caloman_cli.models.noise import Noise
 from caloman_cli.provenance import Usage, device_name
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from caloman_cli.config.settings import StageSettings
 from caloman_cli.errors import UserError
-from caloman_cli.trainable import Trainable
+from caloman_cli.models.trainable import Trainable
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caloman_cli.preprocess.preprocess import Preprocess
-from caloman_cli.trainable import RowSource, TensorRows, iterate
+from caloman_cli.models.preprocess.preprocess import Preprocess
+from caloman_cli.models.trainable import RowSource, TensorRows, iterate
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import torch
 
-from caloman_cli.noise import mix
+from caloman_cli.models.noise import mix
 
 _PREPARE, _PERMUTE, _STEP, _VALIDATE = range(4)
 

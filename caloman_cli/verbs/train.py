@@ -19,13 +19,13 @@ from caloman_cli.data.sources import open_dataset, split_indices
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.device import resolve_device
 from caloman_cli.differences import RESOLVED
-from caloman_cli.encoders.base import Encoder
 from caloman_cli.errors import UserError
 from caloman_cli.latents import active_dimensions, read_latents, write_latents
 from caloman_cli.loggers import make_logger
 from caloman_cli.metrics.intrinsic_dimension import estimate_latent_dim
-from caloman_cli.model import TwoStep, build, save_model
-from caloman_cli.noise import Noise, mix
+from caloman_cli.models.encoders.base import Encoder
+from caloman_cli.models.noise import Noise, mix
+from caloman_cli.models.two_step import TwoStep, build, save_model
 from caloman_cli.run import RunDirectory
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.reuse import Reuse

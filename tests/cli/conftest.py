@@ -12,9 +12,9 @@ from caloman_cli.cli.main import main
 from caloman_cli.config.compose import compose
 from caloman_cli.data.generator import generate
 from caloman_cli.data.spectrum import Spectrum
-from caloman_cli.model import build, save_model
+from caloman_cli.models.trainable import TensorRows
+from caloman_cli.models.two_step import build, save_model
 from caloman_cli.run import RunDirectory
-from caloman_cli.trainable import TensorRows
 from tests.cli.evaluations import N, write
 from tests.conftest import load_geometry
 

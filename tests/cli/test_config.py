@@ -10,8 +10,8 @@ from caloman_cli.config import compose as config
 from caloman_cli.config import schema
 from caloman_cli.config.schema import AtLeast
 from caloman_cli.config.typecheck import fits, spell
-from caloman_cli.encoders.base import Encoder
 from caloman_cli.errors import UserError
+from caloman_cli.models.encoders.base import Encoder
 
 
 class Part:
@@ -84,7 +84,7 @@ def test_what_the_signature_takes(check, more):
         ({"latent": 2.5}, "encoder.latent=2.5"),
         ({"parts": [{**PART, "sise": 3}]}, r"unknown key 'encoder.parts\[0\].sise'"),
         ({"parts": [{"_target_": PART["_target_"]}]}, r"missing key encoder.parts\[0\].size"),
-        ({"_target_": "caloman_cli.encoders.nothing.Nothing"}, "cannot be imported"),
+        ({"_target_": "caloman_cli.models.encoders.nothing.Nothing"}, "cannot be imported"),
         ({"_target_": "nowhere.to_be.Found"}, "cannot be imported"),
         ({"_target_": PART["_target_"]}, "is no Encoder"),
         ({"parts": [{"_target_": GOOD["_target_"]}]}, r"parts\[0\]._target_=.* is no Part"),

@@ -17,9 +17,9 @@ from caloman_cli.config.compose import absolute_paths, compose
 from caloman_cli.data.binning import layers_from_xml
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.sources import dataset_geometry
-from caloman_cli.model import build, save_model
+from caloman_cli.models.trainable import TensorRows
+from caloman_cli.models.two_step import build, save_model
 from caloman_cli.run import RunDirectory
-from caloman_cli.trainable import TensorRows
 from tests import corpus
 
 UNUSABLE = {**corpus.BROKEN, **corpus.BAD_VOXELS}

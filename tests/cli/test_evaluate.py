@@ -12,7 +12,7 @@ from caloman_cli.config.compose import CONF, compose
 from caloman_cli.data.generator import generate
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
-from caloman_cli.model import load_model, save_model
+from caloman_cli.models.two_step import load_model, save_model
 from tests.cli.evaluations import FAST, N, check_keys, scores_of, write
 from tests.cli.test_report import check_page
 from tests.conftest import load_geometry

@@ -8,7 +8,7 @@ import h5py
 import pytest
 
 from caloman_cli.data.generator import generate
-from caloman_cli.model import load_model
+from caloman_cli.models.two_step import load_model
 from caloman_cli.published import load
 from caloman_cli.published.official import REFERENCE
 from caloman_cli.published.quantities import QUANTITIES

@@ -9,7 +9,7 @@ import pytest
 
 from caloman_cli.config.compose import compose
 from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
-from caloman_cli.model import SAMPLING
+from caloman_cli.models.two_step import SAMPLING
 
 
 def showers_of(run, seed=1):

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 import caloman_cli
 from caloman_cli.config.compose import compose
 from caloman_cli.data.spectrum import Spectrum
-from caloman_cli.model import SAMPLING, TwoStep, build, load_model, save_model
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.trainable import TensorRows
+from caloman_cli.models.two_step import SAMPLING, TwoStep, build, load_model, save_model
 from caloman_cli.verbs import sample
 
 N = 700  # more than two blocks of noise, no multiple of one

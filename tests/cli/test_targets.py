@@ -11,13 +11,13 @@ from omegaconf import OmegaConf
 
 from caloman_cli.config.targets import PLACES, constructor, locate, trusting
 from caloman_cli.errors import UserError
-from caloman_cli.model import load_model
+from caloman_cli.models.two_step import load_model
 
 CANARY = """
 import pathlib
 import sys
-from caloman_cli.encoders.ae import AE
-from caloman_cli.heads.base import Head
+from caloman_cli.models.encoders.ae import AE
+from caloman_cli.models.heads.base import Head
 sys.canaries.append("imported")
 def call(*arguments, **more):
     sys.canaries.append("called")
@@ -69,17 +69,17 @@ HOSTILE = [
     ("encoder", "caloman_cli.data.files.os.system"),
     ("encoder", "caloman_cli.data.files.save_state"),
     ("encoder", "caloman_cli.verbs.train.run"),
-    ("encoder", "caloman_cli.encoders.ae.torch.load"),
-    ("encoder", "caloman_cli.encoders.vae.os.system"),
-    ("encoder", "caloman_cli.encoders.vae.Head"),
-    ("encoder", "caloman_cli.encoders.base.Encoder"),
-    ("encoder", "caloman_cli.encoders.vae.VAE.__init__"),
-    ("encoder", "caloman_cli.encoders..os.system"),
-    ("encoder", "caloman_cli.encoders"),
+    ("encoder", "caloman_cli.models.encoders.ae.torch.load"),
+    ("encoder", "caloman_cli.models.encoders.vae.os.system"),
+    ("encoder", "caloman_cli.models.encoders.vae.Head"),
+    ("encoder", "caloman_cli.models.encoders.base.Encoder"),
+    ("encoder", "caloman_cli.models.encoders.vae.VAE.__init__"),
+    ("encoder", "caloman_cli.models.encoders..os.system"),
+    ("encoder", "caloman_cli.models.encoders"),
     ("encoder", "caloman_cli.encodersX.vae.VAE"),
-    ("encoder", "caloman_cli.densities.flow.NSF"),
-    ("density", "caloman_cli.densities.flow._Flow"),
-    ("density", "caloman_cli.densities.nowhere.Nothing"),
+    ("encoder", "caloman_cli.models.densities.flow.NSF"),
+    ("density", "caloman_cli.models.densities.flow._Flow"),
+    ("density", "caloman_cli.models.densities.nowhere.Nothing"),
     ("encoder", "${oc.env:HOME}"),
     ("encoder", ["os.system"]),
     ("encoder", None),
@@ -98,9 +98,12 @@ HOSTILE = [
     ("encoder._partial_", True),
     ("encoder._args_", [1]),
     ("encoder.x_dim", 3),
-    ("encoder.head", {"_target_": "caloman_cli.heads.gaussian.Gaussian"}),
+    ("encoder.head", {"_target_": "caloman_cli.models.heads.gaussian.Gaussian"}),
     ("preprocess.transforms", [SHELL]),
-    ("preprocess.transforms", [{"_target_": "caloman_cli.encoders.vae.VAE", "latent_dim": 3}]),
+    (
+        "preprocess.transforms",
+        [{"_target_": "caloman_cli.models.encoders.vae.VAE", "latent_dim": 3}],
+    ),
     ("preprocess.conditions", SYMPY),
     ("preprocess.conditions.floor", SHELL),
     ("encoder.latent_dim", 10**9),
@@ -173,7 +176,7 @@ def test_the_command_line_may_trust_a_class_of_ones_own(caloman, content, canary
 def test_settings_that_are_no_sizes_may_be_large(content, tmp_path):
     large = copy.deepcopy(content)
     large["config"]["calibration"] = {
-        "_target_": "caloman_cli.calibration.VoxelSpectrum", "showers": 10**9,
+        "_target_": "caloman_cli.models.calibration.VoxelSpectrum", "showers": 10**9,
     }  # fmt: skip
     torch.save(large, tmp_path / "large.pt")
     with pytest.raises(UserError, match="parts do not fit"):  # its tables are not there
@@ -275,7 +278,7 @@ def test_the_config_of_a_run_is_plain_data(caloman, files, run_dir, tmp_path, mo
 
 def test_names_of_the_package_keep_their_contract():
     assert locate("caloman_cli.metrics.suite.Separation", PLACES["evaluation"], "x")
-    assert locate("caloman_cli.densities.flow_map.FlowMap", PLACES["density"], "x")
+    assert locate("caloman_cli.models.densities.flow_map.FlowMap", PLACES["density"], "x")
     made = constructor({"_target_": "caloman_cli.loggers.NoLogger"}, PLACES["logger"], "logger")
     assert type(made()).__name__ == "NoLogger"
     with trusting(["os.system"]), pytest.raises(UserError, match="is no Logger"):

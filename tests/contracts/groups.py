@@ -9,13 +9,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from caloman_cli.data.geometry import Geometry, Layer
-from caloman_cli.encoders.base import Encoder
 from caloman_cli.errors import UserError
-from caloman_cli.heads.base import Head
-from caloman_cli.model import make
-from caloman_cli.preprocess.conditions import Conditions
-from caloman_cli.preprocess.preprocess import Preprocess
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.encoders.base import Encoder
+from caloman_cli.models.heads.base import Head
+from caloman_cli.models.preprocess.conditions import Conditions
+from caloman_cli.models.preprocess.preprocess import Preprocess
+from caloman_cli.models.trainable import TensorRows
+from caloman_cli.models.two_step import make
 from tests.conftest import ROOT, TINY, load_geometry
 
 SMALL = {

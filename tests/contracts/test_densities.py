@@ -9,9 +9,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from caloman_cli.densities.base import Density
-from caloman_cli.noise import Noise
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.densities.base import Density
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.trainable import TensorRows
 
 OPTIONS = {
     path.stem: path for path in sorted((Path(__file__).parents[2] / "conf/density").glob("*.yaml"))

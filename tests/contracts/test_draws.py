@@ -7,9 +7,9 @@ of z also :math:`E[z\,\partial_z \log p(z)] = -1`. Nothing is trained for it.
 import pytest
 import torch
 
-from caloman_cli.heads import cylinder
-from caloman_cli.noise import Noise
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.heads import cylinder
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import image_geometry, maker, options, shares, showers
 from tests.contracts.test_densities import OPTIONS, prepared
 from tests.contracts.test_energies import layer_rows

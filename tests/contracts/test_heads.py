@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from caloman_cli.errors import UserError
-from caloman_cli.noise import Noise
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import (
     detector,
     detectors,

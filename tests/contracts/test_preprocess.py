@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from caloman_cli.preprocess.base import Context
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.preprocess.base import Context
+from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import detector, maker, options
 
 __all__ = ["detector"]

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.heads.autoregressive import Autoregressive
-from caloman_cli.heads.block_networks import Bits, BlockNetworks
-from caloman_cli.heads.cylinder import Cylinder
-from caloman_cli.heads.hurdle_mixture import HurdleMixture
-from caloman_cli.noise import Noise
-from caloman_cli.preprocess.base import Context
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.heads.autoregressive import Autoregressive
+from caloman_cli.models.heads.block_networks import Bits, BlockNetworks
+from caloman_cli.models.heads.cylinder import Cylinder
+from caloman_cli.models.heads.hurdle_mixture import HurdleMixture
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.preprocess.base import Context
+from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import image_geometry, share_rows, shares
 
 ORDERS = ["layer", "ring", "half_ring"]

@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy import stats
 
-from caloman_cli.energies.autoregressive import AutoregressiveEnergy
-from caloman_cli.energies.filled_layers import FilledLayers
-from caloman_cli.energies.layer_networks import LayerNetworks
-from caloman_cli.energies.ratios import valid_ratios
-from caloman_cli.energies.truncated_logistic import LogisticMixture, draw, log_prob
 from caloman_cli.errors import UserError
-from caloman_cli.noise import Noise
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.energies.autoregressive import AutoregressiveEnergy
+from caloman_cli.models.energies.filled_layers import FilledLayers
+from caloman_cli.models.energies.layer_networks import LayerNetworks
+from caloman_cli.models.energies.ratios import valid_ratios
+from caloman_cli.models.energies.truncated_logistic import LogisticMixture, draw, log_prob
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.trainable import TensorRows
 from tests.models.energies import RESPONSE, layered
 
 INTERVALS = [(-1.0, 2.0), (-60.0, 60.0), (9.0, 12.0), (-45.0, -40.0)]

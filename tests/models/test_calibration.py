@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from caloman_cli.calibration import Unchanged, VoxelSpectrum
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.model import build, load_model, save_model
-from caloman_cli.noise import Noise
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.calibration import Unchanged, VoxelSpectrum
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.trainable import TensorRows
+from caloman_cli.models.two_step import build, load_model, save_model
 from tests.models.test_model import config, prepared, showers
 
 CUT = 0.5
@@ -192,7 +192,7 @@ def test_no_training_showers():
 def test_models_sample_through_it_and_keep_it(tiny_geometry, tmp_path):
     cfg = config()
     cfg.calibration = {
-        "_target_": "caloman_cli.calibration.VoxelSpectrum",
+        "_target_": "caloman_cli.models.calibration.VoxelSpectrum",
         "least_lit": 0.0,
     }
     model = build(cfg, tiny_geometry)

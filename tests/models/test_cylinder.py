@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from caloman_cli.heads.half_network import HalfNetwork
+from caloman_cli.models.heads.half_network import HalfNetwork
 from tests.contracts.groups import image_geometry
 from tests.models.heads import double, drawn_by, prepared, random_params, stopping
 

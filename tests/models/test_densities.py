@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from caloman_cli.densities.flow import MAF, NSF
-from caloman_cli.densities.flow_matching import FlowMatching
-from caloman_cli.densities.standard_normal import StandardNormal
 from caloman_cli.errors import UserError
-from caloman_cli.nn.scaler import Scaler
-from caloman_cli.noise import Noise
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.densities.flow import MAF, NSF
+from caloman_cli.models.densities.flow_matching import FlowMatching
+from caloman_cli.models.densities.standard_normal import StandardNormal
+from caloman_cli.models.nn.scaler import Scaler
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.trainable import TensorRows
 
 
 def latents(n: int = 4000) -> torch.Tensor:

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from caloman_cli.encoders.vae import VAE
-from caloman_cli.heads.blocks import Blocks
-from caloman_cli.heads.dipoles import Dipoles
-from caloman_cli.noise import Noise
+from caloman_cli.models.encoders.vae import VAE
+from caloman_cli.models.heads.blocks import Blocks
+from caloman_cli.models.heads.dipoles import Dipoles
+from caloman_cli.models.noise import Noise
 from tests.models.heads import ORDERS, prepared
 
 ROUND = 1  # the layer of the tiny detector that has slices, four of two voxels each

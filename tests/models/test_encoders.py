@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from caloman_cli.encoders.ae import AE
-from caloman_cli.encoders.base import Posterior
-from caloman_cli.encoders.identity import Identity
-from caloman_cli.encoders.jacobian import half_logdet
-from caloman_cli.encoders.pca import PCA
-from caloman_cli.encoders.vae import VAE, divergence
 from caloman_cli.errors import UserError
-from caloman_cli.heads.base import Head
-from caloman_cli.heads.gaussian import Gaussian
-from caloman_cli.nn.mlp import MLP
-from caloman_cli.noise import Noise
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.encoders.ae import AE
+from caloman_cli.models.encoders.base import Posterior
+from caloman_cli.models.encoders.identity import Identity
+from caloman_cli.models.encoders.jacobian import half_logdet
+from caloman_cli.models.encoders.pca import PCA
+from caloman_cli.models.encoders.vae import VAE, divergence
+from caloman_cli.models.heads.base import Head
+from caloman_cli.models.heads.gaussian import Gaussian
+from caloman_cli.models.nn.mlp import MLP
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import flat, make_head, share_rows
 
 
@@ -82,8 +82,8 @@ def test_randomised_pca_agrees_with_the_exact_one(monkeypatch):
     rows = TensorRows(x, torch.zeros(800, 1))
     exact = PCA(6, head=Gaussian(**flat(120)), x_dim=120, c_dim=1)
     exact.prepare(rows)
-    monkeypatch.setattr("caloman_cli.encoders.pca._EXACT", 50)
-    monkeypatch.setattr("caloman_cli.encoders.pca._CHUNK_VALUES", 120 * 100)
+    monkeypatch.setattr("caloman_cli.models.encoders.pca._EXACT", 50)
+    monkeypatch.setattr("caloman_cli.models.encoders.pca._CHUNK_VALUES", 120 * 100)
     streamed = PCA(6, head=Gaussian(**flat(120)), x_dim=120, c_dim=1)
     streamed.prepare(rows)
     torch.testing.assert_close(streamed.axes, exact.axes, atol=2e-3, rtol=0)

@@ -9,15 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from caloman_cli.energies.autoregressive import AutoregressiveEnergy
-from caloman_cli.energies.energy_table import EnergyTable
-from caloman_cli.energies.filled_layers import FilledLayers
-from caloman_cli.energies.ratios import from_ratios, to_ratios, valid_ratios
-from caloman_cli.energies.spline_flow import SplineFlowEnergy
-from caloman_cli.energies.tails import bend, unbend
 from caloman_cli.errors import UserError
-from caloman_cli.noise import Noise
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.energies.autoregressive import AutoregressiveEnergy
+from caloman_cli.models.energies.energy_table import EnergyTable
+from caloman_cli.models.energies.filled_layers import FilledLayers
+from caloman_cli.models.energies.ratios import from_ratios, to_ratios, valid_ratios
+from caloman_cli.models.energies.spline_flow import SplineFlowEnergy
+from caloman_cli.models.energies.tails import bend, unbend
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.trainable import TensorRows
 from tests.models.energies import RESPONSE, layered
 
 energy = st.one_of(st.just(0.0), st.floats(0.0009765625, 1e5, width=32))

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from caloman_cli.densities.flow_map import FlowMap
-from caloman_cli.densities.flow_matching import FlowMatching
 from caloman_cli.errors import UserError
-from caloman_cli.noise import Noise
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.densities.flow_map import FlowMap
+from caloman_cli.models.densities.flow_matching import FlowMatching
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.trainable import TensorRows
 
 WIDTH = 0.3
 CENTRE, SCALE = 5.0, 2.0  # of the latents before scaling

@@ -8,15 +8,15 @@ from torch import nn
 
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.errors import UserError
-from caloman_cli.heads import block_networks, mixture
-from caloman_cli.heads.autoregressive import Autoregressive
-from caloman_cli.heads.blocks import Blocks
-from caloman_cli.heads.gaussian import Gaussian
-from caloman_cli.heads.half_network import Half
-from caloman_cli.heads.hurdle_mixture import HurdleMixture
-from caloman_cli.noise import Noise
-from caloman_cli.preprocess.base import Context
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.heads import block_networks, mixture
+from caloman_cli.models.heads.autoregressive import Autoregressive
+from caloman_cli.models.heads.blocks import Blocks
+from caloman_cli.models.heads.gaussian import Gaussian
+from caloman_cli.models.heads.half_network import Half
+from caloman_cli.models.heads.hurdle_mixture import HurdleMixture
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.preprocess.base import Context
+from caloman_cli.models.trainable import TensorRows
 from tests.conftest import load_geometry
 from tests.contracts.groups import image_geometry, maker, shares, showers
 from tests.models.heads import HEADS, ORDERS, contexts, detector, prepared, tilt

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from caloman_cli.encoders.jacobian import half_logdet
-from caloman_cli.model import build
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.encoders.jacobian import half_logdet
+from caloman_cli.models.trainable import TensorRows
+from caloman_cli.models.two_step import build
 from tests.conftest import load_geometry
 from tests.contracts.groups import showers, small
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from caloman_cli.heads.lit import TOLERANCE, Bits, affordable, some_lit
-from caloman_cli.noise import Noise
+from caloman_cli.models.heads.lit import TOLERANCE, Bits, affordable, some_lit
+from caloman_cli.models.noise import Noise
 
 
 def test_bits_are_drawn_given_those_before_and_no_more_than_there_are_cuts():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from caloman_cli.nn.marks import choose, mark
+from caloman_cli.models.nn.marks import choose, mark
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

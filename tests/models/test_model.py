@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.errors import UserError
-from caloman_cli.model import TwoStep, build, load_model, save_model
-from caloman_cli.noise import Noise
-from caloman_cli.preprocess.base import Context
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.preprocess.base import Context
+from caloman_cli.models.trainable import TensorRows
+from caloman_cli.models.two_step import TwoStep, build, load_model, save_model
 from tests.conftest import ROOT
 
 GROUPS = {
@@ -145,7 +145,7 @@ def test_decoding_in_parts_changes_nothing(tiny_geometry, monkeypatch, head, sta
     )
     whole = model.sample(e_inc, Noise(9, start, 700))
     assert rows == [700]
-    monkeypatch.setattr("caloman_cli.model._CACHE_VALUES", 1)
+    monkeypatch.setattr("caloman_cli.models.two_step._CACHE_VALUES", 1)
     parts = model.sample(e_inc, Noise(9, start, 700))
     # Parts begin where blocks of random numbers do.
     assert rows[1:] == {0: [256, 256, 188], 100: [156, 256, 256, 32]}[start]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from caloman_cli.heads import mixture
-from caloman_cli.heads.portions import (
+from caloman_cli.models.heads import mixture
+from caloman_cli.models.heads.portions import (
     Component,
     Components,
     components,

@@ -9,14 +9,14 @@ from hypothesis.extra.numpy import arrays
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.preprocess.base import Context
-from caloman_cli.preprocess.conditions import Conditions
-from caloman_cli.preprocess.layers import LayerMap
-from caloman_cli.preprocess.moments import Moments
-from caloman_cli.preprocess.preprocess import Preprocess
-from caloman_cli.preprocess.scales import Clip, Logit, Standardize
-from caloman_cli.preprocess.shares import EnergyShare, LayerShare, Threshold
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.preprocess.base import Context
+from caloman_cli.models.preprocess.conditions import Conditions
+from caloman_cli.models.preprocess.layers import LayerMap
+from caloman_cli.models.preprocess.moments import Moments
+from caloman_cli.models.preprocess.preprocess import Preprocess
+from caloman_cli.models.preprocess.scales import Clip, Logit, Standardize
+from caloman_cli.models.preprocess.shares import EnergyShare, LayerShare, Threshold
+from caloman_cli.models.trainable import TensorRows
 
 LAYERS = [(0, 2, 1), (1, 2, 4), (12, 2, 1)]
 GEOMETRY = Geometry.from_dict(
@@ -160,7 +160,7 @@ def test_statistics_do_not_depend_on_the_chunks_of_the_stream(monkeypatch):
     rows = TensorRows(voxels, torch.full((37, 1), 5000.0))
     whole = chain(*CHAINS["standard"]())
     whole.fit(rows)
-    monkeypatch.setattr("caloman_cli.preprocess.preprocess._CHUNK_VOXELS", 5 * 12)
+    monkeypatch.setattr("caloman_cli.models.preprocess.preprocess._CHUNK_VOXELS", 5 * 12)
     pieces = chain(*CHAINS["standard"]())
     pieces.fit(rows)
     for name, value in whole.state_dict().items():

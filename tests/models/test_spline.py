@@ -8,8 +8,8 @@ from nflows import transforms
 from nflows.nn.nets import ResidualNet
 
 from caloman_cli.errors import UserError
-from caloman_cli.nn.flows import build_maf, build_nsf
-from caloman_cli.nn.spline import _solve, rational_quadratic_spline
+from caloman_cli.models.nn.flows import build_maf, build_nsf
+from caloman_cli.models.nn.spline import _solve, rational_quadratic_spline
 
 # nflows solves with a function that torch has deprecated.
 STOCK = pytest.mark.filterwarnings("ignore:.*triangular_solve is deprecated.*:UserWarning")

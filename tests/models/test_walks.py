@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from caloman_cli.heads.block_networks import sum_after
-from caloman_cli.heads.portions import Component, Components, Draws
-from caloman_cli.noise import Noise
-from caloman_cli.preprocess.base import Context
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.heads.block_networks import sum_after
+from caloman_cli.models.heads.portions import Component, Components, Draws
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.preprocess.base import Context
+from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import shares
 from tests.models.heads import (
     ORDERS,

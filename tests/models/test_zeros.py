@@ -7,13 +7,13 @@ import torch
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.preprocess.base import Context
-from caloman_cli.preprocess.conditions import Conditions
-from caloman_cli.preprocess.layers import LayerMap
-from caloman_cli.preprocess.preprocess import Preprocess
-from caloman_cli.preprocess.shares import LayerShare, Threshold
-from caloman_cli.preprocess.zeros import DequantizeZeros, Log
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.preprocess.base import Context
+from caloman_cli.models.preprocess.conditions import Conditions
+from caloman_cli.models.preprocess.layers import LayerMap
+from caloman_cli.models.preprocess.preprocess import Preprocess
+from caloman_cli.models.preprocess.shares import LayerShare, Threshold
+from caloman_cli.models.preprocess.zeros import DequantizeZeros, Log
+from caloman_cli.models.trainable import TensorRows
 from tests.conftest import load_geometry
 from tests.contracts.groups import maker
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from caloman_cli.config.settings import StageSettings, TrainerSettings
+from caloman_cli.models.trainable import TensorRows
 from caloman_cli.run import RunDirectory
-from caloman_cli.trainable import TensorRows
 from caloman_cli.trainer import Trainer
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from caloman_cli.trainable import Trainable
+from caloman_cli.models.trainable import Trainable
 
 
 class Regression(Trainable):

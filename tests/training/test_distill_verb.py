@@ -11,10 +11,10 @@ import torch
 
 from caloman_cli.config.compose import CONF
 from caloman_cli.data.files import read_json
-from caloman_cli.densities.flow_map import FlowMap
 from caloman_cli.errors import UserError
-from caloman_cli.model import load_model
-from caloman_cli.noise import Noise
+from caloman_cli.models.densities.flow_map import FlowMap
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.two_step import load_model
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.verbs import distill, train
 from tests.training.test_train_verb import SMALL, write_showers

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from caloman_cli.config.compose import compose
-from caloman_cli.model import load_model
+from caloman_cli.models.two_step import load_model
 from caloman_cli.run import RunDirectory
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.verbs.train import run

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from caloman_cli.densities.flow import NSF
-from caloman_cli.encoders.identity import Identity
 from caloman_cli.errors import UserError
-from caloman_cli.heads.gaussian import Gaussian
 from caloman_cli.latents import LatentRows, active_dimensions, read_latents, write_latents
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.densities.flow import NSF
+from caloman_cli.models.encoders.identity import Identity
+from caloman_cli.models.heads.gaussian import Gaussian
+from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import flat, image_geometry, make_head, maker, share_rows
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from caloman_cli.data.files import load_state
-from caloman_cli.trainable import TensorRows
+from caloman_cli.models.trainable import TensorRows
 from caloman_cli.training.interruption import Interruption, Preempted
 from tests.training.models import Duel, Regression
 

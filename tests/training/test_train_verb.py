@@ -10,15 +10,15 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from caloman_cli import calibration
 from caloman_cli.config.compose import CONF
 from caloman_cli.data.files import read_json
 from caloman_cli.data.sources import Dataset
-from caloman_cli.encoders.base import Posterior
-from caloman_cli.encoders.vae import VAE
 from caloman_cli.errors import UserError
-from caloman_cli.model import load_model
-from caloman_cli.noise import Noise
+from caloman_cli.models import calibration
+from caloman_cli.models.encoders.base import Posterior
+from caloman_cli.models.encoders.vae import VAE
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.two_step import load_model
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.training.rows import ShowerRows, VoxelStore

@@ -1,0 +1,1 @@
+"""Two-step models and their parts, one room a part."""

@@ -1,0 +1,118 @@
+"""Normalizing flows as densities of latents."""
+
+from torch import Tensor
+
+from caloman_cli.models.densities.base import Density
+from caloman_cli.models.nn.flows import ConditionalFlow, build_maf, build_nsf
+from caloman_cli.models.noise import Noise
+
+
+class _Flow(Density):
+    """A density whose scaled latents are the image of standard normal numbers."""
+
+    flow: ConditionalFlow
+
+    def _sample(self, c: Tensor, noise: Noise) -> Tensor:
+        return self.flow.inverse(noise.normal(self.flow.dim).to(c), c if self.c_dim else None)
+
+    def _log_prob(self, u: Tensor, c: Tensor) -> Tensor:
+        return self.flow.log_prob(u, c if self.c_dim else None)
+
+
+class NSF(_Flow):
+    """A neural spline flow with coupling layers: exact density, sampling in one pass.
+
+    Args:
+        n_layers: Coupling layers.
+        hidden: Width of the residual networks.
+        n_blocks: Residual blocks per network.
+        n_bins: Bins of a spline.
+        tail_bound: Splines act on [-tail_bound, tail_bound] of the *scaled* latents; beyond it
+            only the linear layers do.
+        activation: ``relu``, ``silu``, ``elu``, ``gelu`` or ``tanh``.
+        dropout: Drop-out probability of the networks.
+        scaler: See :class:`Density`.
+        prune: See :class:`Density`.
+
+    References:
+        Durkan, Bekasov, Murray, Papamakarios (2019), Neural Spline Flows, arXiv:1906.04032.
+    """
+
+    def __init__(
+        self,
+        n_layers: int = 4,
+        hidden: int = 64,
+        n_blocks: int = 3,
+        n_bins: int = 16,
+        tail_bound: float = 8.0,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        scaler: str = "standardize",
+        prune: float = 0.0,
+        *,
+        z_dim: int,
+        c_dim: int,
+    ) -> None:
+        super().__init__(scaler, prune, z_dim=z_dim, c_dim=c_dim)
+        self.n_layers, self.hidden, self.n_blocks, self.n_bins = n_layers, hidden, n_blocks, n_bins
+        self.tail_bound, self.activation, self.dropout = tail_bound, activation, dropout
+        self._build(z_dim)
+
+    def _build(self, dim: int) -> None:
+        self.flow = build_nsf(
+            dim,
+            self.c_dim,
+            n_layers=self.n_layers,
+            hidden=self.hidden,
+            n_blocks=self.n_blocks,
+            n_bins=self.n_bins,
+            tail_bound=self.tail_bound,
+            activation=self.activation,
+            dropout=self.dropout,
+        )
+
+
+class MAF(_Flow):
+    """A masked autoregressive flow: exact density; sampling takes one pass per dimension.
+
+    Args:
+        n_layers: Affine autoregressive layers.
+        hidden: Width of the masked networks.
+        n_blocks: Residual blocks per network.
+        activation: ``relu``, ``silu``, ``elu``, ``gelu`` or ``tanh``.
+        dropout: Drop-out probability of the networks.
+        scaler: See :class:`Density`.
+        prune: See :class:`Density`.
+
+    References:
+        Papamakarios, Pavlakou, Murray (2017), Masked Autoregressive Flow, arXiv:1705.07057.
+    """
+
+    def __init__(
+        self,
+        n_layers: int = 5,
+        hidden: int = 64,
+        n_blocks: int = 2,
+        activation: str = "tanh",
+        dropout: float = 0.0,
+        scaler: str = "standardize",
+        prune: float = 0.0,
+        *,
+        z_dim: int,
+        c_dim: int,
+    ) -> None:
+        super().__init__(scaler, prune, z_dim=z_dim, c_dim=c_dim)
+        self.n_layers, self.hidden, self.n_blocks = n_layers, hidden, n_blocks
+        self.activation, self.dropout = activation, dropout
+        self._build(z_dim)
+
+    def _build(self, dim: int) -> None:
+        self.flow = build_maf(
+            dim,
+            self.c_dim,
+            n_layers=self.n_layers,
+            hidden=self.hidden,
+            n_blocks=self.n_blocks,
+            activation=self.activation,
+            dropout=self.dropout,
+        )

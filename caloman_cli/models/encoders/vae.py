@@ -1,0 +1,161 @@
+"""The variational autoencoder."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from caloman_cli.errors import UserError
+from caloman_cli.models.encoders.base import Encoder, Posterior, checked_latent_dim
+from caloman_cli.models.heads.base import Head
+from caloman_cli.models.nn.mlp import MLP
+
+_LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
+_MOMENT_SIGMA = 0.1  # of moments, which are of order 1: latents know them roughly
+
+
+class VAE(Encoder):
+    r"""q(z | x, c) and p(x | z, c) are perceptrons; the prior is N(0, 1).
+
+    Loss: :math:`-E_q[\log p(x|z,c)] + \beta\, KL(q \| N(0,1))` [nats] with one reparametrised
+    draw. With ``samples`` k > 1 it is the importance-weighted bound of k draws, where
+    :math:`\beta` multiplies :math:`\log q - \log p(z)`. With one draw, a dimension's divergence
+    counts at least ``free_bits``, which leaves that much of it free of charge and keeps the
+    dimension in use.
+
+    Where the head would like to be told of a shower's moments, latents also hold these, with a
+    little noise and free of charge: ``latent_dim`` grows by them.
+
+    Args:
+        latent_dim: D, or ``auto``, which is resolved before a model is built.
+        hidden: Hidden widths of the encoder; the decoder mirrors them.
+        activation: See :data:`caloman_cli.models.nn.mlp.ACTIVATIONS`.
+        beta: Weight of the KL divergence.
+        samples: k.
+        conditional: Let encoder and decoder see c; CaloMan did not.
+        layer_norm: Normalise hidden layers.
+        free_bits: Divergence per dimension that costs nothing, mean over a batch [nats].
+        kl_warmup: Training steps in which beta rises linearly from zero.
+        augment: Train on showers rotated about the axis and mirrored at random.
+        x_dim: V.
+        c_dim: C.
+        head: The distribution that the decoder parametrises.
+
+    Raises:
+        UserError: An argument is out of range.
+
+    References:
+        Kingma, Welling (2014), Auto-encoding variational Bayes, arXiv:1312.6114.
+        Burda, Grosse, Salakhutdinov (2016), Importance weighted autoencoders, arXiv:1509.00519.
+        Kingma et al. (2016), Improving variational inference with inverse autoregressive flow
+        (free bits), arXiv:1606.04934.
+    """
+
+    remedy = (
+        "give encoder.free_bits=0.3 (nats that each latent keeps), a lower encoder.beta or"
+        " encoder.latent_dim, or more epochs"
+    )
+    steps: Tensor
+
+    def __init__(
+        self,
+        latent_dim: int | str = 35,
+        hidden: Sequence[int] = (512, 512, 512),
+        activation: str = "relu",
+        beta: float = 1.0,
+        samples: int = 1,
+        conditional: bool = True,
+        layer_norm: bool = False,
+        free_bits: float = 0.0,
+        kl_warmup: int = 0,
+        augment: bool = False,
+        *,
+        x_dim: int,
+        c_dim: int,
+        head: Head,
+    ) -> None:
+        super().__init__()
+        if beta < 0:
+            raise UserError(f"encoder.beta={beta} must not be negative")
+        if samples < 1:
+            raise UserError(f"encoder.samples={samples} must be 1 or more")
+        if free_bits < 0 or kl_warmup < 0:
+            raise UserError(
+                f"encoder.free_bits={free_bits}, encoder.kl_warmup={kl_warmup} must be 0 or more"
+            )
+        if free_bits and samples > 1:
+            raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
+        self.latent_dim = checked_latent_dim(latent_dim, x_dim) + head.moment_dim
+        self.head, self.beta, self.samples, self.conditional = head, beta, samples, conditional
+        self.free_bits, self.kl_warmup = free_bits, kl_warmup
+        self.n_turns = head.n_turns if augment else 1
+        extra = c_dim if conditional else 0
+        style = activation, layer_norm
+        self.encoder = MLP(head.feature_dim + extra, hidden, 2 * self.n_learned, *style)
+        mirrored = list(reversed(hidden))
+        self.decoder = MLP(
+            self.latent_dim + extra, mirrored, head.out_dim - head.moment_dim, *style
+        )
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def posterior(self, x: Tensor, c: Tensor) -> Posterior:
+        seen = self.head.features(x)
+        raw = self.encoder(torch.cat([seen, c], 1) if self.conditional else seen)
+        mean, log_sigma = raw.chunk(2, 1)
+        sigma = log_sigma.clamp(*_LOG_SIGMA).exp()
+        moments = self.head.moments(x, c)
+        known = torch.full_like(moments, _MOMENT_SIGMA)
+        return Posterior(torch.cat([mean, moments], 1), torch.cat([sigma, known], 1))
+
+    def training_only(self) -> list[nn.Parameter]:
+        return list(self.encoder.parameters())
+
+    def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        raw = self.decoder(torch.cat([z, c], 1) if self.conditional else z)
+        return self.head.params(torch.cat([raw, z[:, self.n_learned :]], 1), c)
+
+    def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
+        x, c = batch
+        if self.training and self.n_turns > 1:
+            x = self.head.turned(x, torch.randint(self.n_turns, x.shape[:1], device=x.device))
+        posterior = self.posterior(x, c)
+        mean, sigma = posterior
+        if self.samples > 1:
+            return -self._importance_bound(x, c, mean, sigma).mean()
+        z = mean + sigma * torch.randn_like(mean)
+        kl = self._divergence(posterior).mean(0).clamp(min=self.free_bits).sum()
+        return self._beta() * kl - self.head.log_prob(self.decode(z, c), x).mean()
+
+    def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """The loss, the reconstruction error and the divergence of the posterior [nats]."""
+        kl = self._divergence(self.posterior(*batch)).sum(1).mean()
+        return {**super().scores(batch), "kl": kl}
+
+    def _divergence(self, posterior: Posterior) -> Tensor:
+        """Of the learned dimensions."""
+        return divergence(posterior)[:, : self.n_learned]
+
+    def _beta(self) -> Tensor | float:
+        """Counts training steps while beta rises; validation always takes it whole."""
+        if not self.training or not self.kl_warmup:
+            return self.beta
+        self.steps += 1
+        return self.beta * (self.steps / self.kl_warmup).clamp(max=1.0)
+
+    def _importance_bound(self, x: Tensor, c: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
+        weights, beta = [], self._beta()
+        for _ in range(self.samples):
+            noise = torch.randn_like(mean)
+            z = mean + sigma * noise
+            # log q(z|x) - log p(z); the constants of both normals cancel.
+            excess = 0.5 * (z.square() - noise.square()) - torch.log(sigma)
+            excess = excess[:, : self.n_learned]
+            weights.append(self.head.log_prob(self.decode(z, c), x) - beta * excess.sum(1))
+        return torch.logsumexp(torch.stack(weights), 0) - math.log(self.samples)
+
+
+def divergence(posterior: Posterior) -> Tensor:
+    """KL(q || N(0, 1)) of each dimension [nats], shape (B, D)."""
+    mean, sigma = posterior
+    return 0.5 * (mean.square() + sigma.square() - 1.0) - torch.log(sigma)

@@ -1,0 +1,107 @@
+"""How a decoder speaks about voxels."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.preprocess.conditions import Conditions
+from caloman_cli.models.trainable import RowSource
+
+
+class Head(nn.Module):
+    """A distribution of x (B, V) whose parameters are a decoder's output.
+
+    Args (given at build time, never in YAML):
+        geometry: The detector.
+        conditions: What c says of a shower; a head may read the layers' energies from it.
+
+    Attributes:
+        x_dim: V.
+        out_dim: Width of the raw decoder output, moments included.
+        feature_dim: Width of :meth:`features`.
+        moment_dim: Width of :meth:`moments`.
+        footprint: Numbers per shower that exist at once while sampling.
+    """
+
+    out_dim: int
+    feature_dim: int
+    footprint: int
+    moment_dim: int = 0
+
+    def __init__(self, *, geometry: Geometry, conditions: Conditions) -> None:
+        super().__init__()
+        self.geometry = geometry
+        # In a tuple: the module belongs to the preprocessing, which saves its statistics.
+        self._conditions = (conditions,)
+        self.x_dim = self.feature_dim = geometry.n_voxels
+
+    @property
+    def conditions(self) -> Conditions:
+        return self._conditions[0]
+
+    def prepare(self, train: RowSource) -> None:
+        """Set statistics from training rows (x (V,), c (C,)); called before the first step."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """How an encoder's network reads x (B, V): shape (B, feature_dim)."""
+        return x
+
+    def moments(self, x: Tensor, c: Tensor) -> Tensor:
+        """What a head would like to be told of x (B, V), of order 1, shape (B, moment_dim)."""
+        return x[:, :0]
+
+    def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        """Split and constrain a decoder's raw output (B, out_dim) at conditions c (B, C).
+
+        The last ``moment_dim`` columns are what latents say of the moments.
+        """
+        raise NotImplementedError
+
+    def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+        """Parameters of a decoder in closed form: mean (B, V), sigma of shape (V,) or scalar.
+
+        Raises:
+            UserError: The head cannot express a plain mean.
+        """
+        raise NotImplementedError
+
+    def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
+        """What generation uses: x (B, V), row i from row i of the parameters and the noise."""
+        raise NotImplementedError
+
+    def mean(self, params: tuple[Tensor, ...]) -> Tensor:
+        """One point x (B, V) for the distribution, differentiable: its expectation, or near it."""
+        raise NotImplementedError
+
+    def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """log p(x | params) summed over voxels [nats], shape (B,)."""
+        raise NotImplementedError
+
+    @property
+    def n_turns(self) -> int:
+        """How many rotations about the axis, with and without mirroring, map voxels on voxels."""
+        slices = [layer.n_alpha for layer in self.geometry.layers if layer.n_alpha > 1]
+        return 2 * math.gcd(*slices) if slices else 1
+
+    def turned(self, x: Tensor, turn: Tensor) -> Tensor:
+        """Showers rotated about the axis and mirrored or not, all layers of one alike.
+
+        A symmetry of detectors that particles enter at normal incidence, without a magnetic field.
+
+        Args:
+            x: Showers, (B, V).
+            turn: Which of the ``n_turns``, int64 (B,); odd ones mirror.
+        """
+        x, step, mirrored = x.clone(), turn[:, None] // 2, turn[:, None] % 2 > 0
+        for layer, part in zip(self.geometry.layers, self.geometry.slices, strict=True):
+            n = layer.n_alpha
+            if n > 1:
+                own = torch.arange(n, device=x.device)
+                source = torch.where(mirrored, -1 - own, own) + step * (2 * n // self.n_turns)
+                image = x[:, part].unflatten(1, (n, layer.n_r))
+                source = (source % n).unsqueeze(2).expand_as(image)
+                x[:, part] = image.gather(1, source).flatten(1)
+        return x

@@ -1,0 +1,75 @@
+"""Independent normals around a decoded mean."""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.errors import UserError
+from caloman_cli.models.heads.base import Head
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.preprocess.conditions import Conditions
+
+Sigma = Literal["shower", "voxel", "fixed"]
+_LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
+
+
+class Gaussian(Head):
+    """x ~ N(mean, sigma^2), voxel by voxel.
+
+    Args:
+        sigma: ``shower``: one decoded sigma for all voxels of a shower, as CaloMan;
+            ``voxel``: one per voxel; ``fixed``: the constant ``value``.
+        draw: Generate by drawing; otherwise showers are the decoded mean, as CaloMan.
+        value: The sigma of ``sigma=fixed``, in units of x.
+
+    Raises:
+        UserError: An argument is not one of these.
+
+    References:
+        Cresswell et al. (2022), CaloMan: fast generation of calorimeter showers with density
+        estimation on learned manifolds, arXiv:2211.15380.
+    """
+
+    def __init__(
+        self,
+        sigma: Sigma = "shower",
+        draw: bool = False,
+        value: float = 1.0,
+        *,
+        geometry: Geometry,
+        conditions: Conditions,
+    ) -> None:
+        super().__init__(geometry=geometry, conditions=conditions)
+        if sigma not in get_args(Sigma):
+            raise UserError(f"head.sigma={sigma} is unknown: choose {', '.join(get_args(Sigma))}")
+        if not value > 0:
+            raise UserError(f"head.value={value} must be positive")
+        self.sigma, self.draw, self.value = sigma, draw, value
+        self.out_dim = self.x_dim + {"shower": 1, "voxel": self.x_dim, "fixed": 0}[sigma]
+        self.footprint = self.out_dim
+
+    def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        """Mean (B, V) and sigma (B, 1 or V)."""
+        mean, log_sigma = raw[:, : self.x_dim], raw[:, self.x_dim :]
+        if self.sigma == "fixed":
+            return mean, mean.new_full((1, 1), self.value)
+        return mean, log_sigma.clamp(*_LOG_SIGMA).exp()
+
+    def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+        return mean, sigma.to(mean).reshape(1, -1)
+
+    def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
+        mean, sigma = params
+        return mean + sigma * noise.normal(self.x_dim) if self.draw else mean
+
+    def mean(self, params: tuple[Tensor, ...]) -> Tensor:
+        return params[0]
+
+    def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        mean, sigma = params
+        residual = ((x - mean) / sigma).square().sum(1)
+        volume = torch.log(sigma).expand(-1, self.x_dim).sum(1)
+        return -0.5 * (residual + self.x_dim * math.log(2 * math.pi)) - volume

@@ -1,0 +1,157 @@
+"""Sampled voxels: a hurdle for exact zeros times a mixture in log-share, independent given z."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.errors import UserError
+from caloman_cli.models.heads import mixture
+from caloman_cli.models.heads.base import Head
+from caloman_cli.models.heads.log_shares import LogShares
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.preprocess.conditions import Conditions
+from caloman_cli.models.preprocess.layers import LayerMap
+from caloman_cli.models.trainable import RowSource, iterate
+
+_CHUNK_VALUES = 1 << 22
+_NOTHING = 1e-12  # a share below any voxel's
+_SURE = 30.0  # the logit of what is certain
+
+
+class ShareHead(Head):
+    """What heads have in common that speak about shares of a layer's energy.
+
+    x are the shares that ``preprocess=shares`` makes: exact zeros, sum 1 in each non-empty layer.
+
+    Args (given at build time, never in YAML):
+        geometry: The detector.
+        conditions: Tells the layers' energies, and with them the readout cut as a share.
+    """
+
+    def __init__(self, components: int, *, geometry: Geometry, conditions: Conditions) -> None:
+        super().__init__(geometry=geometry, conditions=conditions)
+        if components < 1:
+            raise UserError(f"head.components={components} must be 1 or more, e.g. 3")
+        self.components = components
+        self.n_parameters = mixture.n_parameters(components)
+        self.cut = max(geometry.threshold, 1e-6)  # [MeV]
+        self.layers = LayerMap(geometry)
+
+    def prepare(self, train: RowSource) -> None:
+        """Measure the log-shares of the training split.
+
+        Raises:
+            UserError: x are not shares of layers.
+        """
+        for x, c in iterate(train, max(1, _CHUNK_VALUES // self.x_dim)):
+            self._require_shares(x)
+            self._measure(x, c)
+        self._measured()
+
+    def _measure(self, x: Tensor, c: Tensor) -> None:
+        raise NotImplementedError
+
+    def _measured(self) -> None:
+        raise NotImplementedError
+
+    def _require_shares(self, x: Tensor) -> None:
+        total = self.layers.sum(x)
+        if bool((x < 0).any()) or bool(((total - 1.0).abs() > 1e-3).logical_and(total > 0).any()):
+            raise UserError(
+                f"head={type(self).__name__} speaks about shares of a layer's energy, which are "
+                "positive and sum to one: use preprocess=shares"
+            )
+
+    def _rescued(self, x: Tensor, brightest: Tensor, energies: Tensor) -> Tensor:
+        """x (B, V) with one lit voxel, ``brightest`` (B, L), in non-empty layers without one."""
+        lost = (self.layers.sum(x) <= 0) & (energies > 0)
+        if not bool(lost.any()):
+            return x
+        return x.scatter_add(1, brightest, lost.to(x))
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        """Each layer scaled to the sum one."""
+        return x / self.layers.spread(self.layers.sum(x).clamp(min=_NOTHING))
+
+
+class HurdleMixture(ShareHead):
+    r"""Voxels independent given the decoder's output: lit or empty, then a log-share.
+
+    A lit voxel's share is :math:`v = \exp(\mu_v + \sigma_v y)`, with y drawn from a mixture of
+    logistics truncated at the readout cut, see :mod:`caloman_cli.models.heads.mixture`; the shares of a
+    layer are then scaled to the sum one. A non-empty layer without a lit voxel lights its most
+    probable one. ``log_prob`` is that of the voxels before the scaling, in units of y.
+
+    Args:
+        components: K.
+        geometry: The detector.
+        conditions: Tells the layers' energies.
+
+    Raises:
+        UserError: components is below 1.
+    """
+
+    def __init__(self, components: int = 3, *, geometry: Geometry, conditions: Conditions) -> None:
+        super().__init__(components, geometry=geometry, conditions=conditions)
+        self.out_dim = self.n_parameters * self.x_dim
+        self.footprint = 3 * self.out_dim
+        self.feature_dim = 2 * self.x_dim
+        self.shares = LogShares(self.x_dim)
+
+    def _measure(self, x: Tensor, c: Tensor) -> None:
+        self.shares.add(torch.log(x.clamp(min=_NOTHING)), x > 0)
+
+    def _measured(self) -> None:
+        self.shares.finish()
+
+    def _standard(self, x: Tensor) -> Tensor:
+        return (torch.log(x.clamp(min=_NOTHING)) - self.shares.mean) / self.shares.std
+
+    def features(self, x: Tensor) -> Tensor:
+        """Standardised log-shares, 0 where empty, and which voxels are lit."""
+        lit = (x > 0).to(x)
+        return torch.cat([self._standard(x) * lit, lit], 1)
+
+    def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        """The mixture, and the cut in its units: :math:`+\\infty` where a layer is empty."""
+        energies = self.conditions.layer_energies(c)
+        cut = math.log(self.cut) - torch.log(energies)  # log(0) = -inf: no share is large enough
+        edge = (self.layers.spread(cut) - self.shares.mean) / self.shares.std
+        return *mixture.mixture(raw.unflatten(1, (self.n_parameters, self.x_dim))), edge
+
+    def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+        """Shares as they are: positive ones are lit for certain, the others empty.
+
+        A layer without a positive share stays empty: only the preprocessing knows its energy.
+        """
+        lit = torch.where(mean > 0, _SURE, -_SURE).to(mean)
+        center = self._standard(mean).unsqueeze(1).expand(-1, self.components, -1)
+        nothing = torch.zeros_like(center)
+        filled = self.layers.spread(self.layers.sum(mean.clamp(min=0.0)) > 0)
+        edge = torch.where(filled, -torch.inf, torch.inf).to(mean)
+        return lit, nothing, center, nothing - 20.0, edge
+
+    def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
+        m, edge = mixture.Mixture(*params[:4]), params[4]
+        possible = torch.isfinite(edge) | (edge < 0)
+        uniform = noise.uniform(2, self.x_dim)
+        lit, y = mixture.draw(m, uniform, torch.where(possible, edge, 0.0))
+        share = torch.exp((y * self.shares.std + self.shares.mean).clamp(max=0.0))
+        filled = self.layers.sum(possible.to(share)) > 0
+        x = self._rescued(share * (lit & possible), self.layers.brightest(m.lit), filled.to(share))
+        return self._normalised(x)
+
+    def mean(self, params: tuple[Tensor, ...]) -> Tensor:
+        """Probability of being lit times the share at the mean of y, layers scaled to one."""
+        probability, y = mixture.typical(mixture.Mixture(*params[:4]))
+        possible = params[4] < torch.inf
+        share = torch.exp((y * self.shares.std + self.shares.mean).clamp(max=0.0))
+        return self._normalised(torch.where(possible, share * probability, 0.0))
+
+    def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        lit, possible = (x > 0).to(x), params[4] < torch.inf
+        edge = torch.where(possible, params[4], 0.0)
+        voxels = mixture.log_prob(mixture.Mixture(*params[:4]), self._standard(x) * lit, lit, edge)
+        return torch.where(possible, voxels, 0.0).sum(1)

@@ -1,0 +1,115 @@
+"""The border between MeV and the numbers that networks see."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.errors import UserError
+from caloman_cli.models.preprocess.base import Context, Stream, Transform
+from caloman_cli.models.preprocess.conditions import Conditions
+from caloman_cli.models.preprocess.layers import LayerMap
+from caloman_cli.models.preprocess.shares import Threshold
+from caloman_cli.models.trainable import RowSource, iterate
+
+_CHUNK_VOXELS = 1 << 22  # 16 MiB of float32 per array while fitting
+_CACHE_VOXELS = 1 << 19  # 2 MiB while undone on a CPU
+
+
+class Preprocess(nn.Module):
+    """A chain of transforms of the voxels, and the conditions.
+
+    Args:
+        transforms: Applied in this order; undone in the reverse order. A readout cut
+            (:class:`Threshold`) comes first.
+        conditions: What encoder and density know of a shower.
+        geometry: The detector.
+
+    Attributes:
+        x_dim: V.
+        c_dim: C.
+
+    Raises:
+        UserError: A readout cut is not the first transform.
+    """
+
+    def __init__(
+        self, transforms: Sequence[Transform], conditions: Conditions, *, geometry: Geometry
+    ) -> None:
+        super().__init__()
+        late = [i for i, step in enumerate(transforms) if i and isinstance(step, Threshold)]
+        if late:
+            raise UserError(
+                f"preprocess.transforms[{late[0]}] is Threshold, which acts on MeV: put it first"
+            )
+        self.transforms = nn.ModuleList(transforms)
+        self.conditions = conditions
+        self.layers = LayerMap(geometry)
+        for step in self._steps:
+            step.bind(geometry)
+        conditions.bind(geometry)
+        self.x_dim, self.c_dim = geometry.n_voxels, conditions.dim
+
+    @property
+    def _steps(self) -> list[Transform]:
+        return [step for step in self.transforms if isinstance(step, Transform)]
+
+    def fit(self, train: RowSource) -> None:
+        """Measure every statistic on the training split, in passes of bounded memory.
+
+        Args:
+            train: Rows (voxels (V,) MeV, incident energy (1,) MeV).
+
+        Raises:
+            UserError: There are no rows.
+        """
+        if len(train) == 0:
+            raise UserError("the training split is empty: preprocessing has nothing to measure")
+        self.conditions.fit(self._stream(train, 0))
+        for depth, step in enumerate(self._steps):
+            step.fit(self._stream(train, depth))
+
+    def _stream(self, train: RowSource, depth: int) -> Stream:
+        """Passes over the rows after the first ``depth`` transforms."""
+
+        def start() -> Iterator[tuple[Tensor, Context]]:
+            for voxels, e_inc in iterate(train, max(1, _CHUNK_VOXELS // self.x_dim)):
+                context = self.context(voxels, e_inc)
+                x = voxels
+                for step in self._steps[:depth]:
+                    x = step(x, context)
+                yield x, context
+
+        return start
+
+    def context(self, voxels: Tensor, e_inc: Tensor) -> Context:
+        """True context of showers: voxels (B, V) MeV, incident energies (B, 1) MeV.
+
+        Layer energies are sums after the readout cut, where the chain has one.
+        """
+        first = self._steps[0] if self._steps else None
+        seen = first.cut(voxels) if isinstance(first, Threshold) else voxels
+        return Context(e_inc, self.layers.sum(seen))
+
+    def condition(self, context: Context) -> Tensor:
+        """c, shape (B, C), dimensionless."""
+        return self.conditions(context)
+
+    def forward(self, voxels: Tensor, e_inc: Tensor) -> tuple[Tensor, Tensor]:
+        """Showers (B, V) MeV at (B, 1) MeV -> x (B, V) and c (B, C), dimensionless."""
+        context = self.context(voxels, e_inc)
+        x = voxels
+        for step in self._steps:
+            x = step(x, context)
+        return x, self.condition(context)
+
+    def inverse(self, x: Tensor, context: Context) -> Tensor:
+        """x (B, V), dimensionless -> voxels (B, V) MeV, never negative, never NaN."""
+        rows = _CACHE_VOXELS // self.x_dim + 1 if x.device.type == "cpu" else max(1, len(x))
+        parts = []
+        for part, *of_part in zip(*(every.split(rows) for every in (x, *context)), strict=True):
+            for step in reversed(self._steps):
+                part = step.inverse(part, Context(*of_part))
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
