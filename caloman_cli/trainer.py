@@ -22,13 +22,13 @@ from caloman_cli.data.files import load_state, save_state
 from caloman_cli.errors import UserError
 from caloman_cli.loggers import Logger, NoLogger
 from caloman_cli.models.trainable import RowSource, Trainable
-from caloman_cli.provenance import Usage
-from caloman_cli.run import RunDirectory
-from caloman_cli.stages import StageFolder
+from caloman_cli.runs.directory import RunDirectory
+from caloman_cli.runs.progress import ProgressLine
+from caloman_cli.runs.provenance import Usage
+from caloman_cli.runs.stages import StageFolder
 from caloman_cli.training.ema import MovingAverage
 from caloman_cli.training.interruption import Interruption
 from caloman_cli.training.optimisation import FiniteGuard, lr_factor, players_of, precision_of
-from caloman_cli.training.progress import ProgressLine
 from caloman_cli.training.seeds import Seeds
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import numpy as np
 from caloman_cli.data.showers import Showers
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.models.two_step import load_model
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.directory import RunDirectory
 
 
 def main() -> None:

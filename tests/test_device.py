@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from caloman_cli.device import configure_cuda
+from caloman_cli.runs.device import configure_cuda
 
 
 @pytest.fixture

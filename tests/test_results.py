@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from caloman_cli.errors import UserError
-from caloman_cli.results import appearing
+from caloman_cli.runs.results import appearing
 
 OWN = ("mark.json", "plots", "extra.md")
 
@@ -75,7 +75,7 @@ def test_two_at_a_time_do_not_mix(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from caloman_cli.results import appearing
+from caloman_cli.runs.results import appearing
 
 def work(final):
     with appearing(final, ("mark.json", "extra.md"), "mark.json") as part:

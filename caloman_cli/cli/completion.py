@@ -4,8 +4,8 @@ import os
 import sys
 
 from caloman_cli.cli.main import OK, VERBS
-from caloman_cli.console import say
 from caloman_cli.errors import UserError
+from caloman_cli.runs.console import say
 
 
 def complete(arguments: list[str]) -> int:

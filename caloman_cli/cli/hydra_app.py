@@ -49,8 +49,8 @@ from caloman_cli.config.compose import (
     value_keys,
 )
 from caloman_cli.config.paths import expanded, readable
-from caloman_cli.console import say
 from caloman_cli.errors import UserError
+from caloman_cli.runs.console import say
 
 log = logging.getLogger(__name__)
 
@@ -340,10 +340,10 @@ def _task(
         absolute_paths(cfg, verb.config)
         refuse_misplaced(cfg)
         if verb.config == "train" and not many and not _names_a_place(typed):
-            from caloman_cli.unfinished import go_on
+            from caloman_cli.runs.unfinished import go_on
 
             go_on(cfg)
-        from caloman_cli.device import configure_threads
+        from caloman_cli.runs.device import configure_threads
 
         configure_threads()
         if chosen:

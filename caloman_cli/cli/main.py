@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from caloman_cli import __version__
-from caloman_cli.console import finish, say
 from caloman_cli.data.files import is_full
 from caloman_cli.errors import Failure, UserError
+from caloman_cli.runs.console import finish, say
 from caloman_cli.training.interruption import ENDING, Interruption, Preempted
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130

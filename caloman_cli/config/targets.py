@@ -250,7 +250,7 @@ def refuse_targets(values: Any, where: str) -> None:
 _HYDRA = re.compile(r"hydra\._internal\.core_plugins\.|hydra_plugins\.|optuna\.samplers\.")
 _LOGGING = (
     "logging.StreamHandler", "logging.Formatter", "colorlog.ColoredFormatter",
-    "caloman_cli.console.Console", "caloman_cli.console.Lines",
+    "caloman_cli.runs.console.Console", "caloman_cli.runs.console.Lines",
 )  # fmt: skip
 
 

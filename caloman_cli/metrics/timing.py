@@ -39,7 +39,7 @@ from caloman_cli.metrics.timing_points import (
     describe,
 )
 from caloman_cli.models.noise import Noise
-from caloman_cli.provenance import Usage, device_name
+from caloman_cli.runs.provenance import Usage, device_name
 
 logger = logging.getLogger(__name__)
 

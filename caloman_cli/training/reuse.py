@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 
 from caloman_cli.config.settings import STAGES
 from caloman_cli.data.files import replacing
-from caloman_cli.differences import differences, listed, only
 from caloman_cli.errors import UserError
-from caloman_cli.run import RunDirectory
-from caloman_cli.stages import StageFolder
+from caloman_cli.runs.differences import differences, listed, only
+from caloman_cli.runs.directory import RunDirectory
+from caloman_cli.runs.stages import StageFolder
 
 log = logging.getLogger(__name__)
 

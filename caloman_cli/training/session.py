@@ -10,11 +10,11 @@ import torch
 from omegaconf import DictConfig
 
 from caloman_cli.config.settings import TrainerSettings
-from caloman_cli.device import configure_cuda
 from caloman_cli.loggers import Logger, watching
 from caloman_cli.models.trainable import RowSource, Trainable
-from caloman_cli.provenance import collect
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.device import configure_cuda
+from caloman_cli.runs.directory import RunDirectory
+from caloman_cli.runs.provenance import collect
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Interruption, Preempted
 

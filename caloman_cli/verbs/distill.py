@@ -17,7 +17,6 @@ from torch import Tensor
 from caloman_cli.config.settings import trainer_settings
 from caloman_cli.data.files import replacing, replacing_hdf5
 from caloman_cli.data.fingerprint import content_fingerprint
-from caloman_cli.device import resolve_device
 from caloman_cli.errors import UserError
 from caloman_cli.latents import read_datasets
 from caloman_cli.loggers import make_logger
@@ -26,7 +25,8 @@ from caloman_cli.models.densities.flow_matching import FlowMatching
 from caloman_cli.models.noise import Noise, mix
 from caloman_cli.models.trainable import TensorRows, iterate
 from caloman_cli.models.two_step import TwoStep, load_model, save_model
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.device import resolve_device
+from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.session import fit_stage, session
 from caloman_cli.verbs.sample import find_model

@@ -19,10 +19,10 @@ from caloman_cli.evaluation.standing import console, standing, write_standing
 from caloman_cli.metrics.comparison import Comparison, Metric, Section
 from caloman_cli.metrics.tables import Score, key_of, summary, with_unique_keys, write_tables
 from caloman_cli.metrics.timing import environment
-from caloman_cli.provenance import Usage
 from caloman_cli.report.evaluation import Measured, evaluation_document
 from caloman_cli.report.write import write_report
-from caloman_cli.results import appearing, refuse_strangers
+from caloman_cli.runs.provenance import Usage
+from caloman_cli.runs.results import appearing, refuse_strangers
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from caloman_cli.report.comparison import RunComparison, compare_runs, to_csv
 from caloman_cli.report.document import Block, Document, Items, Part, Picture, Table, Text
 from caloman_cli.report.found import find_evaluations
 from caloman_cli.report.write import write_report
-from caloman_cli.results import appearing
+from caloman_cli.runs.results import appearing
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from caloman_cli.data.files import sha256
 from caloman_cli.data.showers import read_energies
 from caloman_cli.data.spectrum import Spectrum, draw_known, known_spectrum, warn_foreign
 from caloman_cli.data.writer import ShowerWriter
-from caloman_cli.device import configure_cuda, resolve_device
 from caloman_cli.errors import UserError
 from caloman_cli.models.noise import Noise, mix
 from caloman_cli.models.two_step import SAMPLING, TwoStep, load_model
-from caloman_cli.provenance import config_hash, git_state
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.device import configure_cuda, resolve_device
+from caloman_cli.runs.directory import RunDirectory
+from caloman_cli.runs.provenance import config_hash, git_state
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from caloman_cli.data.generator import generate
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.models.two_step import build, save_model
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.directory import RunDirectory
 from tests.cli.evaluations import N, write
 from tests.conftest import load_geometry
 

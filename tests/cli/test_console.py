@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from caloman_cli.training import progress
+from caloman_cli.runs import progress
 
 log = logging.getLogger("caloman_cli.verbs.data_check")
 

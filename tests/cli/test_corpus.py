@@ -19,7 +19,7 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.sources import dataset_geometry
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.models.two_step import build, save_model
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.directory import RunDirectory
 from tests import corpus
 
 UNUSABLE = {**corpus.BROKEN, **corpus.BAD_VOXELS}

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 
 from caloman_cli.config.compose import compose
 from caloman_cli.data.files import write_json
-from caloman_cli.run import RunDirectory
-from caloman_cli.unfinished import go_on
+from caloman_cli.runs.directory import RunDirectory
+from caloman_cli.runs.unfinished import go_on
 
 
 @pytest.fixture(scope="module")

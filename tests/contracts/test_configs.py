@@ -8,8 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.config.compose import CONF, check_config, compose
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.differences import differences
 from caloman_cli.models.two_step import build
+from caloman_cli.runs.differences import differences
 
 PUBLISHED = Path(__file__).parent / "published_system.yaml"
 SIBLINGS = {

@@ -9,7 +9,7 @@ import torch
 
 from caloman_cli.config.settings import StageSettings, TrainerSettings
 from caloman_cli.models.trainable import TensorRows
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.trainer import Trainer
 
 

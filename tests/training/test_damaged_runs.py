@@ -16,7 +16,7 @@ from caloman_cli.cli.main import MISTAKE, explain
 from caloman_cli.data.files import read_json, write_json
 from caloman_cli.errors import UserError
 from caloman_cli.models.two_step import load_model
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.verbs import sample, train
 from tests.training.test_train_verb import compose, write_showers

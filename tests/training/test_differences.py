@@ -7,8 +7,8 @@ from omegaconf import OmegaConf
 
 from caloman_cli.config.compose import compose
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.differences import differences, only
 from caloman_cli.models.two_step import build
+from caloman_cli.runs.differences import differences, only
 
 KEYS = [
     "experiment=flagship_photons",

@@ -5,7 +5,7 @@ import torch
 
 from caloman_cli.config.compose import compose
 from caloman_cli.models.two_step import load_model
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.verbs.train import run
 

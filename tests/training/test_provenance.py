@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import caloman_cli
-from caloman_cli import provenance
 from caloman_cli.data.files import read_json
 from caloman_cli.errors import UserError
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs import provenance
+from caloman_cli.runs.directory import RunDirectory
 
 CPU = torch.device("cpu")
 

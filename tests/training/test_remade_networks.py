@@ -11,7 +11,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.models.densities.flow import NSF
 from caloman_cli.models.densities.flow_matching import FlowMatching
 from caloman_cli.models.trainable import TensorRows, Trainable
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.verbs.train import run
 from tests.training.test_resume import Interrupted, PowerCut, power_cut
 from tests.training.test_train_verb import compose, write_showers

@@ -9,7 +9,7 @@ import torch
 from caloman_cli.data.files import load_state, read_json, save_state
 from caloman_cli.errors import UserError
 from caloman_cli.models.two_step import load_model
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.verbs.train import run

@@ -11,7 +11,7 @@ import torch
 
 from caloman_cli.data.files import load_state, read_json, replacing, save_state, write_json
 from caloman_cli.errors import CannotWrite, UserError
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.training.interruption import Preempted
 
 CONFIG = {

@@ -32,11 +32,11 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from caloman_cli.config.settings import STAGES
 from caloman_cli.config.targets import refuse_interpolations
 from caloman_cli.data.files import is_part, load_state, remove_dead_parts, write_text
-from caloman_cli.differences import RESOLVED, differences, listed
 from caloman_cli.errors import UserError
-from caloman_cli.record import Record
-from caloman_cli.stages import History, StageFolder
-from caloman_cli.status import Status
+from caloman_cli.runs.differences import RESOLVED, differences, listed
+from caloman_cli.runs.record import Record
+from caloman_cli.runs.stages import History, StageFolder
+from caloman_cli.runs.status import Status
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from caloman_cli.differences import differences
 from caloman_cli.errors import UserError
-from caloman_cli.run import RunDirectory
+from caloman_cli.runs.differences import differences
+from caloman_cli.runs.directory import RunDirectory
 
 log = logging.getLogger(__name__)
 

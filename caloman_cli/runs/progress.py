@@ -6,7 +6,7 @@ import time
 
 from tqdm import tqdm
 
-from caloman_cli.console import ON_THE_BAR
+from caloman_cli.runs.console import ON_THE_BAR
 
 log = logging.getLogger(__name__)
 _QUIET_SECONDS = 10.0
