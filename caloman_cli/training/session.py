@@ -15,8 +15,8 @@ from caloman_cli.models.trainable import RowSource, Trainable
 from caloman_cli.runs.device import configure_cuda
 from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.runs.provenance import collect
-from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Interruption, Preempted
+from caloman_cli.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from caloman_cli.config.settings import trainer_settings
 from caloman_cli.data.files import replacing, replacing_hdf5
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.errors import UserError
-from caloman_cli.latents import read_datasets
 from caloman_cli.loggers import make_logger
 from caloman_cli.models.densities.flow_map import FlowMap
 from caloman_cli.models.densities.flow_matching import FlowMatching
@@ -27,8 +26,9 @@ from caloman_cli.models.trainable import TensorRows, iterate
 from caloman_cli.models.two_step import TwoStep, load_model, save_model
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.directory import RunDirectory
-from caloman_cli.trainer import Trainer
+from caloman_cli.training.latents import read_datasets
 from caloman_cli.training.session import fit_stage, session
+from caloman_cli.training.trainer import Trainer
 from caloman_cli.verbs.sample import find_model
 
 log = logging.getLogger(__name__)

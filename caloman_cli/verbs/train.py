@@ -18,7 +18,6 @@ from caloman_cli.data.showers import Showers, block_rows
 from caloman_cli.data.sources import open_dataset, split_indices
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.errors import UserError
-from caloman_cli.latents import active_dimensions, read_latents, write_latents
 from caloman_cli.loggers import make_logger
 from caloman_cli.metrics.intrinsic_dimension import estimate_latent_dim
 from caloman_cli.models.encoders.base import Encoder
@@ -27,10 +26,11 @@ from caloman_cli.models.two_step import TwoStep, build, save_model
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.differences import RESOLVED
 from caloman_cli.runs.directory import RunDirectory
-from caloman_cli.trainer import Trainer
+from caloman_cli.training.latents import active_dimensions, read_latents, write_latents
 from caloman_cli.training.reuse import Reuse
 from caloman_cli.training.rows import ShowerRows, VoxelRows, VoxelStore, layer_rows
 from caloman_cli.training.session import fit_stage, session
+from caloman_cli.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 

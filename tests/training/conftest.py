@@ -10,7 +10,7 @@ import torch
 from caloman_cli.config.settings import StageSettings, TrainerSettings
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.runs.directory import RunDirectory
-from caloman_cli.trainer import Trainer
+from caloman_cli.training.trainer import Trainer
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from caloman_cli.errors import UserError
-from caloman_cli.latents import LatentRows, active_dimensions, read_latents, write_latents
 from caloman_cli.models.densities.flow import NSF
 from caloman_cli.models.encoders.identity import Identity
 from caloman_cli.models.heads.gaussian import Gaussian
 from caloman_cli.models.trainable import TensorRows
+from caloman_cli.training.latents import LatentRows, active_dimensions, read_latents, write_latents
 from tests.contracts.groups import flat, image_geometry, make_head, maker, share_rows
 
 

@@ -10,8 +10,8 @@ from caloman_cli.data.files import load_state, read_json, save_state
 from caloman_cli.errors import UserError
 from caloman_cli.models.two_step import load_model
 from caloman_cli.runs.directory import RunDirectory
-from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Preempted
+from caloman_cli.training.trainer import Trainer
 from caloman_cli.verbs.train import run
 from tests.training.test_train_verb import SMALL, compose, write_showers
 

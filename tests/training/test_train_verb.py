@@ -19,9 +19,9 @@ from caloman_cli.models.encoders.base import Posterior
 from caloman_cli.models.encoders.vae import VAE
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.two_step import load_model
-from caloman_cli.trainer import Trainer
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.training.rows import ShowerRows, VoxelStore
+from caloman_cli.training.trainer import Trainer
 from caloman_cli.verbs.train import run
 
 N = 90
