@@ -23,7 +23,7 @@ from caloman_cli.data.generator import generate
 from caloman_cli.data.geometry import official_geometries
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics import distortions
-from caloman_cli.metrics.classifier import ClassifierTest, auc_error
+from caloman_cli.metrics.classifier.two_sample import ClassifierTest, auc_error
 from caloman_cli.metrics.histograms import Histogram
 from caloman_cli.metrics.neighbours import nearest
 from caloman_cli.metrics.plots.style import (

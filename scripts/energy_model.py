@@ -21,7 +21,7 @@ import torch
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics.classifier import ClassifierTest
+from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.correlation import LayerCorrelation
 from caloman_cli.metrics.features import Features, voxel_histogram
 from caloman_cli.metrics.histograms import Histogram, feature_histograms

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics.classifier import ClassifierTest
-from caloman_cli.metrics.classifier_inputs import LowLevelInput
-from caloman_cli.metrics.classifier_splits import Split, split_sizes
-from caloman_cli.metrics.classifier_training import fit, logits, new_network
+from caloman_cli.metrics.classifier.inputs import LowLevelInput
+from caloman_cli.metrics.classifier.splits import Split, split_sizes
+from caloman_cli.metrics.classifier.training import fit, logits, new_network
+from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.models.noise import Noise, mix
 from caloman_cli.models.two_step import load_model
 

@@ -25,8 +25,8 @@ from caloman_cli.data.generator import generate
 from caloman_cli.data.geometry import Geometry, official_geometries
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics import distortions
-from caloman_cli.metrics.classifier import ClassifierTest
-from caloman_cli.metrics.classifier_inputs import MODES, Mode
+from caloman_cli.metrics.classifier.inputs import MODES, Mode
+from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.correlation import LayerCorrelation
 from caloman_cli.metrics.features import feature_matrix, high_level_features
 from caloman_cli.metrics.frechet import FrechetDistance, FrechetPhysicsDistance
@@ -36,8 +36,8 @@ from caloman_cli.metrics.memorisation import Memorisation
 from caloman_cli.metrics.points import LogVoxels
 from caloman_cli.metrics.precision_recall import PrecisionRecall, corrected_empty
 from caloman_cli.metrics.sample_quality import FeatureLikelihood
+from caloman_cli.metrics.score import Grid
 from caloman_cli.metrics.separation import SeparationPower, group_means
-from caloman_cli.metrics.tables import Grid
 
 SEEN = 3.0  # pull from which a metric counts as having seen a mistake
 RESAMPLINGS = 50  # of the bootstrap

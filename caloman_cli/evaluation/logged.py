@@ -13,7 +13,7 @@ from caloman_cli.data.files import read_json
 from caloman_cli.errors import UserError
 from caloman_cli.loggers import Evaluated, Logger, NoLogger, make_logger
 from caloman_cli.loggers.evaluated import Cell, Point, Scalar, Sheet
-from caloman_cli.metrics.tables import key_of
+from caloman_cli.metrics.score import key_of
 from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.verbs import sample
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.caveats import is_toy, same_energies
-from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.score import Score
 from caloman_cli.published.official import is_official, other_geometry
 from caloman_cli.published.quantities import QUANTITIES
 

@@ -18,8 +18,8 @@ from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.plots.style import save
 from caloman_cli.metrics.protocol import FINAL
 from caloman_cli.metrics.protocol import Protocol as Rules
+from caloman_cli.metrics.score import Score
 from caloman_cli.metrics.statistics import FeatureSource, StatisticsStore
-from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.timing import Sampler
 from caloman_cli.metrics.truth import TruthPair, spread
 

@@ -17,7 +17,7 @@ from typing import Any
 from caloman_cli.errors import UserError
 from caloman_cli.metrics import ranking_tables
 from caloman_cli.metrics.comparability import Comparability
-from caloman_cli.metrics.tables import Grid
+from caloman_cli.metrics.score import Grid
 from caloman_cli.published import CITATION, DATASETS, TRUTH, Submission, Value, load
 from caloman_cli.published.quantities import BATCH_SIZES, QUANTITIES, Quantity, time_key
 

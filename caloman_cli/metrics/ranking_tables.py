@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
-from caloman_cli.metrics.tables import Grid, number
+from caloman_cli.metrics.score import Grid, number
 from caloman_cli.published.quantities import QUANTITIES, Quantity, Table
 
 if TYPE_CHECKING:  # a ranking draws its own tables

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from caloman_cli.metrics.tables import Grid
+from caloman_cli.metrics.score import Grid
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.tables import FORMAT, Score
+from caloman_cli.metrics.score import FORMAT, Score
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from caloman_cli.metrics.tables import Grid
+from caloman_cli.metrics.score import Grid
 from caloman_cli.report.document import Block, Document, Fold, Items, Listing, Picture, Table, Text
 
 WIDE = 48  # characters: longer cells are wrapped

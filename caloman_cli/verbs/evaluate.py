@@ -17,7 +17,7 @@ from caloman_cli.evaluation.logged import evaluation_logger, tell
 from caloman_cli.evaluation.record import input_facts, input_notes, provenance
 from caloman_cli.evaluation.standing import console, standing, write_standing
 from caloman_cli.metrics.comparison import Comparison, Metric, Section
-from caloman_cli.metrics.tables import Score, key_of, summary, with_unique_keys, write_tables
+from caloman_cli.metrics.score import Score, key_of, summary, with_unique_keys, write_tables
 from caloman_cli.metrics.timing import environment
 from caloman_cli.report.evaluation import Measured, evaluation_document
 from caloman_cli.report.write import write_report

@@ -9,7 +9,7 @@ import pytest
 
 from caloman_cli.config.compose import CONF
 from caloman_cli.metrics.comparison import Section
-from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.score import Score
 
 QUICK = ["evaluation=histograms", "evaluation.separation.plots=none", "dataset=ds1_photons"]
 

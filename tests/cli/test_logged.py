@@ -19,7 +19,7 @@ from caloman_cli.loggers import (
     make_logger,
     watching,
 )
-from caloman_cli.metrics.tables import Score, write_tables
+from caloman_cli.metrics.score import Score, write_tables
 from tests.wandb_files import offline_runs
 
 pytestmark = pytest.mark.usefixtures("wandb_alone")

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from caloman_cli.metrics.plots.style import figure, save
-from caloman_cli.metrics.tables import FORMAT, Grid
+from caloman_cli.metrics.score import FORMAT, Grid
 from caloman_cli.report.document import (
     Document,
     Fold,

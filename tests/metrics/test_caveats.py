@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics.classifier_training import EPOCHS
+from caloman_cli.metrics.classifier.training import EPOCHS
 from caloman_cli.metrics.comparison import Comparison
 from caloman_cli.metrics.protocol import find_protocol
 from caloman_cli.metrics.suite import Classifier, PhysicsDistances, PrecisionRecall, Separation

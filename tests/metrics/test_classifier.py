@@ -9,11 +9,13 @@ from sklearn.isotonic import IsotonicRegression
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics import classifier, classifier_inputs, classifier_training
-from caloman_cli.metrics.classifier import ClassifierTest, auc_error, parameter_count
-from caloman_cli.metrics.classifier_inputs import LowLevelInput, classifier_rows
-from caloman_cli.metrics.classifier_splits import draw_split, matched_rows, split_sizes
-from caloman_cli.metrics.classifier_training import Plan
+from caloman_cli.metrics.classifier import inputs as classifier_inputs
+from caloman_cli.metrics.classifier import training as classifier_training
+from caloman_cli.metrics.classifier import two_sample as classifier
+from caloman_cli.metrics.classifier.inputs import LowLevelInput, classifier_rows
+from caloman_cli.metrics.classifier.splits import draw_split, matched_rows, split_sizes
+from caloman_cli.metrics.classifier.training import Plan
+from caloman_cli.metrics.classifier.two_sample import ClassifierTest, auc_error, parameter_count
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.protocol import find_protocol
 from tests.conftest import load_geometry

@@ -10,15 +10,15 @@ from torch import nn
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics import multiclass
-from caloman_cli.metrics.classifier import _evaluate
+from caloman_cli.metrics.classifier import multiclass
+from caloman_cli.metrics.classifier.multiclass import MulticlassTest
+from caloman_cli.metrics.classifier.two_sample import _evaluate
 from caloman_cli.metrics.correlation import LayerCorrelation
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.histograms import Histogram
 from caloman_cli.metrics.intrinsic_dimension import IntrinsicDimension
 from caloman_cli.metrics.kernel import KernelDistance, KernelPhysicsDistance
 from caloman_cli.metrics.memorisation import Memorisation
-from caloman_cli.metrics.multiclass import MulticlassTest
 from caloman_cli.metrics.samples import batch_errors, jackknife_errors
 from caloman_cli.metrics.separation import separation_error
 from caloman_cli.metrics.suite.intrinsic_dimension import _error

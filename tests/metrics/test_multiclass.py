@@ -7,7 +7,7 @@ import pytest
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.multiclass import MulticlassTest
+from caloman_cli.metrics.classifier.multiclass import MulticlassTest
 from tests.conftest import load_geometry
 from tests.metrics.test_classifier import SMALL, gaussian
 

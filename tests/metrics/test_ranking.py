@@ -20,7 +20,7 @@ from caloman_cli.metrics.comparability import Comparability, measured
 from caloman_cli.metrics.plots.pareto import auc_over_time
 from caloman_cli.metrics.plots.style import save
 from caloman_cli.metrics.ranking import pareto_front, rank
-from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.score import Score
 from caloman_cli.published import DATASETS, TRUTH, load
 from caloman_cli.published.official import REFERENCE
 from caloman_cli.published.quantities import QUANTITIES

@@ -7,9 +7,9 @@ import torch
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.classifier import ClassifierTest
-from caloman_cli.metrics.multiclass import MulticlassTest
-from caloman_cli.metrics.resnet import ResNet18, image_shape
+from caloman_cli.metrics.classifier.multiclass import MulticlassTest
+from caloman_cli.metrics.classifier.resnet import ResNet18, image_shape
+from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from tests.conftest import load_geometry
 
 pytestmark = pytest.mark.usefixtures("one_thread")

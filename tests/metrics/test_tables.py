@@ -4,7 +4,7 @@ import csv
 import io
 import json
 
-from caloman_cli.metrics.tables import Score, summary, to_csv, to_json, to_markdown, write_tables
+from caloman_cli.metrics.score import Score, summary, to_csv, to_json, to_markdown, write_tables
 
 SCORES = [
     Score("separation power", "E_ratio", 0.002, 0.001, 0.001, 0.001, summary=True,

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.classifier import ClassifierTest
-from caloman_cli.metrics.classifier_inputs import Mode
+from caloman_cli.metrics.classifier.inputs import Mode
+from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.plots.roc import roc_curves
 from caloman_cli.metrics.protocol import ProtocolName
-from caloman_cli.metrics.tables import Score, key_of
+from caloman_cli.metrics.score import Score, key_of
 
 log = logging.getLogger(__name__)
 

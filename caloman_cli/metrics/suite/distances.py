@@ -11,8 +11,8 @@ from caloman_cli.metrics.features import feature_matrix
 from caloman_cli.metrics.frechet import OFFICIAL_MIN, FrechetPhysicsDistance
 from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.kernel import OFFICIAL_BATCH, KernelPhysicsDistance
+from caloman_cli.metrics.score import Score
 from caloman_cli.metrics.suite.rows import Sides, at_equal_numbers, compared
-from caloman_cli.metrics.tables import Score
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from caloman_cli.metrics import intrinsic_dimension
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.features import chunk_rows
 from caloman_cli.metrics.intrinsic_dimension import Row
-from caloman_cli.metrics.tables import Score, key_of
+from caloman_cli.metrics.score import Score, key_of
 from caloman_cli.metrics.truth import spread
 
 _BYTES = 512 * 2**20  # of voxel shares in memory

@@ -7,8 +7,8 @@ import numpy as np
 from caloman_cli.metrics import memorisation
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.samples import standardised
+from caloman_cli.metrics.score import Score
 from caloman_cli.metrics.suite.space import Space, SpaceName
-from caloman_cli.metrics.tables import Score
 
 SECTION = "memorisation"
 

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.classifier_inputs import Mode
+from caloman_cli.metrics.classifier.inputs import Mode
+from caloman_cli.metrics.classifier.multiclass import MulticlassTest
 from caloman_cli.metrics.comparison import Comparison, Need, Section
-from caloman_cli.metrics.multiclass import MulticlassTest
-from caloman_cli.metrics.tables import Score, key_of
+from caloman_cli.metrics.score import Score, key_of
 
 SECTION = "log-posterior"
 REAL = "independent real showers"

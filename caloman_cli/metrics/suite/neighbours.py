@@ -11,8 +11,8 @@ from caloman_cli.errors import UserError
 from caloman_cli.metrics import precision_recall
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.points import LogVoxels
+from caloman_cli.metrics.score import Score
 from caloman_cli.metrics.suite.rows import at_equal_numbers, compared
-from caloman_cli.metrics.tables import Score
 from caloman_cli.metrics.truth import spread
 
 log = logging.getLogger(__name__)

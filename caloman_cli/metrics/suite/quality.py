@@ -8,9 +8,9 @@ from caloman_cli.metrics import sample_quality
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.sample_quality import FeatureLikelihood
+from caloman_cli.metrics.score import Score
 from caloman_cli.metrics.suite.rows import Sides, at_equal_numbers, compared
 from caloman_cli.metrics.suite.space import Space, SpaceName
-from caloman_cli.metrics.tables import Score
 
 SECTION = "sample quality"
 _ROWS: dict[str, tuple[str, str, str, Goal]] = {

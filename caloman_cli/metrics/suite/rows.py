@@ -7,7 +7,7 @@ from typing import Any
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.comparison import Comparison
 from caloman_cli.metrics.goals import Goal
-from caloman_cli.metrics.tables import Score
+from caloman_cli.metrics.score import Score
 
 Found = Mapping[str, float | None]
 

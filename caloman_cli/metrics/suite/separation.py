@@ -17,13 +17,13 @@ from caloman_cli.metrics.plots.histograms import histogram_pages
 from caloman_cli.metrics.plots.response import ratios_in_energy_bins, response_curve
 from caloman_cli.metrics.plots.showers import average_showers, mean_shower
 from caloman_cli.metrics.plots.single_showers import single_showers
+from caloman_cli.metrics.score import Score, key_of
 from caloman_cli.metrics.separation import (
     GroupMean,
     SeparationPower,
     group_means,
     separation_error,
 )
-from caloman_cli.metrics.tables import Score, key_of
 from caloman_cli.metrics.truth import shared_showers, truth_note
 from caloman_cli.published.quantities import QUANTITIES
 

@@ -8,7 +8,7 @@ import numpy as np
 from caloman_cli.data.spectrum import draw_known
 from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.plots.timing import timing_curve
-from caloman_cli.metrics.tables import Score, key_of
+from caloman_cli.metrics.score import Score, key_of
 from caloman_cli.metrics.timing import environment, sweep
 from caloman_cli.metrics.timing_points import Measure, TimingPoint, TimingSettings, to_dict
 

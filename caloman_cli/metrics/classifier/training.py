@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.classifier_inputs import MODES, ClassifierRows, Mode
-from caloman_cli.metrics.classifier_splits import Split, split_sizes
+from caloman_cli.metrics.classifier.inputs import MODES, ClassifierRows, Mode
+from caloman_cli.metrics.classifier.resnet import ResNet18, image_shape
+from caloman_cli.metrics.classifier.splits import Split, split_sizes
 from caloman_cli.metrics.protocol import ProtocolName, find_protocol
-from caloman_cli.metrics.resnet import ResNet18, image_shape
 
 log = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics.classifier_inputs import ClassifierRows, Mode, classifier_rows
-from caloman_cli.metrics.classifier_splits import draw_split, matched_rows
-from caloman_cli.metrics.classifier_training import (
+from caloman_cli.metrics.classifier.inputs import ClassifierRows, Mode, classifier_rows
+from caloman_cli.metrics.classifier.splits import draw_split, matched_rows
+from caloman_cli.metrics.classifier.training import (
     SMALL_BELOW,
     ClassifierSettings,
     Plan,

@@ -31,9 +31,9 @@ import torch
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.classifier_inputs import ClassifierRows, Mode, classifier_rows
-from caloman_cli.metrics.classifier_splits import draw_split, equal_rows
-from caloman_cli.metrics.classifier_training import (
+from caloman_cli.metrics.classifier.inputs import ClassifierRows, Mode, classifier_rows
+from caloman_cli.metrics.classifier.splits import draw_split, equal_rows
+from caloman_cli.metrics.classifier.training import (
     SMALL_BELOW,
     ClassifierSettings,
     Plan,

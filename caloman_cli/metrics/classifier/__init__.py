@@ -1,0 +1,1 @@
+"""Classifiers that tell generated showers from real ones."""
