@@ -22,11 +22,7 @@ from scipy.stats import norm
 from caloman_cli.data.generator import generate
 from caloman_cli.data.geometry import official_geometries
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics import distortions
-from caloman_cli.metrics.classifier.two_sample import ClassifierTest, auc_error
-from caloman_cli.metrics.histograms import Histogram
-from caloman_cli.metrics.neighbours import nearest
-from caloman_cli.metrics.plots.style import (
+from caloman_cli.evaluation.plots.style import (
     GENERATED,
     REFERENCE,
     REFERENCE_EDGE,
@@ -35,6 +31,10 @@ from caloman_cli.metrics.plots.style import (
     house_style,
     save,
 )
+from caloman_cli.metrics import distortions
+from caloman_cli.metrics.classifier.two_sample import ClassifierTest, auc_error
+from caloman_cli.metrics.histograms import Histogram
+from caloman_cli.metrics.neighbours import nearest
 from caloman_cli.metrics.points import Table
 from caloman_cli.metrics.precision_recall import PrecisionRecall
 from caloman_cli.metrics.separation import SeparationPower

@@ -54,7 +54,9 @@ PLACES = {
         "caloman_cli.models.calibration", "caloman_cli.models.calibration:Calibration"
     ),
     "logger": Place("caloman_cli.loggers", "caloman_cli.loggers:Logger"),
-    "evaluation": Place("caloman_cli.metrics.suite", "caloman_cli.metrics.comparison:Metric"),
+    "evaluation": Place(
+        "caloman_cli.evaluation.components", "caloman_cli.evaluation.comparison:Metric"
+    ),
 }
 """Config group -> what it may name; the metrics of a suite stand inside ``evaluation``."""
 

@@ -4,7 +4,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.config.targets import PLACES, constructor
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.comparison import Metric
+from caloman_cli.evaluation.comparison import Metric
 
 
 def suite_metrics(cfg: DictConfig) -> dict[str, Metric]:

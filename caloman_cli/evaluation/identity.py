@@ -8,8 +8,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.comparison import Comparison, Metric
 from caloman_cli.evaluation.record import judged, model_hash, settings
-from caloman_cli.metrics.comparison import Comparison, Metric
 from caloman_cli.runs.differences import differences
 
 log = logging.getLogger(__name__)

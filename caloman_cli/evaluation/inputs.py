@@ -15,10 +15,10 @@ from caloman_cli.data.showers import Showers, read_energies
 from caloman_cli.data.sources import Dataset, open_dataset
 from caloman_cli.data.spectrum import warn_foreign
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.comparison import Comparison
+from caloman_cli.evaluation.truth import TruthPair, asked_truth, truth_pair
 from caloman_cli.metrics.caveats import is_toy
-from caloman_cli.metrics.comparison import Comparison
 from caloman_cli.metrics.protocol import find_protocol
-from caloman_cli.metrics.truth import TruthPair, asked_truth, truth_pair
 from caloman_cli.models.two_step import TwoStep
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.directory import RunDirectory

@@ -7,8 +7,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.data.showers import Showers
+from caloman_cli.evaluation.comparison import Comparison, Metric
 from caloman_cli.metrics.caveats import energy_note, reference_notes
-from caloman_cli.metrics.comparison import Comparison, Metric
 from caloman_cli.published import DATASETS
 from caloman_cli.published.official import is_official
 from caloman_cli.runs.provenance import collect

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from caloman_cli.data.files import write_text
+from caloman_cli.evaluation.comparison import Comparison
+from caloman_cli.evaluation.plots.pareto import auc_over_time
+from caloman_cli.evaluation.truth import shared_showers
 from caloman_cli.metrics.comparability import Comparability, measured
-from caloman_cli.metrics.comparison import Comparison
-from caloman_cli.metrics.plots.pareto import auc_over_time
 from caloman_cli.metrics.ranking import Ranking, rank
 from caloman_cli.metrics.score import Score
-from caloman_cli.metrics.truth import shared_showers
 from caloman_cli.published import DATASETS
 from caloman_cli.published.quantities import QUANTITIES
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from caloman_cli.metrics.comparison import Section
+from caloman_cli.evaluation.comparison import Section
 from caloman_cli.metrics.histograms import GROUPS
 from caloman_cli.metrics.ranking import Ranking
 from caloman_cli.metrics.score import Grid, Score, compact_grid, number

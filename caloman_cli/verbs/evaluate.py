@@ -11,14 +11,14 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.sources import Dataset
 from caloman_cli.errors import CannotWrite, Failure, FileError, UserError
 from caloman_cli.evaluation.choice import available_metrics, suite_metrics
+from caloman_cli.evaluation.comparison import Comparison, Metric, Section
 from caloman_cli.evaluation.identity import refuse_another
 from caloman_cli.evaluation.inputs import check_truth, evaluated_dataset, open_comparison
 from caloman_cli.evaluation.logged import evaluation_logger, tell
 from caloman_cli.evaluation.record import input_facts, input_notes, provenance
 from caloman_cli.evaluation.standing import console, standing, write_standing
-from caloman_cli.metrics.comparison import Comparison, Metric, Section
+from caloman_cli.evaluation.timing import environment
 from caloman_cli.metrics.score import Score, key_of, summary, with_unique_keys, write_tables
-from caloman_cli.metrics.timing import environment
 from caloman_cli.report.evaluation import Measured, evaluation_document
 from caloman_cli.report.write import write_report
 from caloman_cli.runs.provenance import Usage

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 from caloman_cli import __version__
 from caloman_cli.data.files import write_text
-from caloman_cli.metrics.plots.runs import Panel, run_scores
-from caloman_cli.metrics.plots.style import save
+from caloman_cli.evaluation.plots.runs import Panel, run_scores
+from caloman_cli.evaluation.plots.style import save
 from caloman_cli.metrics.score import Grid
 from caloman_cli.report.comparison import RunComparison, compare_runs, to_csv
 from caloman_cli.report.document import Block, Document, Items, Part, Picture, Table, Text

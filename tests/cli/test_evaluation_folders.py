@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from caloman_cli.config.compose import CONF
-from caloman_cli.metrics.comparison import Section
+from caloman_cli.evaluation.comparison import Section
 from caloman_cli.metrics.score import Score
 
 QUICK = ["evaluation=histograms", "evaluation.separation.plots=none", "dataset=ds1_photons"]
@@ -26,7 +26,9 @@ def measured(monkeypatch):
         )
         return Section([score])
 
-    monkeypatch.setattr("caloman_cli.metrics.suite.separation.Separation.__call__", separation)
+    monkeypatch.setattr(
+        "caloman_cli.evaluation.components.separation.Separation.__call__", separation
+    )
     return seen
 
 
@@ -123,7 +125,9 @@ def test_a_failed_evaluation_leaves_nothing(caloman, tmp_path, files, monkeypatc
         (comparison.output / "half").touch()
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr("caloman_cli.metrics.suite.separation.Separation.__call__", separation)
+    monkeypatch.setattr(
+        "caloman_cli.evaluation.components.separation.Separation.__call__", separation
+    )
     given = [f"generated={files['generated']}", f"reference={files['reference']}", *QUICK]
     assert caloman("evaluate", *given).status == 1
     assert not list(tmp_path.iterdir())

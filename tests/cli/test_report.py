@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from caloman_cli.metrics.plots.style import figure, save
+from caloman_cli.evaluation.plots.style import figure, save
 from caloman_cli.metrics.score import FORMAT, Grid
 from caloman_cli.report.document import (
     Document,

@@ -277,7 +277,7 @@ def test_the_config_of_a_run_is_plain_data(caloman, files, run_dir, tmp_path, mo
 
 
 def test_names_of_the_package_keep_their_contract():
-    assert locate("caloman_cli.metrics.suite.Separation", PLACES["evaluation"], "x")
+    assert locate("caloman_cli.evaluation.components.Separation", PLACES["evaluation"], "x")
     assert locate("caloman_cli.models.densities.flow_map.FlowMap", PLACES["density"], "x")
     made = constructor({"_target_": "caloman_cli.loggers.NoLogger"}, PLACES["logger"], "logger")
     assert type(made()).__name__ == "NoLogger"

@@ -5,10 +5,15 @@ import pytest
 import torch
 
 from caloman_cli.data.showers import Showers
+from caloman_cli.evaluation.comparison import Comparison
+from caloman_cli.evaluation.components import (
+    Classifier,
+    PhysicsDistances,
+    PrecisionRecall,
+    Separation,
+)
 from caloman_cli.metrics.classifier.training import EPOCHS
-from caloman_cli.metrics.comparison import Comparison
 from caloman_cli.metrics.protocol import find_protocol
-from caloman_cli.metrics.suite import Classifier, PhysicsDistances, PrecisionRecall, Separation
 
 N = 120
 OFFICIAL = {
@@ -27,7 +32,7 @@ def caveats(tiny_geometry, tmp_path, monkeypatch):
     """
     monkeypatch.setitem(EPOCHS, "official", 1)
     for module, name in (("distances", "OFFICIAL_MIN"), ("distances", "OFFICIAL_BATCH")):
-        monkeypatch.setattr(f"caloman_cli.metrics.suite.{module}.{name}", N // 2)
+        monkeypatch.setattr(f"caloman_cli.evaluation.components.{module}.{name}", N // 2)
     rng = np.random.default_rng(0)
 
     def showers():

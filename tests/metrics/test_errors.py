@@ -10,6 +10,8 @@ from torch import nn
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
+from caloman_cli.evaluation.components.intrinsic_dimension import _error
+from caloman_cli.evaluation.components.memorisation import scores
 from caloman_cli.metrics.classifier import multiclass
 from caloman_cli.metrics.classifier.multiclass import MulticlassTest
 from caloman_cli.metrics.classifier.two_sample import _evaluate
@@ -21,8 +23,6 @@ from caloman_cli.metrics.kernel import KernelDistance, KernelPhysicsDistance
 from caloman_cli.metrics.memorisation import Memorisation
 from caloman_cli.metrics.samples import batch_errors, jackknife_errors
 from caloman_cli.metrics.separation import separation_error
-from caloman_cli.metrics.suite.intrinsic_dimension import _error
-from caloman_cli.metrics.suite.memorisation import scores
 
 
 def told_and_seen(

@@ -7,15 +7,19 @@ import pytest
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
+from caloman_cli.evaluation.plots.histograms import energy_label, histogram_pages
+from caloman_cli.evaluation.plots.response import (
+    energy_edges,
+    ratios_in_energy_bins,
+    response_curve,
+)
+from caloman_cli.evaluation.plots.showers import average_showers, mean_shower
+from caloman_cli.evaluation.plots.style import save
+from caloman_cli.evaluation.plots.timing import timing_curve
+from caloman_cli.evaluation.timing_points import TimingPoint
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.histograms import GROUPS, Histogram
-from caloman_cli.metrics.plots.histograms import energy_label, histogram_pages
-from caloman_cli.metrics.plots.response import energy_edges, ratios_in_energy_bins, response_curve
-from caloman_cli.metrics.plots.showers import average_showers, mean_shower
-from caloman_cli.metrics.plots.style import save
-from caloman_cli.metrics.plots.timing import timing_curve
 from caloman_cli.metrics.separation import SeparationPower
-from caloman_cli.metrics.timing_points import TimingPoint
 from tests.conftest import load_geometry
 
 

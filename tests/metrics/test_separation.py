@@ -9,6 +9,7 @@ from caloman_cli.data.generator import generate
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.components.separation import _hidden, _separations, _warnings
 from caloman_cli.metrics import distortions
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.histograms import (
@@ -20,7 +21,6 @@ from caloman_cli.metrics.histograms import (
 )
 from caloman_cli.metrics.outside import most_outside
 from caloman_cli.metrics.separation import SeparationPower, group_means, separation_error
-from caloman_cli.metrics.suite.separation import _hidden, _separations, _warnings
 from tests.conftest import load_geometry
 
 

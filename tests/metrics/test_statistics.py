@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics import histograms, statistics
+from caloman_cli.evaluation import statistics
+from caloman_cli.evaluation.statistics import FeatureSource, StatisticsStore
+from caloman_cli.metrics import histograms
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.histograms import Histogram, voxel_edges
 from caloman_cli.metrics.separation import separation_error
-from caloman_cli.metrics.statistics import FeatureSource, StatisticsStore
 
 
 def write(path, n_voxels, seed):

@@ -7,10 +7,10 @@ import torch
 
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.errors import UserError
-from caloman_cli.metrics import timing
-from caloman_cli.metrics.suite import Timing
-from caloman_cli.metrics.timing import environment, is_out_of_memory, sweep
-from caloman_cli.metrics.timing_points import TimingSettings
+from caloman_cli.evaluation import timing
+from caloman_cli.evaluation.components import Timing
+from caloman_cli.evaluation.timing import environment, is_out_of_memory, sweep
+from caloman_cli.evaluation.timing_points import TimingSettings
 
 CPU = torch.device("cpu")
 

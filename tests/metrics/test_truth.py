@@ -7,15 +7,15 @@ import pytest
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.features import high_level_features
-from caloman_cli.metrics.separation import SeparationPower
-from caloman_cli.metrics.truth import (
+from caloman_cli.evaluation.truth import (
     asked_truth,
     shared_showers,
     spread,
     truth_note,
     truth_pair,
 )
+from caloman_cli.metrics.features import high_level_features
+from caloman_cli.metrics.separation import SeparationPower
 from tests.conftest import load_geometry
 
 

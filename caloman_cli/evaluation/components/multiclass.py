@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.metrics.classifier.inputs import Mode
 from caloman_cli.metrics.classifier.multiclass import MulticlassTest
-from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.score import Score, key_of
 
 SECTION = "log-posterior"

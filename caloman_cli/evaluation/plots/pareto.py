@@ -5,8 +5,14 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from caloman_cli.metrics.plots.labels import label_points
-from caloman_cli.metrics.plots.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
+from caloman_cli.evaluation.plots.labels import label_points
+from caloman_cli.evaluation.plots.style import (
+    GENERATED,
+    REFERENCE_EDGE,
+    TRUTH,
+    figure,
+    house_style,
+)
 from caloman_cli.metrics.ranking import Ranking, Row
 from caloman_cli.published import CITATION
 from caloman_cli.published.quantities import BATCH_SIZES, QUANTITIES

@@ -6,11 +6,11 @@ import numpy as np
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.comparison import Comparison
+from caloman_cli.evaluation.comparison import Comparison
+from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics.features import feature_matrix
 from caloman_cli.metrics.points import LogVoxels
 from caloman_cli.metrics.precision_recall import corrected_empty
-from caloman_cli.metrics.truth import spread
 
 SpaceName = Literal["high", "voxels"]
 LARGEST_BYTES = 4 * 2**30

@@ -24,7 +24,7 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.memory import resident_memory
 from caloman_cli.data.spectrum import KnowsEnergies
 from caloman_cli.data.writer import ShowerWriter
-from caloman_cli.metrics.timing_limits import (
+from caloman_cli.evaluation.timing_limits import (
     MANY,
     batches,
     hopeless,
@@ -32,7 +32,7 @@ from caloman_cli.metrics.timing_limits import (
     slow_generation,
     slow_writing,
 )
-from caloman_cli.metrics.timing_points import (
+from caloman_cli.evaluation.timing_points import (
     Status,
     TimingPoint,
     TimingSettings,

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.components.space import Space, SpaceName
 from caloman_cli.metrics import memorisation
-from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.samples import standardised
 from caloman_cli.metrics.score import Score
-from caloman_cli.metrics.suite.space import Space, SpaceName
 
 SECTION = "memorisation"
 

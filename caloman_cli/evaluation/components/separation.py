@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.plots.histograms import histogram_pages
+from caloman_cli.evaluation.plots.response import ratios_in_energy_bins, response_curve
+from caloman_cli.evaluation.plots.showers import average_showers, mean_shower
+from caloman_cli.evaluation.plots.single_showers import single_showers
+from caloman_cli.evaluation.truth import shared_showers, truth_note
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.histograms import GROUPS, Histogram
 from caloman_cli.metrics.outside import Outside, most_outside
-from caloman_cli.metrics.plots.histograms import histogram_pages
-from caloman_cli.metrics.plots.response import ratios_in_energy_bins, response_curve
-from caloman_cli.metrics.plots.showers import average_showers, mean_shower
-from caloman_cli.metrics.plots.single_showers import single_showers
 from caloman_cli.metrics.score import Score, key_of
 from caloman_cli.metrics.separation import (
     GroupMean,
@@ -24,7 +25,6 @@ from caloman_cli.metrics.separation import (
     group_means,
     separation_error,
 )
-from caloman_cli.metrics.truth import shared_showers, truth_note
 from caloman_cli.published.quantities import QUANTITIES
 
 log = logging.getLogger(__name__)

@@ -6,12 +6,12 @@ from typing import ClassVar
 import numpy as np
 
 from caloman_cli.data.showers import Showers
+from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics import intrinsic_dimension
-from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.features import chunk_rows
 from caloman_cli.metrics.intrinsic_dimension import Row
 from caloman_cli.metrics.score import Score, key_of
-from caloman_cli.metrics.truth import spread
 
 _BYTES = 512 * 2**20  # of voxel shares in memory
 

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Literal
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.plots.roc import roc_curves
 from caloman_cli.metrics.classifier.inputs import Mode
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
-from caloman_cli.metrics.comparison import Comparison, Need, Section
-from caloman_cli.metrics.plots.roc import roc_curves
 from caloman_cli.metrics.protocol import ProtocolName
 from caloman_cli.metrics.score import Score, key_of
 

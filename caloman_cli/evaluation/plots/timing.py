@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from caloman_cli.metrics.plots.style import GENERATED, TRUTH, figure, house_style
-from caloman_cli.metrics.timing_points import TimingPoint
+from caloman_cli.evaluation.plots.style import GENERATED, TRUTH, figure, house_style
+from caloman_cli.evaluation.timing_points import TimingPoint
 
 _LOOKS: dict[str, dict[str, Any]] = {
     "generation": {"color": GENERATED, "marker": "o", "linestyle": "-"},
@@ -24,7 +24,7 @@ def timing_curve(points: Sequence[TimingPoint], environment: Mapping[str, str | 
 
     Args:
         points: A sweep.
-        environment: What :func:`caloman_cli.metrics.timing.environment` says.
+        environment: What :func:`caloman_cli.evaluation.timing.environment` says.
     """
     with house_style():
         image = figure(6.4, 4.6, "constrained")

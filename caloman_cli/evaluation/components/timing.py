@@ -6,17 +6,17 @@ from typing import ClassVar
 import numpy as np
 
 from caloman_cli.data.spectrum import draw_known
-from caloman_cli.metrics.comparison import Comparison, Need, Section
-from caloman_cli.metrics.plots.timing import timing_curve
+from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.plots.timing import timing_curve
+from caloman_cli.evaluation.timing import environment, sweep
+from caloman_cli.evaluation.timing_points import Measure, TimingPoint, TimingSettings, to_dict
 from caloman_cli.metrics.score import Score, key_of
-from caloman_cli.metrics.timing import environment, sweep
-from caloman_cli.metrics.timing_points import Measure, TimingPoint, TimingSettings, to_dict
 
 _MACHINE = {"device": "device_name", "threads": "threads", "numbers": "dtype"}
 
 
 class Timing:
-    """Milliseconds per shower over batch sizes; see :mod:`caloman_cli.metrics.timing`.
+    """Milliseconds per shower over batch sizes; see :mod:`caloman_cli.evaluation.timing`.
 
     Args:
         batch_sizes: Showers per call of the model.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics.comparison import Comparison
+from caloman_cli.evaluation.comparison import Comparison
 from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.score import Score
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.components.rows import at_equal_numbers, compared
+from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics import precision_recall
-from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.points import LogVoxels
 from caloman_cli.metrics.score import Score
-from caloman_cli.metrics.suite.rows import at_equal_numbers, compared
-from caloman_cli.metrics.truth import spread
 
 log = logging.getLogger(__name__)
 

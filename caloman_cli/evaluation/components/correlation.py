@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
+from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.components.rows import compared
+from caloman_cli.evaluation.plots.correlation import correlation_matrices
 from caloman_cli.metrics import correlation
-from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.correlation import layer_correlations
-from caloman_cli.metrics.plots.correlation import correlation_matrices
-from caloman_cli.metrics.suite.rows import compared
 
 SECTION = "correlation of layer energies"
 

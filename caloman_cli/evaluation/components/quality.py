@@ -4,13 +4,13 @@ from typing import ClassVar
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.components.rows import Sides, at_equal_numbers, compared
+from caloman_cli.evaluation.components.space import Space, SpaceName
 from caloman_cli.metrics import sample_quality
-from caloman_cli.metrics.comparison import Comparison, Need, Section
 from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.sample_quality import FeatureLikelihood
 from caloman_cli.metrics.score import Score
-from caloman_cli.metrics.suite.rows import Sides, at_equal_numbers, compared
-from caloman_cli.metrics.suite.space import Space, SpaceName
 
 SECTION = "sample quality"
 _ROWS: dict[str, tuple[str, str, str, Goal]] = {

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from caloman_cli.data.memory import available_memory
-from caloman_cli.metrics.timing_points import Status, TimingPoint, TimingSettings
+from caloman_cli.evaluation.timing_points import Status, TimingPoint, TimingSettings
 
 MANY = 100  # showers in a batch: enough that memory and time grow with their number
 _GROWTH = 4  # from one batch to the next that is tried on the way to a large one
