@@ -17,9 +17,9 @@ from caloman_cli.data.spectrum import warn_foreign
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison
 from caloman_cli.evaluation.truth import TruthPair, asked_truth, truth_pair
-from caloman_cli.metrics.caveats import is_toy
 from caloman_cli.metrics.protocol import find_protocol
 from caloman_cli.models.two_step import TwoStep
+from caloman_cli.published.caveats import is_toy
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.verbs import sample

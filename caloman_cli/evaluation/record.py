@@ -8,8 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Metric
-from caloman_cli.metrics.caveats import energy_note, reference_notes
 from caloman_cli.published import DATASETS
+from caloman_cli.published.caveats import energy_note, reference_notes
 from caloman_cli.published.official import is_official
 from caloman_cli.runs.provenance import collect
 from caloman_cli.verbs.sample import find_model

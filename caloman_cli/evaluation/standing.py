@@ -8,13 +8,13 @@ from pathlib import Path
 
 from caloman_cli.data.files import write_text
 from caloman_cli.evaluation.comparison import Comparison
-from caloman_cli.evaluation.plots.pareto import auc_over_time
 from caloman_cli.evaluation.truth import shared_showers
-from caloman_cli.metrics.comparability import Comparability, measured
-from caloman_cli.metrics.ranking import Ranking, rank
 from caloman_cli.metrics.score import Score
 from caloman_cli.published import DATASETS
+from caloman_cli.published.comparability import Comparability, measured
+from caloman_cli.published.pareto import auc_over_time
 from caloman_cli.published.quantities import QUANTITIES
+from caloman_cli.published.ranking import Ranking, rank
 
 TRAININGS = 10  # that a published AUC or log-posterior is the mean of
 

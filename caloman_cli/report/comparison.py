@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.ranking_tables import tex_line
 from caloman_cli.metrics.score import Grid, Score, number, with_spread
+from caloman_cli.published.ranking_tables import tex_line
 from caloman_cli.report.found import Evaluation
 
 TRUTH = "independent real showers"

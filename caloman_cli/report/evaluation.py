@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 
 from caloman_cli.evaluation.comparison import Section
 from caloman_cli.metrics.histograms import GROUPS
-from caloman_cli.metrics.ranking import Ranking
 from caloman_cli.metrics.score import Grid, Score, compact_grid, number
+from caloman_cli.published.ranking import Ranking
 from caloman_cli.report.document import (
     Block,
     Document,

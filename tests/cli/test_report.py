@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from caloman_cli.evaluation.plots.style import figure, save
 from caloman_cli.metrics.score import FORMAT, Grid
 from caloman_cli.report.document import (
     Document,
@@ -19,6 +18,7 @@ from caloman_cli.report.document import (
     Table,
     Text,
 )
+from caloman_cli.report.style import figure, save
 from caloman_cli.report.write import write_report
 
 

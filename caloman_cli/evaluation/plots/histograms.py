@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from caloman_cli.evaluation.plots.style import (
+from caloman_cli.metrics.histograms import GROUPS, Histogram
+from caloman_cli.report.style import (
     GENERATED,
     REFERENCE,
     REFERENCE_EDGE,
@@ -18,7 +19,6 @@ from caloman_cli.evaluation.plots.style import (
     figure,
     house_style,
 )
-from caloman_cli.metrics.histograms import GROUPS, Histogram
 
 PANELS = 9
 PANELS_AT_ENERGIES = 15

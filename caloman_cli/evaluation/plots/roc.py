@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from caloman_cli.evaluation.plots.style import (
+from caloman_cli.report.style import (
     GENERATED,
     REFERENCE_EDGE,
     TRUTH,

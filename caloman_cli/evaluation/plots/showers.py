@@ -10,7 +10,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import NullFormatter
 
 from caloman_cli.data.geometry import Geometry, Layer
-from caloman_cli.evaluation.plots.style import (
+from caloman_cli.metrics.features import ShowerSource, chunk_rows
+from caloman_cli.report.style import (
     DIVERGING,
     EMPTY,
     MAPPING,
@@ -18,7 +19,6 @@ from caloman_cli.evaluation.plots.style import (
     figure,
     house_style,
 )
-from caloman_cli.metrics.features import ShowerSource, chunk_rows
 
 LAYERS_PER_PAGE = 9
 _FINE = 180  # angular steps that make a ring look round

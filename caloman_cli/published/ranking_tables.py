@@ -10,7 +10,7 @@ from caloman_cli.metrics.score import Grid, number
 from caloman_cli.published.quantities import QUANTITIES, Quantity, Table
 
 if TYPE_CHECKING:  # a ranking draws its own tables
-    from caloman_cli.metrics.ranking import Ranking, Row
+    from caloman_cli.published.ranking import Ranking, Row
 
 _TEX = {
     "_": r"\_",

@@ -15,10 +15,17 @@ from functools import cached_property
 from typing import Any
 
 from caloman_cli.errors import UserError
-from caloman_cli.metrics import ranking_tables
-from caloman_cli.metrics.comparability import Comparability
 from caloman_cli.metrics.score import Grid
-from caloman_cli.published import CITATION, DATASETS, TRUTH, Submission, Value, load
+from caloman_cli.published import (
+    CITATION,
+    DATASETS,
+    TRUTH,
+    Submission,
+    Value,
+    load,
+    ranking_tables,
+)
+from caloman_cli.published.comparability import Comparability
 from caloman_cli.published.quantities import BATCH_SIZES, QUANTITIES, Quantity, time_key
 
 SIGNIFICANT = 2.0  # spreads of both sides in quadrature: closer values are not told apart

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics.caveats import is_toy, same_energies
 from caloman_cli.metrics.score import Score
+from caloman_cli.published.caveats import is_toy, same_energies
 from caloman_cli.published.official import is_official, other_geometry
 from caloman_cli.published.quantities import QUANTITIES
 
@@ -95,7 +95,7 @@ def measured(
     Returns:
         Values and standard deviations by quantity (of times, which have interquartile ranges,
         what a Gaussian would have), the arguments ``row`` and ``spreads`` of
-        :func:`caloman_cli.metrics.ranking.rank`.
+        :func:`caloman_cli.published.ranking.rank`.
     """
     found = {score.key: score for score in scores}
     other = "time GPU" if device == "cpu" else "time CPU"
