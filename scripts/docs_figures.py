@@ -22,14 +22,7 @@ from scipy.stats import norm
 from caloman_cli.data.generator import generate
 from caloman_cli.data.geometry import official_geometries
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics import distortions
-from caloman_cli.metrics.classifier.two_sample import ClassifierTest, auc_error
-from caloman_cli.metrics.histograms import Histogram
-from caloman_cli.metrics.neighbours import nearest
-from caloman_cli.metrics.points import Table
-from caloman_cli.metrics.precision_recall import PrecisionRecall
-from caloman_cli.metrics.separation import SeparationPower
-from caloman_cli.report.style import (
+from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE,
     REFERENCE_EDGE,
@@ -38,6 +31,13 @@ from caloman_cli.report.style import (
     house_style,
     save,
 )
+from caloman_cli.metrics import distortions
+from caloman_cli.metrics.classifier.two_sample import ClassifierTest, auc_error
+from caloman_cli.metrics.histograms import Histogram
+from caloman_cli.metrics.neighbours import nearest
+from caloman_cli.metrics.points import Table
+from caloman_cli.metrics.precision_recall import PrecisionRecall
+from caloman_cli.metrics.separation import SeparationPower
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SIZES = (500, 1000, 2000, 4000)

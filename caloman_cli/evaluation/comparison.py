@@ -14,6 +14,7 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import FileError, UserError
 from caloman_cli.evaluation.statistics import FeatureSource, StatisticsStore
+from caloman_cli.evaluation.style import save
 from caloman_cli.evaluation.timing import Sampler
 from caloman_cli.evaluation.truth import TruthPair, spread
 from caloman_cli.metrics.features import Features
@@ -21,7 +22,6 @@ from caloman_cli.metrics.protocol import FINAL
 from caloman_cli.metrics.protocol import Protocol as Rules
 from caloman_cli.metrics.score import Score
 from caloman_cli.published.caveats import is_toy
-from caloman_cli.report.style import save
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from caloman_cli.data.files import write_text
 from caloman_cli.evaluation.comparison import Comparison
+from caloman_cli.evaluation.pareto import auc_over_time
 from caloman_cli.evaluation.truth import shared_showers
 from caloman_cli.metrics.score import Score
 from caloman_cli.published import DATASETS
 from caloman_cli.published.comparability import Comparability, measured
-from caloman_cli.published.pareto import auc_over_time
 from caloman_cli.published.quantities import QUANTITIES
 from caloman_cli.published.ranking import Ranking, rank
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from caloman_cli.report.style import GENERATED, TRUTH, figure, house_style
+from caloman_cli.evaluation.style import GENERATED, TRUTH, figure, house_style
 
 _ROW, _PANEL = 0.26, 2.4  # inches
 

@@ -9,12 +9,12 @@ from omegaconf import DictConfig
 
 from caloman_cli import __version__
 from caloman_cli.data.files import write_text
+from caloman_cli.evaluation.style import save
 from caloman_cli.metrics.score import Grid
 from caloman_cli.report.comparison import RunComparison, compare_runs, to_csv
 from caloman_cli.report.document import Block, Document, Items, Part, Picture, Table, Text
 from caloman_cli.report.found import find_evaluations
 from caloman_cli.report.runs import Panel, run_scores
-from caloman_cli.report.style import save
 from caloman_cli.report.write import write_report
 from caloman_cli.runs.results import appearing
 

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from caloman_cli.evaluation.style import figure, save
 from caloman_cli.metrics.score import FORMAT, Grid
 from caloman_cli.report.document import (
     Document,
@@ -18,7 +19,6 @@ from caloman_cli.report.document import (
     Table,
     Text,
 )
-from caloman_cli.report.style import figure, save
 from caloman_cli.report.write import write_report
 
 

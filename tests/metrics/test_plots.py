@@ -15,11 +15,11 @@ from caloman_cli.evaluation.plots.response import (
 )
 from caloman_cli.evaluation.plots.showers import average_showers, mean_shower
 from caloman_cli.evaluation.plots.timing import timing_curve
+from caloman_cli.evaluation.style import save
 from caloman_cli.evaluation.timing_points import TimingPoint
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.histograms import GROUPS, Histogram
 from caloman_cli.metrics.separation import SeparationPower
-from caloman_cli.report.style import save
 from tests.conftest import load_geometry
 
 

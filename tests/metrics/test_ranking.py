@@ -16,14 +16,14 @@ from omegaconf import OmegaConf
 from caloman_cli.data.showers import Showers
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.pareto import auc_over_time
+from caloman_cli.evaluation.style import save
 from caloman_cli.metrics.score import Score
 from caloman_cli.published import DATASETS, TRUTH, load
 from caloman_cli.published.comparability import Comparability, measured
 from caloman_cli.published.official import REFERENCE
-from caloman_cli.published.pareto import auc_over_time
 from caloman_cli.published.quantities import QUANTITIES
 from caloman_cli.published.ranking import pareto_front, rank
-from caloman_cli.report.style import save
 from tests.conftest import ROOT, load_geometry
 
 ELSEWHERE = Comparability(("reference is mine.hdf5 (500 showers)",))

@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from caloman_cli.evaluation.style import DIVERGING, colour_map, figure, house_style
 from caloman_cli.metrics.correlation import CorrelationMatrix
-from caloman_cli.report.style import DIVERGING, colour_map, figure, house_style
 
 _TICKS = 9  # layers that are named along an axis
 _NUMBERS = 8  # layers up to which coefficients are written into their cells

@@ -10,8 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from caloman_cli.metrics.histograms import GROUPS, Histogram
-from caloman_cli.report.style import (
+from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE,
     REFERENCE_EDGE,
@@ -19,6 +18,7 @@ from caloman_cli.report.style import (
     figure,
     house_style,
 )
+from caloman_cli.metrics.histograms import GROUPS, Histogram
 
 PANELS = 9
 PANELS_AT_ENERGIES = 15

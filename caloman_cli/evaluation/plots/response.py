@@ -6,15 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.metrics.features import Features, voxel_histogram
-from caloman_cli.metrics.histograms import Histogram
-from caloman_cli.report.style import (
+from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE_EDGE,
     TRUTH,
     figure,
     house_style,
 )
+from caloman_cli.metrics.features import Features, voxel_histogram
+from caloman_cli.metrics.histograms import Histogram
 
 N_BINS = 9
 _MIN_ENTRIES = 10

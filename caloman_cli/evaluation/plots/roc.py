@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from caloman_cli.report.style import (
+from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE_EDGE,
     TRUTH,

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import NullFormatter
 
 from caloman_cli.data.geometry import Geometry, Layer
-from caloman_cli.metrics.features import ShowerSource, chunk_rows
-from caloman_cli.report.style import (
+from caloman_cli.evaluation.style import (
     DIVERGING,
     EMPTY,
     MAPPING,
@@ -19,6 +18,7 @@ from caloman_cli.report.style import (
     figure,
     house_style,
 )
+from caloman_cli.metrics.features import ShowerSource, chunk_rows
 
 LAYERS_PER_PAGE = 9
 _FINE = 180  # angular steps that make a ring look round

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from caloman_cli.evaluation.style import GENERATED, TRUTH, figure, house_style
 from caloman_cli.evaluation.timing_points import TimingPoint
-from caloman_cli.report.style import GENERATED, TRUTH, figure, house_style
 
 _LOOKS: dict[str, dict[str, Any]] = {
     "generation": {"color": GENERATED, "marker": "o", "linestyle": "-"},

@@ -30,8 +30,9 @@ class AutoregressiveEnergy(EnergyModel):
     r"""p(layers | E_inc) = p(which layers are empty | E_inc) x p(energies of the others | ...).
 
     The empty layers come first, bit by bit. The others are CaloFlow's ratios in turn, see
-    :func:`caloman_cli.models.energies.ratios.to_ratios`: E_tot, then what each layer takes of what is
-    left. The logit of each is a mixture of logistic distributions, whose parameters a small
+    :func:`caloman_cli.models.energies.ratios.to_ratios`: E_tot, then what each layer takes of
+    what is left. The logit of each is a mixture of logistic distributions, whose parameters a
+    small
     network for this layer computes from the incident energy, the empty layers and all before it.
 
     A mixture jumps between populations where a flow draws a bridge: a pion that has not yet

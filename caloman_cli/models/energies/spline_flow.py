@@ -28,8 +28,8 @@ class SplineFlowEnergy(EnergyModel):
     The empty layers are bits, each with a network of its own, exact for any number of layers. The
     others
     are a conditional neural spline flow on the logits of CaloFlow's ratios, see
-    :func:`caloman_cli.models.energies.ratios.to_ratios`, scaled by :class:`EnergyTable`; its context is
-    the incident energy and the bits of the non-empty layers.
+    :func:`caloman_cli.models.energies.ratios.to_ratios`, scaled by :class:`EnergyTable`; its
+    context is the incident energy and the bits of the non-empty layers.
 
     The flow has always L coordinates: those that a shower's empty layers leave undefined are
     filled with standard normal noise in training and ignored in sampling. ``log_prob`` takes the

@@ -35,8 +35,9 @@ cut."""
 class Cylinder(ShareHead):
     r"""Layer after layer, every other slice in alpha and then those between, with shared weights.
 
-    One perceptron (:mod:`caloman_cli.models.heads.half_network`) speaks of the R voxels of a slice in
-    alpha. It sees the slices around it, circularly, in the two layers before and in the sum of all
+    One perceptron (:mod:`caloman_cli.models.heads.half_network`) speaks of the R voxels of a
+    slice in alpha. It sees the slices around it, circularly, in the two layers before and in the
+    sum of all
     layers before; for the odd slices also the even ones of the same layer; the layer's features
     that the decoder makes of z and c; and what is left of the layer's energy. The same weights
     serve all slices and all layers, so the head is equivariant under rotations by two slices (by

@@ -80,9 +80,9 @@ class HurdleMixture(ShareHead):
     r"""Voxels independent given the decoder's output: lit or empty, then a log-share.
 
     A lit voxel's share is :math:`v = \exp(\mu_v + \sigma_v y)`, with y drawn from a mixture of
-    logistics truncated at the readout cut, see :mod:`caloman_cli.models.heads.mixture`; the shares of a
-    layer are then scaled to the sum one. A non-empty layer without a lit voxel lights its most
-    probable one. ``log_prob`` is that of the voxels before the scaling, in units of y.
+    logistics truncated at the readout cut, see :mod:`caloman_cli.models.heads.mixture`; the
+    shares of a layer are then scaled to the sum one. A non-empty layer without a lit voxel lights
+    its most probable one. ``log_prob`` is that of the voxels before the scaling, in units of y.
 
     Args:
         components: K.

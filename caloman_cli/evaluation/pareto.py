@@ -5,17 +5,17 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from caloman_cli.published import CITATION
-from caloman_cli.published.labels import label_points
-from caloman_cli.published.quantities import BATCH_SIZES, QUANTITIES
-from caloman_cli.published.ranking import Ranking, Row
-from caloman_cli.report.style import (
+from caloman_cli.evaluation.labels import label_points
+from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE_EDGE,
     TRUTH,
     figure,
     house_style,
 )
+from caloman_cli.published import CITATION
+from caloman_cli.published.quantities import BATCH_SIZES, QUANTITIES
+from caloman_cli.published.ranking import Ranking, Row
 
 _MARKERS = dict(zip(BATCH_SIZES, ("s", "D", "o"), strict=True))
 _OTHERS = "#6f6f6f"
