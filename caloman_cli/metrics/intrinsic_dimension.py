@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from caloman_cli.errors import UserError
+from caloman_cli.metrics.neighbours import nearest
+from caloman_cli.metrics.points import Table
 
 AUTO_K = (10, 20)
-_CELLS = 16_000_000  # float64 numbers of the largest array of a block, 128 MB
 _TWO_NN_KEPT = 0.9  # the largest tenth of the ratios is noise of the tail
 
 
@@ -70,10 +71,6 @@ class Row(NamedTuple):
 def neighbour_distances(x: np.ndarray, k: int) -> tuple[Tensor, int]:
     """Distances to the k nearest neighbours among the distinct rows.
 
-    Neighbours are found from the expanded square of centred float64 rows, block by block, which is
-    fast; their distances are then computed again from differences, because the expansion cancels
-    for near neighbours in many dimensions.
-
     Args:
         x: Points, shape (N, D).
         k: Neighbours.
@@ -95,20 +92,7 @@ def neighbour_distances(x: np.ndarray, k: int) -> tuple[Tensor, int]:
             f"k={k} neighbours need at least {k + 1} distinct showers, there are {n} of {len(x)}; "
             "lower k or give more showers"
         )
-    points = torch.from_numpy(distinct.astype(np.float64))
-    points -= points.mean(0)
-    squares = points.square().sum(1)
-    step = max(1, _CELLS // max(n, k * points.shape[1]))
-    parts = []
-    for start in range(0, n, step):
-        block = points[start : start + step]
-        squared = squares - 2 * (block @ points.T)  # plus a constant per row
-        here = torch.arange(len(block))
-        squared[here, here + start] = math.inf
-        nearest = squared.topk(k, largest=False).indices
-        differences = block.unsqueeze(1) - points[nearest]
-        parts.append(differences.square().sum(2).sqrt().sort(1)[0])
-    return torch.cat(parts), len(x) - n
+    return torch.from_numpy(nearest(Table(distinct), k)[0]), len(x) - n
 
 
 def levina_bickel(distances: Tensor, k: int) -> Estimates:
