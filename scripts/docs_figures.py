@@ -11,6 +11,7 @@ import logging
 import math
 from pathlib import Path
 
+import distortions
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -31,13 +32,12 @@ from caloman_cli.evaluation.style import (
     house_style,
     save,
 )
-from caloman_cli.metrics import distortions
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest, auc_error
 from caloman_cli.metrics.histograms import Histogram
 from caloman_cli.metrics.neighbours import nearest
 from caloman_cli.metrics.points import Table
 from caloman_cli.metrics.precision_recall import PrecisionRecall
-from caloman_cli.metrics.separation import SeparationPower
+from caloman_cli.metrics.separation import separation_histograms
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SIZES = (500, 1000, 2000, 4000)
@@ -59,7 +59,7 @@ def separation() -> Figure:
     image = figure(8.0, 3.6, "constrained")
     axes = image.subplots(2, 2, sharex=True, sharey="row", height_ratios=[2.4, 1])
     for column, (words, (showers, colour)) in enumerate(sides.items()):
-        found = SeparationPower().histograms(reference, showers)
+        found = separation_histograms(reference, showers)
         draw_histogram(axes[:, column], found[0], words, colour)
     axes[0, 0].set_ylabel("showers (density)")
     axes[1, 0].set_ylabel("ratio")

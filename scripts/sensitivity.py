@@ -18,13 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import distortions
 import numpy as np
 import torch
 
 from caloman_cli.data.generator import generate
 from caloman_cli.data.geometry import Geometry, official_geometries
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics import distortions
 from caloman_cli.metrics.classifier.inputs import MODES, Mode
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.correlation import LayerCorrelation
@@ -37,7 +37,7 @@ from caloman_cli.metrics.points import LogVoxels
 from caloman_cli.metrics.precision_recall import PrecisionRecall, corrected_empty
 from caloman_cli.metrics.sample_quality import FeatureLikelihood
 from caloman_cli.metrics.score import Grid
-from caloman_cli.metrics.separation import SeparationPower, group_means
+from caloman_cli.metrics.separation import group_means, separation_histograms
 
 SEEN = 3.0  # pull from which a metric counts as having seen a mistake
 RESAMPLINGS = 50  # of the bootstrap
@@ -116,7 +116,7 @@ class Judge:
     def _measure(self, showers: Showers) -> Iterator[tuple[str, Value]]:
         features = high_level_features(showers)
         matrix = feature_matrix(features)
-        histograms = SeparationPower().histograms(
+        histograms = separation_histograms(
             self.reference, showers, reference_features=self.reference_features
         )
         for mean in group_means(histograms):

@@ -64,14 +64,6 @@ class Dataset:
     data_dir: Path | None
     cache_dir: Path
 
-    @property
-    def is_official(self) -> bool:
-        return self.official is not None
-
-    @property
-    def is_builtin(self) -> bool:
-        return self.builtin is not None
-
     def train(self) -> Showers:
         """The showers to learn from, validation split included.
 

@@ -11,7 +11,7 @@ from caloman_cli.evaluation.comparison import Comparison
 from caloman_cli.evaluation.pareto import auc_over_time
 from caloman_cli.evaluation.truth import shared_showers
 from caloman_cli.metrics.score import Score
-from caloman_cli.published import DATASETS
+from caloman_cli.published import DATASETS, ranking_tables
 from caloman_cli.published.comparability import Comparability, measured
 from caloman_cli.published.quantities import QUANTITIES
 from caloman_cli.published.ranking import Ranking, rank
@@ -87,9 +87,9 @@ def write_standing(ranking: Ranking, comparison: Comparison) -> tuple[list[Path]
     """
     texts = {
         "ranking.md": f"# {ranking.ours.name} among the published submissions of "
-        f"{ranking.dataset}\n\n{ranking.table_markdown()}",
-        "ranking.csv": ranking.table_csv(),
-        "ranking.tex": ranking.table_tex(),
+        f"{ranking.dataset}\n\n{ranking_tables.markdown(ranking)}",
+        "ranking.csv": ranking_tables.to_csv(ranking.rows),
+        "ranking.tex": ranking_tables.to_tex(ranking.rows),
     }
     for name, text in texts.items():
         write_text(comparison.output / name, text)
@@ -105,9 +105,9 @@ def write_standing(ranking: Ranking, comparison: Comparison) -> tuple[list[Path]
 
 def console(ranking: Ranking) -> str:
     """What the terminal shows: places, or one line that says why there are none."""
-    comparable = [key for key in ranking.ours.values if ranking.position(key) is not None]
-    if comparable:
-        return f"Among the submissions of {ranking.dataset}:\n\n{ranking.places_markdown()}"
+    places = ranking_tables.places(ranking)
+    if places is not None and any(ranking.position(key) for key in ranking.ours.values):
+        return f"Among the submissions of {ranking.dataset}:\n\n{places.markdown()}"
     why = "; ".join(ranking.comparable.reasons) or "; ".join(
         f"{QUANTITIES[key].label}: {reason}" for key, reason in ranking.comparable.caveats.items()
     )

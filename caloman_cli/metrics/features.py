@@ -83,11 +83,6 @@ class Features:
     number_type: NumberType = "float64"
     energy_type: NumberType = "float64"
 
-    @property
-    def voxel_counts(self) -> np.ndarray | None:
-        """Entries of that histogram: below, bins..., above; int64, shape (bins + 2,)."""
-        return None if self.voxel_groups is None else self.voxel_groups.sum(0)
-
     def __len__(self) -> int:
         return len(self.e_inc)
 
@@ -212,7 +207,7 @@ def add_voxels(
         counts[0] += part.size - above.size
 
 
-def feature_matrix(features: Features, mode: str = "high") -> np.ndarray:
+def feature_matrix(features: Features) -> np.ndarray:
     """The input of the high-level classifier and of the Fréchet and kernel distances.
 
     log10 of incident and layer energies [MeV], centres and widths in units of 100 mm, log10 of the
@@ -220,13 +215,10 @@ def feature_matrix(features: Features, mode: str = "high") -> np.ndarray:
 
     Args:
         features: Of N showers.
-        mode: ``high``.
 
     Returns:
         float64, shape (N, 1 + 4 layers + 4 sliced layers + 1).
     """
-    if mode != "high":
-        raise ValueError(f"feature mode is '{mode}', must be 'high'")
     return np.concatenate(
         [
             np.log10(features.e_inc)[:, None],

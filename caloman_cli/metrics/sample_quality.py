@@ -31,7 +31,6 @@ from torch import Tensor
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.frechet import FrechetDistance
 from caloman_cli.metrics.kernel import KernelDistance
-from caloman_cli.metrics.memorisation import Memorisation
 from caloman_cli.metrics.precision_recall import PrecisionRecall
 from caloman_cli.metrics.samples import batch_errors, checked, jackknife_errors, standardised
 
@@ -127,17 +126,12 @@ class FeatureLikelihood:
 
 
 class SampleQuality:
-    """All metrics on one pair of feature tables.
-
-    Fréchet and kernel distances, precision, recall, density, coverage, Vendi scores and the
-    sliced Wasserstein distance; where training features are given also the feature likelihood
-    score and the memorisation checks.
+    """Fréchet and kernel distances, neighbours, Vendi scores, sliced Wasserstein distance.
 
     Args:
         k: Neighbours of precision, recall, density and coverage.
         n_subsets: Subsets of the kernel distance.
         batches: Disjoint parts that give errors where a metric has no better one.
-        max_samples: Of the feature likelihood score.
         seed: Of everything random.
         device: Where pairs are computed.
     """
@@ -147,7 +141,6 @@ class SampleQuality:
         k: int = 5,
         n_subsets: int = 100,
         batches: int = 10,
-        max_samples: int = 4000,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -157,12 +150,8 @@ class SampleQuality:
         self.frechet = FrechetDistance(seed=seed)
         self.kernel = KernelDistance(n_subsets=n_subsets, seed=seed, device=device)
         self.neighbours = PrecisionRecall(k, batches, seed, device)
-        self.memory = Memorisation(seed=seed, device=device)
-        self.likelihood = FeatureLikelihood(max_samples, seed=seed, device=device)
 
-    def __call__(
-        self, reference: np.ndarray, generated: np.ndarray, train: np.ndarray | None = None
-    ) -> dict[str, float | None]:
+    def __call__(self, reference: np.ndarray, generated: np.ndarray) -> dict[str, float | None]:
         """Every value with its ``..._error``, by the names of the single metrics.
 
         ``vendi`` is the generated sample's, ``vendi_reference`` the real one's; ``sw`` is the
@@ -171,7 +160,6 @@ class SampleQuality:
         Args:
             reference: Held-out real features, shape (N, d).
             generated: Features to judge, shape (M, d).
-            train: The model's training features, where known.
 
         Raises:
             UserError: A sample has fewer than 100 rows, or the columns differ.
@@ -184,9 +172,6 @@ class SampleQuality:
         found |= _moment_metrics(*scaled)
         errors = jackknife_errors(_moment_metrics, scaled, self.batches, self.seed)
         found |= {f"{name}_error": error for name, error in errors.items()}
-        if train is not None:
-            found |= self.memory(reference, generated, train)
-            found |= self.likelihood(reference, generated, train)
         return found
 
 

@@ -45,63 +45,42 @@ class GroupMean:
     error: float | None = None
 
 
-class SeparationPower:
-    """Compare two sets of showers histogram by histogram.
+def separation_histograms(
+    reference: ShowerSource,
+    generated: ShowerSource,
+    threshold: float | None = None,
+    *,
+    reference_features: Features | None = None,
+    generated_features: Features | None = None,
+) -> list[Histogram]:
+    """Every histogram of two sets of showers; voxels come last.
 
     Args:
+        reference: Real showers; the logarithmic bins end at their maxima.
+        generated: The showers to judge.
         threshold: Readout cut [MeV] on both sides. None: the geometry's.
+        reference_features: Features of the reference with this threshold, where known.
+        generated_features: The same of the generated showers. Computing them here saves a pass
+            over the voxels.
+
+    Raises:
+        UserError: One side has no showers or the two have different voxels.
     """
-
-    def __init__(self, threshold: float | None = None) -> None:
-        self.threshold = threshold
-
-    def __call__(
-        self, reference: ShowerSource, generated: ShowerSource
-    ) -> dict[str, float | None]:
-        """Separation powers by name, and ``mean/<group>`` for every group.
-
-        None stands where a histogram is empty; :meth:`histograms` says why.
-        """
-        histograms = self.histograms(reference, generated)
-        scores = {histogram.name: histogram.separation for histogram in histograms}
-        means = {f"mean/{mean.group}": mean.separation for mean in group_means(histograms)}
-        return scores | means
-
-    def histograms(
-        self,
-        reference: ShowerSource,
-        generated: ShowerSource,
-        *,
-        reference_features: Features | None = None,
-        generated_features: Features | None = None,
-    ) -> list[Histogram]:
-        """Every histogram of two sets of showers; voxels come last.
-
-        Args:
-            reference: Real showers; the logarithmic bins end at their maxima.
-            generated: The showers to judge.
-            reference_features: Features of the reference with this threshold, where known.
-            generated_features: The same of the generated showers. Computing them here saves a
-                pass over the voxels.
-
-        Raises:
-            UserError: One side has no showers or the two have different voxels.
-        """
-        _check(reference, generated)
-        if reference_features is None:
-            reference_features = high_level_features(reference, self.threshold)
-        edges = voxel_edges(reference_features)
-        if generated_features is None:
-            generated_features = high_level_features(generated, self.threshold, edges)
-        cuts = reference_features.threshold, generated_features.threshold
-        if cuts[0] != cuts[1]:
-            raise ValueError(f"features were computed with different readout cuts: {cuts} MeV")
-        real = voxel_groups(reference, reference_features, edges)
-        made = voxel_groups(generated, generated_features, edges)
-        return [
-            *feature_histograms(reference_features, generated_features),
-            Histogram("voxel", edges, real.sum(0), made.sum(0), real, made),
-        ]
+    _check(reference, generated)
+    if reference_features is None:
+        reference_features = high_level_features(reference, threshold)
+    edges = voxel_edges(reference_features)
+    if generated_features is None:
+        generated_features = high_level_features(generated, threshold, edges)
+    cuts = reference_features.threshold, generated_features.threshold
+    if cuts[0] != cuts[1]:
+        raise ValueError(f"features were computed with different readout cuts: {cuts} MeV")
+    real = voxel_groups(reference, reference_features, edges)
+    made = voxel_groups(generated, generated_features, edges)
+    return [
+        *feature_histograms(reference_features, generated_features),
+        Histogram("voxel", edges, real.sum(0), made.sum(0), real, made),
+    ]
 
 
 def group_means(histograms: Sequence[Histogram]) -> list[GroupMean]:

@@ -15,16 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.score import Grid
-from caloman_cli.published import (
-    CITATION,
-    DATASETS,
-    TRUTH,
-    Submission,
-    Value,
-    load,
-    ranking_tables,
-)
+from caloman_cli.published import CITATION, DATASETS, TRUTH, Submission, Value, load
 from caloman_cli.published.comparability import Comparability
 from caloman_cli.published.quantities import BATCH_SIZES, QUANTITIES, Quantity, time_key
 
@@ -175,31 +166,6 @@ class Ranking:
                 "ours stands for both."
             )
         return [*notes, f"Published results: {CITATION}."]
-
-    def places(self) -> Grid | None:
-        """One line per measured quantity: the model, its place, the best, the median, Geant4."""
-        return ranking_tables.places(self)
-
-    def places_markdown(self) -> str:
-        """:meth:`places` as text; empty where nothing that was published was measured."""
-        grid = self.places()
-        return "" if grid is None else grid.markdown()
-
-    def grids(self) -> dict[str, Grid]:
-        """The model's row among all submissions: quality, separation powers, cost."""
-        return ranking_tables.grids(self)
-
-    def table_markdown(self) -> str:
-        """Notes, places, and the model's row among all submissions."""
-        return ranking_tables.markdown(self)
-
-    def table_csv(self) -> str:
-        """All rows with values and spreads in full precision, units as published."""
-        return ranking_tables.to_csv(self.rows)
-
-    def table_tex(self) -> str:
-        """The quality of all rows as a LaTeX ``tabular`` (package booktabs)."""
-        return ranking_tables.to_tex(self.rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Places, or why there is none, as plain types for ``metrics.json``."""

@@ -4,13 +4,11 @@ import csv
 import io
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from caloman_cli.metrics.score import Grid, number
 from caloman_cli.published.quantities import QUANTITIES, Quantity, Table
-
-if TYPE_CHECKING:  # a ranking draws its own tables
-    from caloman_cli.published.ranking import Ranking, Row
+from caloman_cli.published.ranking import Ranking, Row
 
 _TEX = {
     "_": r"\_",
@@ -24,7 +22,7 @@ _TEX = {
 _TEX |= {"[10⁶]": r"[$10^6$]"}
 
 
-def markdown(ranking: "Ranking") -> str:
+def markdown(ranking: Ranking) -> str:
     """Notes, places, then a table each for quality, separation powers and cost."""
     parts = ["\n".join(f"> {note}\n>" for note in ranking.notes()).removesuffix("\n>")]
     if (standing := places(ranking)) is not None:
@@ -34,7 +32,7 @@ def markdown(ranking: "Ranking") -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def grids(ranking: "Ranking") -> dict[str, Grid]:
+def grids(ranking: Ranking) -> dict[str, Grid]:
     """The model's row among all submissions: a table each for quality, separation powers, cost."""
     found = {}
     for table in get_args(Table):
@@ -43,7 +41,7 @@ def grids(ranking: "Ranking") -> dict[str, Grid]:
     return found
 
 
-def places(ranking: "Ranking") -> Grid | None:
+def places(ranking: Ranking) -> Grid | None:
     """One line per measured quantity that was published."""
     lines = []
     for key, quantity in QUANTITIES.items():
@@ -66,7 +64,7 @@ def places(ranking: "Ranking") -> Grid | None:
     return Grid(heads, lines, range(1, 2)) if lines else None
 
 
-def columns(rows: Sequence["Row"], table: Table) -> list[Quantity]:
+def columns(rows: Sequence[Row], table: Table) -> list[Quantity]:
     """The quantities of a table of which any row has a value."""
     return [
         quantity
@@ -75,7 +73,7 @@ def columns(rows: Sequence["Row"], table: Table) -> list[Quantity]:
     ]
 
 
-def to_csv(rows: Sequence["Row"]) -> str:
+def to_csv(rows: Sequence[Row]) -> str:
     """Values and spreads without the factors of the shown tables; empty where not defined."""
     keys = [key for key in QUANTITIES if any(key in row.values for row in rows)]
     stream = io.StringIO()
@@ -91,7 +89,7 @@ def to_csv(rows: Sequence["Row"]) -> str:
     return stream.getvalue()
 
 
-def to_tex(rows: Sequence["Row"]) -> str:
+def to_tex(rows: Sequence[Row]) -> str:
     """Quality of every row; the measured one is bold."""
     shown = columns(rows, "quality")
     heads = ["model", *(quantity.label for quantity in shown)]
@@ -103,7 +101,7 @@ def to_tex(rows: Sequence["Row"]) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _grid(rows: Sequence["Row"], shown: Sequence[Quantity]) -> Grid:
+def _grid(rows: Sequence[Row], shown: Sequence[Quantity]) -> Grid:
     heads = ["model", *(quantity.label for quantity in shown)]
     lines = [
         [row.name, *(_shown(quantity, row.value(quantity.key)) for quantity in shown)]

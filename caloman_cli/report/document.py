@@ -1,6 +1,6 @@
 """What a report says, without how it looks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,16 +77,3 @@ class Document:
     title: str
     subtitle: str
     parts: Sequence[Part]
-
-    def pictures(self) -> Iterator[Picture]:
-        """All pictures in order."""
-
-        def inside(blocks: Sequence[Block]) -> Iterator[Picture]:
-            for block in blocks:
-                if isinstance(block, Picture):
-                    yield block
-                elif isinstance(block, Fold):
-                    yield from inside(block.blocks)
-
-        for part in self.parts:
-            yield from inside(part.blocks)

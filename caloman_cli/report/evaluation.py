@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from caloman_cli.evaluation.comparison import Section
 from caloman_cli.metrics.histograms import GROUPS
 from caloman_cli.metrics.score import Grid, Score, compact_grid, number
+from caloman_cli.published import ranking_tables
 from caloman_cli.published.ranking import Ranking
 from caloman_cli.report.document import (
     Block,
@@ -110,13 +111,13 @@ def _summary(facts: Sequence[str], notes: Sequence[str], scores: Sequence[Score]
 
 def _standing(ranking: Ranking, pareto: Sequence[Path]) -> list[Block]:
     blocks: list[Block] = [Items(ranking.notes(), warning=bool(ranking.comparable.reasons))]
-    places = ranking.places()
+    places = ranking_tables.places(ranking)
     if places is None:
         blocks.append(Text("Nothing that was published was measured here."))
     else:
         blocks.append(Table(places))
     blocks += _pictures(pareto)
-    tables = [Table(grid, title) for title, grid in ranking.grids().items()]
+    tables = [Table(grid, title) for title, grid in ranking_tables.grids(ranking).items()]
     if tables:
         blocks.append(Fold(f"All submissions of {ranking.dataset}", tables))
     return blocks

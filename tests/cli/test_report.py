@@ -87,7 +87,6 @@ def test_every_block_in_both_forms(tmp_path):
     assert "![A & B](plots/a%20b.png)" in markdown
     assert "> careful" in markdown
     assert "```\na: 1\n```" in markdown
-    assert list(document.pictures()) == [picture]
     assert not list(tmp_path.rglob("*.part*"))
 
 

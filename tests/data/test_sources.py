@@ -63,8 +63,6 @@ def test_official_files_below_data_dir(tmp_path):
     photons(tmp_path / "dataset_1_photons_1.hdf5", seed=1)
     photons(tmp_path / "dataset_1_photons_2.hdf5", n=5, seed=2)
     opened = open_dataset(dataset("ds1_photons"), tmp_path, tmp_path)
-    assert opened.is_official
-    assert not opened.is_builtin
     assert (len(opened.train()), len(opened.reference())) == (10, 5)
     assert opened.train().name == "ds1_photons train"
 
@@ -125,7 +123,6 @@ def test_builtin_showers_are_made_once_and_differ_between_roles(tmp_path, monkey
         "builtin_photons", "dataset.builtin.n_train=60", "dataset.builtin.n_reference=60"
     )
     source = open_dataset(cfg, None, tmp_path)
-    assert source.is_builtin
     assert not any(tmp_path.iterdir())  # nothing is made before it is asked for
     train = source.train()
     assert len(list((tmp_path / "builtin").iterdir())) == 1

@@ -13,7 +13,7 @@ import pytest
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.features import Features, feature_matrix, high_level_features
-from caloman_cli.metrics.separation import SeparationPower
+from caloman_cli.metrics.separation import separation_histograms
 from tests.conftest import ROOT, load_geometry
 from tests.golden.official_twin import official_separations
 
@@ -86,7 +86,7 @@ def test_separation_powers(pair, shared):
     expected = golden()[pair]
     dataset = expected["dataset"]
     sides = [shared / expected[side] for side in ("reference", "generated")]
-    histograms = SeparationPower().histograms(
+    histograms = separation_histograms(
         *(showers(side, dataset) for side in sides),
         reference_features=features(sides[0], dataset),
         generated_features=features(sides[1], dataset),
@@ -105,7 +105,7 @@ def test_separation_powers(pair, shared):
 def separations(paths: list[Path], dataset: str) -> dict[str, float | None]:
     geometry = load_geometry(DATASETS[dataset])
     sides = [Showers.from_files([path], geometry) for path in paths]
-    return {h.name: h.separation for h in SeparationPower().histograms(*sides)}
+    return {h.name: h.separation for h in separation_histograms(*sides)}
 
 
 @pytest.mark.parametrize(

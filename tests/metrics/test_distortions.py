@@ -11,9 +11,9 @@ import pytest
 from caloman_cli.data.generator import generate
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics import distortions
 from caloman_cli.metrics.features import high_level_features
-from caloman_cli.metrics.separation import SeparationPower, group_means
+from caloman_cli.metrics.separation import group_means, separation_histograms
+from scripts import distortions
 from tests.conftest import ROOT, load_geometry
 
 N = 300
@@ -106,7 +106,7 @@ def test_an_unknown_layer_is_named_with_those_that_exist(photons):
 
 def test_a_dead_layer_leaves_the_mean_separation_of_layer_energies_blind(photons):
     dead = distortions.kill_layer(photons, 3)
-    means = {m.group: m for m in group_means(SeparationPower().histograms(photons, dead))}
+    means = {m.group: m for m in group_means(separation_histograms(photons, dead))}
     assert means["E_layer"].separation == 0  # the other layers are the very same
     assert means["E_layer"].n_empty == 1
     assert means["sparsity"].separation > 3 * means["sparsity"].floor

@@ -19,7 +19,7 @@ from caloman_cli.evaluation.style import save
 from caloman_cli.evaluation.timing_points import TimingPoint
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.histograms import GROUPS, Histogram
-from caloman_cli.metrics.separation import SeparationPower
+from caloman_cli.metrics.separation import separation_histograms
 from tests.conftest import load_geometry
 
 
@@ -47,7 +47,7 @@ def small(geometry: Geometry, layers: int) -> Geometry:
 def test_every_group_has_a_figure(name, layers, tmp_path):
     geometry = small(load_geometry(name), layers)
     reference, generated = toy(geometry, 110, 0), toy(geometry, 100, 1)
-    histograms = SeparationPower().histograms(reference, generated)
+    histograms = separation_histograms(reference, generated)
     features = [high_level_features(showers) for showers in (reference, generated)]
     if geometry.incident_energies is None:
         histograms += ratios_in_energy_bins(*features)

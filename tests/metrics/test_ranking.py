@@ -19,7 +19,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.evaluation.pareto import auc_over_time
 from caloman_cli.evaluation.style import save
 from caloman_cli.metrics.score import Score
-from caloman_cli.published import DATASETS, TRUTH, load
+from caloman_cli.published import DATASETS, TRUTH, load, ranking_tables
 from caloman_cli.published.comparability import Comparability, measured
 from caloman_cli.published.official import REFERENCE
 from caloman_cli.published.quantities import QUANTITIES
@@ -95,14 +95,14 @@ def test_what_was_not_measured_has_no_place(value):
     ranking = rank("ds1_photons", {"AUC low": value, "AUC high": 0.6}, Comparability())
     assert ranking.position("AUC low") is None
     assert ranking.position("AUC high") is not None
-    assert "AUC low" not in ranking.places_markdown()
-    assert "–" in ranking.table_markdown()
+    assert "AUC low" not in ranking_tables.places(ranking).markdown()
+    assert "–" in ranking_tables.markdown(ranking)
 
 
 def test_what_nobody_published_has_no_place():
     ranking = rank("ds1_pions", {"AUC resnet": 0.6}, Comparability())
     assert ranking.position("AUC resnet").of == 1  # alone in its column
-    assert ranking.places_markdown() == ""
+    assert ranking_tables.places(ranking) is None
 
 
 def test_the_row_stands_among_the_others_by_its_value():
@@ -117,7 +117,7 @@ def test_another_reference_gives_no_place_and_says_so():
     assert ranking.position("AUC low") is None
     assert ranking.position("parameters").place == 1  # says nothing about the reference
     assert [row.name for row in ranking.rows][-1] == "mine"
-    text = ranking.table_markdown()
+    text = ranking_tables.markdown(ranking)
     assert text.startswith("> Not comparable: reference is mine.hdf5 (500 showers).")
     assert re.search(r"AUC low +\| +0.500 \| not comparable", text)
     assert ranking.to_dict()["places"]["AUC low"]["not_comparable"] == ELSEWHERE.reasons[0]
@@ -134,17 +134,17 @@ def test_a_single_quantity_may_be_incomparable():
 def test_tables_hold_every_row():
     row = {"AUC low": 0.61, "FPD": 5e-4, "S E_layer": 1e-3}
     ranking = rank("ds1_photons", row, Comparability(), label="a_b", spreads={"AUC low": 0.003})
-    lines = list(csv.DictReader(io.StringIO(ranking.table_csv())))
+    lines = list(csv.DictReader(io.StringIO(ranking_tables.to_csv(ranking.rows))))
     assert len(lines) == 17
     (mine,) = [line for line in lines if line["measured"] == "here"]
     assert float(mine["FPD"]) == 5e-4
     assert mine["AUC low ±"] == "0.003"
     assert mine["FPD ±"] == ""
-    tex = ranking.table_tex()
+    tex = ranking_tables.to_tex(ranking.rows)
     assert tex.count(r"\\") == 18
     assert r"\textbf{a\_b} & \textbf{0.610}" in tex
     assert tex.isascii()
-    markdown = ranking.table_markdown()
+    markdown = ranking_tables.markdown(ranking)
     assert markdown.count("| **a_b**") == 3
     json.dumps(ranking.to_dict(), allow_nan=False)
 

@@ -73,18 +73,13 @@ def test_feature_likelihood_of_equal_distributions_and_of_copies():
 
 
 def test_all_at_once():
-    held, generated, train = (normal(500, 6, i) for i in range(3))
-    metric = SampleQuality(n_subsets=10, max_samples=200)
-    found = metric(held, generated, train)
-    names = {"fd", "fd_inf", "kd", "precision", "recall", "density", "coverage", "vendi", "sw"}
-    names |= {"fls", "overfit", "authentic", "ct", "near_copies"}
+    held, generated = (normal(500, 6, i) for i in range(2))
+    found = SampleQuality(n_subsets=10)(held, generated)
+    names = ("fd", "fd_inf", "kd", "precision", "recall", "density", "coverage", "vendi", "sw")
     for name in names:
         assert np.isfinite(found[name]), name
         assert found[f"{name}_error"] > 0, name
     assert found["vendi"] == pytest.approx(6, abs=0.1)
-    without = metric(held, generated)
-    assert set(without) < set(found)
-    assert all(without[name] == found[name] for name in without)
 
 
 def showers(geometry, n: int, seed: int, mixing: float):

@@ -53,7 +53,7 @@ def test_features_are_kept_by_content(tiny_geometry, tmp_path, passes):
     np.testing.assert_array_equal(again.voxel_groups, made.voxel_groups)
     assert again.max_voxel == made.max_voxel
     np.testing.assert_array_equal(again.voxel_edges, voxel_edges(made))
-    assert made.voxel_counts.sum() == 50 * tiny_geometry.n_voxels
+    assert made.voxel_groups.sum() == 50 * tiny_geometry.n_voxels
 
 
 def test_other_content_under_the_same_name_cut_or_version_is_computed(

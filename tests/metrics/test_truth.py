@@ -15,7 +15,7 @@ from caloman_cli.evaluation.truth import (
     truth_pair,
 )
 from caloman_cli.metrics.features import high_level_features
-from caloman_cli.metrics.separation import SeparationPower
+from caloman_cli.metrics.separation import separation_histograms
 from tests.conftest import load_geometry
 
 
@@ -73,7 +73,7 @@ def test_else_the_reference_is_halved(tiny_geometry, caplog, case):
 
 def test_halves_score_the_floor(tiny_geometry):
     pair = truth_pair(real(tiny_geometry, 6000, 0), 6000)
-    histograms = SeparationPower().histograms(pair.reference, pair.sample)
+    histograms = separation_histograms(pair.reference, pair.sample)
     single = [h for h in histograms if h.name != "voxel" and h.floor is not None]
     power, floor = (sum(getattr(h, kind) for h in single) for kind in ("separation", "floor"))
     assert power / floor == pytest.approx(1, abs=0.1)

@@ -21,9 +21,9 @@ from caloman_cli.metrics.outside import Outside, most_outside
 from caloman_cli.metrics.score import Score, key_of
 from caloman_cli.metrics.separation import (
     GroupMean,
-    SeparationPower,
     group_means,
     separation_error,
+    separation_histograms,
 )
 from caloman_cli.published.quantities import QUANTITIES
 
@@ -47,12 +47,11 @@ class Separation:
         if plots not in ("all", "main", "none"):
             raise UserError(f"separation plots={plots}, must be all, main or none")
         self.threshold, self.plots = threshold, plots
-        self.power = SeparationPower(threshold)
 
     def __call__(self, comparison: Comparison) -> Section:
         reference, generated, pair = comparison.reference, comparison.generated, comparison.truth
         ours, theirs = (self._features(comparison, side) for side in (reference, generated))
-        histograms = self.power.histograms(
+        histograms = separation_histograms(
             reference, generated, reference_features=ours, generated_features=theirs
         )
         truth, sides = [], None
@@ -61,7 +60,7 @@ class Separation:
                 self._features(comparison, pair.reference),
                 self._features(comparison, pair.sample),
             )
-            truth = self.power.histograms(
+            truth = separation_histograms(
                 pair.reference,
                 pair.sample,
                 reference_features=sides[0],
