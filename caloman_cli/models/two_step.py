@@ -230,7 +230,7 @@ def build(cfg: DictConfig | dict, geometry: Geometry) -> TwoStep:
     energy: EnergyModel = make(config, "energy")(geometry=geometry)
     head = make(config, "head")(geometry=geometry, conditions=preprocess.conditions)
     encoder: Encoder = make(config, "encoder")(**dims, head=head)
-    density: Density = make(config, "density")(z_dim=encoder.latent_dim, c_dim=preprocess.c_dim)
+    density: Density = make(config, "density")(latents=encoder.latents, c_dim=preprocess.c_dim)
     calibration = (
         make(config, "calibration")(geometry=geometry) if "calibration" in config else None
     )

@@ -84,7 +84,7 @@ def _distill(
 ) -> None:
     torch.manual_seed(mix(trainer.seed, _WEIGHTS))
     settings = {key: value for key, value in config["density"].items() if key != "_target_"}
-    student = FlowMap(**settings, z_dim=flow.z_dim, c_dim=flow.c_dim).to(trainer.device)
+    student = FlowMap(**settings, latents=flow.latents, c_dim=flow.c_dim).to(trainer.device)
     student.learn_from(flow)
     file = _paths(trainer.run)
     file.parent.mkdir(exist_ok=True)

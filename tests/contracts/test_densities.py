@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from caloman_cli.models.densities.base import Density
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
+from caloman_cli.models.two_step import make
 
 OPTIONS = {
     path.stem: path for path in sorted((Path(__file__).parents[2] / "conf/density").glob("*.yaml"))
@@ -27,7 +28,10 @@ TRAINED = [pytest.param(name, marks=[pytest.mark.slow] if name == "maf" else [])
 
 
 def build(name: str, z_dim: int = 4, c_dim: int = 3, **settings) -> Density:
-    return instantiate(OmegaConf.load(OPTIONS[name]), z_dim=z_dim, c_dim=c_dim, **settings)
+    cfg = OmegaConf.merge(OmegaConf.load(OPTIONS[name]), settings)
+    make_density = make({"density": OmegaConf.to_container(cfg)}, "density")
+    density: Density = make_density(latents=Latents(z_dim), c_dim=c_dim)
+    return density
 
 
 def prepared(

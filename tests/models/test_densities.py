@@ -9,6 +9,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.models.densities.flow import MAF, NSF
 from caloman_cli.models.densities.flow_matching import FlowMatching
 from caloman_cli.models.densities.standard_normal import StandardNormal
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.scaler import Scaler
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
@@ -58,7 +59,7 @@ def test_what_each_scaling_promises():
 
 def test_inactive_latents_come_back_as_they_were_in_training():
     torch.manual_seed(0)
-    density, z = NSF(n_layers=1, prune=1e-4, z_dim=5, c_dim=1), latents()
+    density, z = NSF(n_layers=1, prune=1e-4, latents=Latents(5), c_dim=1), latents()
     c = torch.zeros(len(z), 1)
     density.prepare(TensorRows(z, c))
     assert density.flow.dim == 3
@@ -83,9 +84,9 @@ def test_a_pruned_density_loads_into_a_fresh_one():
     z = latents(500)
     c = torch.randn(500, 2)
     for make in (NSF, MAF, FlowMatching):
-        density = make(prune=1e-4, z_dim=5, c_dim=2)
+        density = make(prune=1e-4, latents=Latents(5), c_dim=2)
         density.prepare(TensorRows(z, c))
-        fresh = make(prune=1e-4, z_dim=5, c_dim=2)
+        fresh = make(prune=1e-4, latents=Latents(5), c_dim=2)
         fresh.load_state_dict(density.state_dict())
         for model in (density.eval(), fresh.eval()):
             assert sum(p.numel() for p in model.parameters()) > 0
@@ -96,7 +97,7 @@ def test_a_pruned_density_loads_into_a_fresh_one():
 
 def test_a_collapsed_encoder_is_named():
     with pytest.raises(UserError, match="all 3 latent dimensions are constant"):
-        NSF(z_dim=3, c_dim=1).prepare(TensorRows(torch.ones(10, 3), torch.ones(10, 1)))
+        NSF(latents=Latents(3), c_dim=1).prepare(TensorRows(torch.ones(10, 3), torch.ones(10, 1)))
 
 
 @pytest.mark.parametrize(
@@ -110,11 +111,11 @@ def test_a_collapsed_encoder_is_named():
 )
 def test_settings_out_of_range(make, settings, message):
     with pytest.raises(UserError, match=message):
-        make(**settings, z_dim=2, c_dim=1)
+        make(**settings, latents=Latents(2), c_dim=1)
 
 
 def test_latents_that_are_not_finite_stop_the_sampling():
-    density = FlowMatching(hidden=8, n_blocks=1, z_dim=2, c_dim=1)
+    density = FlowMatching(hidden=8, n_blocks=1, latents=Latents(2), c_dim=1)
     with torch.no_grad():
         density.velocity.last.bias.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="FlowMatching drew 4 of 4"):
@@ -122,7 +123,7 @@ def test_latents_that_are_not_finite_stop_the_sampling():
 
 
 def test_the_prior_ignores_training_and_condition():
-    density = StandardNormal(z_dim=3, c_dim=1)
+    density = StandardNormal(latents=Latents(3), c_dim=1)
     density.prepare(TensorRows(7 + 5 * torch.randn(100, 3), torch.zeros(100, 1)))
     z = density.sample(torch.randn(20_000, 1), Noise(0, 0, 20_000))
     assert z.mean().item() == pytest.approx(0, abs=0.02)
@@ -145,7 +146,7 @@ class _Linear(torch.nn.Module):
 @pytest.mark.parametrize("solver", ["heun", "midpoint", "euler"])
 def test_flow_matching_solves_a_linear_field(solver):
     steps = 1000 if solver == "euler" else 20
-    density = FlowMatching(steps=steps, solver=solver, scaler="none", z_dim=2, c_dim=1)
+    density = FlowMatching(steps=steps, solver=solver, scaler="none", latents=Latents(2), c_dim=1)
     matrix = torch.tensor([[0.5, -1.0], [1.0, 0.3]])
     density.velocity = _Linear(matrix)
     c = torch.zeros(5, 1)
@@ -159,7 +160,7 @@ def test_flow_matching_solves_a_linear_field(solver):
 
 def test_hutchinson_probes_estimate_the_trace_without_randomness():
     torch.manual_seed(0)
-    density = FlowMatching(steps=4, scaler="none", probes=64, z_dim=80, c_dim=1)
+    density = FlowMatching(steps=4, scaler="none", probes=64, latents=Latents(80), c_dim=1)
     noise = torch.randn(80, 80) * 0.01
     density.velocity = _Linear(torch.eye(80) * 0.2 + noise)
     z, c = torch.zeros(3, 80), torch.zeros(3, 1)
@@ -171,7 +172,7 @@ def test_hutchinson_probes_estimate_the_trace_without_randomness():
 
 def test_time_steps_of_flow_matching_cover_every_row():
     """A mean over times that a batch shares would be a much noisier loss."""
-    density = FlowMatching(hidden=8, n_blocks=1, z_dim=2, c_dim=1)
+    density = FlowMatching(hidden=8, n_blocks=1, latents=Latents(2), c_dim=1)
     seen = []
     density.velocity.register_forward_pre_hook(lambda module, args: seen.append(args[1]))
     density.loss((torch.randn(100, 2), torch.zeros(100, 1)))
@@ -183,7 +184,9 @@ def test_time_steps_of_flow_matching_cover_every_row():
 
 def test_a_network_that_adds_nothing_leaves_standard_normal_data():
     """All that is learned is what normal data leave, and the loss there is 1 / s^2 at each t."""
-    density = FlowMatching(hidden=8, n_blocks=1, scaler="none", z_dim=3, c_dim=1).double()
+    density = FlowMatching(
+        hidden=8, n_blocks=1, scaler="none", latents=Latents(3), c_dim=1
+    ).double()
     torch.nn.init.zeros_(density.velocity.last.weight)
     torch.nn.init.zeros_(density.velocity.last.bias)
     x, c = torch.randn(5, 3).double(), torch.zeros(5, 1).double()

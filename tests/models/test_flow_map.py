@@ -7,6 +7,7 @@ from torch import nn
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.flow_map import FlowMap
 from caloman_cli.models.densities.flow_matching import FlowMatching
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 
@@ -25,7 +26,7 @@ class GaussianVelocity(nn.Module):
 
 @pytest.fixture
 def teacher():
-    flow = FlowMatching(hidden=8, n_blocks=1, steps=48, z_dim=2, c_dim=2)
+    flow = FlowMatching(hidden=8, n_blocks=1, steps=48, latents=Latents(2), c_dim=2)
     flow.velocity = GaussianVelocity()
     flow.prepare(TensorRows(CENTRE + SCALE * torch.tensor([[-1.0, -1.0], [1.0, 1.0]])))
     return flow.eval()
@@ -58,7 +59,9 @@ def test_the_path_of_a_known_flow(teacher):
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_student_reproduces_the_map_of_its_teacher(teacher, steps):
-    student = FlowMap(hidden=32, n_blocks=1, n_frequencies=2, steps=steps, z_dim=2, c_dim=2)
+    student = FlowMap(
+        hidden=32, n_blocks=1, n_frequencies=2, steps=steps, latents=Latents(2), c_dim=2
+    )
     student.learn_from(teacher)
     trained(student, teacher)
     c = torch.randn(1000, 2)
@@ -73,7 +76,7 @@ def test_a_student_reproduces_the_map_of_its_teacher(teacher, steps):
 
 def test_one_evaluation_per_step(teacher):
     for steps in (1, 3):
-        student = FlowMap(hidden=8, n_blocks=1, steps=steps, z_dim=2, c_dim=2)
+        student = FlowMap(hidden=8, n_blocks=1, steps=steps, latents=Latents(2), c_dim=2)
         calls = []
         student.velocity.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         student.sample(torch.zeros(5, 2), Noise(0, 0, 5))
@@ -81,7 +84,7 @@ def test_one_evaluation_per_step(teacher):
 
 
 def test_with_the_teachers_size_it_begins_as_the_teachers_euler_solver():
-    shape = {"hidden": 8, "n_blocks": 1, "z_dim": 3, "c_dim": 2}
+    shape = {"hidden": 8, "n_blocks": 1, "latents": Latents(3), "c_dim": 2}
     teacher = FlowMatching(steps=2, solver="euler", scaler="whiten", prune=1e-3, **shape)
     z = torch.randn(500, 3) * torch.tensor([1.0, 4.0, 1e-3])
     teacher.prepare(TensorRows(z))
@@ -95,7 +98,7 @@ def test_with_the_teachers_size_it_begins_as_the_teachers_euler_solver():
 
 
 def test_every_interval_is_learned_and_validation_is_the_path_on_its_own():
-    student = FlowMap(hidden=8, n_blocks=1, steps=3, z_dim=1, c_dim=0)
+    student = FlowMap(hidden=8, n_blocks=1, steps=3, latents=Latents(1), c_dim=0)
     seen = set()
 
     def velocity(x, t, c):
@@ -114,7 +117,7 @@ def test_every_interval_is_learned_and_validation_is_the_path_on_its_own():
 
 
 def test_it_has_no_density_and_says_so():
-    student = FlowMap(z_dim=2, c_dim=1)
+    student = FlowMap(latents=Latents(2), c_dim=1)
     assert student.kind == "none"
     with pytest.raises(UserError, match="no log_prob"):
         student.log_prob(torch.zeros(3, 2), torch.zeros(3, 1))
@@ -123,4 +126,4 @@ def test_it_has_no_density_and_says_so():
 @pytest.mark.parametrize("key", ["hidden", "n_blocks", "n_frequencies", "steps"])
 def test_sizes_below_one_are_refused(key):
     with pytest.raises(UserError, match=f"{key}=0"):
-        FlowMap(**{key: 0}, z_dim=2, c_dim=1)
+        FlowMap(**{key: 0}, latents=Latents(2), c_dim=1)

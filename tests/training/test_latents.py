@@ -9,6 +9,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.models.densities.flow import NSF
 from caloman_cli.models.encoders.identity import Identity
 from caloman_cli.models.heads.gaussian import Gaussian
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.training.latents import LatentRows, active_dimensions, read_latents, write_latents
 from tests.contracts.groups import flat, image_geometry, make_head, maker, share_rows
@@ -127,11 +128,11 @@ def collapsed_rows(n=2000):
 
 def test_pruning_looks_at_posterior_means():
     """A latent that is not used has the prior's variance, as large as the others'."""
-    density = NSF(n_layers=1, prune=1e-2, z_dim=3, c_dim=1)
+    density = NSF(n_layers=1, prune=1e-2, latents=Latents(3), c_dim=1)
     density.prepare(collapsed_rows())
     assert density.scaler.active.tolist() == [True, True, False]
     assert density.scaler.std[2] == pytest.approx(1.0, abs=0.05)  # what it is drawn with
-    whole = NSF(n_layers=1, z_dim=3, c_dim=1)
+    whole = NSF(n_layers=1, latents=Latents(3), c_dim=1)
     whole.prepare(collapsed_rows())
     assert whole.scaler.active.all()
 
@@ -139,7 +140,7 @@ def test_pruning_looks_at_posterior_means():
 def test_pruning_everything_is_refused():
     rows = collapsed_rows()
     with pytest.raises(UserError, match="the encoder collapsed"):
-        NSF(prune=0.1, z_dim=3, c_dim=1).prepare(
+        NSF(prune=0.1, latents=Latents(3), c_dim=1).prepare(
             LatentRows(0 * rows.mean, rows.sigma, rows.condition, "cpu")
         )
 

@@ -10,6 +10,7 @@ from caloman_cli.data.files import load_state
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.flow import NSF
 from caloman_cli.models.densities.flow_matching import FlowMatching
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.trainable import TensorRows, Trainable
 from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.verbs.train import run
@@ -17,8 +18,10 @@ from tests.training.test_resume import Interrupted, PowerCut, power_cut
 from tests.training.test_train_verb import compose, write_showers
 
 KINDS = {
-    "nsf": lambda: NSF(n_layers=1, hidden=16, n_blocks=1, n_bins=4, z_dim=4, c_dim=1),
-    "flow_matching": lambda: FlowMatching(hidden=16, n_blocks=1, steps=2, z_dim=4, c_dim=1),
+    "nsf": lambda: NSF(n_layers=1, hidden=16, n_blocks=1, n_bins=4, latents=Latents(4), c_dim=1),
+    "flow_matching": lambda: FlowMatching(
+        hidden=16, n_blocks=1, steps=2, latents=Latents(4), c_dim=1
+    ),
 }
 
 

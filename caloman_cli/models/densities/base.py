@@ -1,10 +1,12 @@
 """The contract of a density model on the latent space."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from caloman_cli.models.kinds import Kind
+from caloman_cli.models.latents import LatentKind, Latents
 from caloman_cli.models.nn.scaler import Scaler
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource, Trainable
@@ -24,21 +26,28 @@ class Density(Trainable):
         prune: Dimensions whose variance, for latents that of the posterior means, is below this
             fraction of the largest are not learned: they are independent normals. 0 keeps all but
             constant dimensions.
-        z_dim: Latent dimension D (given at build time, never in YAML).
+        latents: What the encoder hands over (given at build time, never in YAML).
         c_dim: Condition width C (given at build time, never in YAML).
 
     Attributes:
-        kind: What :meth:`log_prob` returns: exact, a lower bound, an estimate, or nothing.
+        kind: What :meth:`log_prob` is, see :data:`~caloman_cli.models.kinds.Kind`.
+        accepts: The kinds of latents that it learns.
+        z_dim: D.
+
+    Raises:
+        UserError: A hyper-parameter is out of range, or the latents are of another kind.
     """
 
-    kind: Literal["exact", "bound", "estimate", "none"] = "exact"
+    kind: Kind = "exact"
+    accepts: tuple[LatentKind, ...] = ("real",)
 
     def __init__(
-        self, scaler: str = "standardize", prune: float = 0.0, *, z_dim: int, c_dim: int
+        self, scaler: str = "standardize", prune: float = 0.0, *, latents: Latents, c_dim: int
     ) -> None:
         super().__init__()
-        self.z_dim, self.c_dim = z_dim, c_dim
-        self.scaler = Scaler(scaler, prune, z_dim)
+        latents.require(self.accepts, type(self).__name__)
+        self.latents, self.z_dim, self.c_dim = latents, latents.dim, c_dim
+        self.scaler = Scaler(scaler, prune, self.z_dim)
 
     def prepare(self, train: RowSource) -> None:
         """Fit the scaling; where dimensions are pruned, build the networks anew without them."""

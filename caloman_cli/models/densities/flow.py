@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from caloman_cli.models.densities.base import Density
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.flows import ConditionalFlow, build_maf, build_nsf
 from caloman_cli.models.noise import Noise
 
@@ -50,13 +51,13 @@ class NSF(_Flow):
         scaler: str = "standardize",
         prune: float = 0.0,
         *,
-        z_dim: int,
+        latents: Latents,
         c_dim: int,
     ) -> None:
-        super().__init__(scaler, prune, z_dim=z_dim, c_dim=c_dim)
+        super().__init__(scaler, prune, latents=latents, c_dim=c_dim)
         self.n_layers, self.hidden, self.n_blocks, self.n_bins = n_layers, hidden, n_blocks, n_bins
         self.tail_bound, self.activation, self.dropout = tail_bound, activation, dropout
-        self._build(z_dim)
+        self._build(self.z_dim)
 
     def _build(self, dim: int) -> None:
         self.flow = build_nsf(
@@ -98,13 +99,13 @@ class MAF(_Flow):
         scaler: str = "standardize",
         prune: float = 0.0,
         *,
-        z_dim: int,
+        latents: Latents,
         c_dim: int,
     ) -> None:
-        super().__init__(scaler, prune, z_dim=z_dim, c_dim=c_dim)
+        super().__init__(scaler, prune, latents=latents, c_dim=c_dim)
         self.n_layers, self.hidden, self.n_blocks = n_layers, hidden, n_blocks
         self.activation, self.dropout = activation, dropout
-        self._build(z_dim)
+        self._build(self.z_dim)
 
     def _build(self, dim: int) -> None:
         self.flow = build_maf(

@@ -6,6 +6,7 @@ from torch import Tensor
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.densities.flow_matching import FlowMatching, VelocityNet
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource
 
@@ -51,10 +52,10 @@ class FlowMap(Density):
         scaler: str = "standardize",
         prune: float = 0.0,
         *,
-        z_dim: int,
+        latents: Latents,
         c_dim: int,
     ) -> None:
-        super().__init__(scaler, prune, z_dim=z_dim, c_dim=c_dim)
+        super().__init__(scaler, prune, latents=latents, c_dim=c_dim)
         if min(hidden, n_blocks, n_frequencies, steps) < 1:
             raise UserError(
                 f"hidden={hidden}, n_blocks={n_blocks}, n_frequencies={n_frequencies}, "
@@ -62,7 +63,7 @@ class FlowMap(Density):
             )
         self.hidden, self.n_blocks, self.n_frequencies = hidden, n_blocks, n_frequencies
         self.steps = steps
-        self._build(z_dim)
+        self._build(self.z_dim)
 
     def _build(self, dim: int) -> None:
         self.velocity = VelocityNet(

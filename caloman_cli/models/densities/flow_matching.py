@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -118,17 +119,17 @@ class FlowMatching(Density):
         scaler: str = "standardize",
         prune: float = 0.0,
         *,
-        z_dim: int,
+        latents: Latents,
         c_dim: int,
     ) -> None:
-        super().__init__(scaler, prune, z_dim=z_dim, c_dim=c_dim)
+        super().__init__(scaler, prune, latents=latents, c_dim=c_dim)
         if solver not in SOLVERS:
             raise UserError(f"solver={solver} is unknown; choose from {', '.join(SOLVERS)}")
         if min(steps, probes, hidden) < 1:
             raise UserError(f"steps={steps}, probes={probes}, hidden={hidden} must be at least 1")
         self.hidden, self.n_blocks, self.n_frequencies = hidden, n_blocks, n_frequencies
         self.dropout, self.steps, self.solver, self.probes = dropout, steps, solver, probes
-        self._build(z_dim)
+        self._build(self.z_dim)
 
     def _build(self, dim: int) -> None:
         self.velocity = VelocityNet(

@@ -5,6 +5,7 @@ import math
 from torch import Tensor
 
 from caloman_cli.models.densities.base import Density
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource
 
@@ -16,8 +17,8 @@ class StandardNormal(Density):
     shows by how much a learned density does better.
     """
 
-    def __init__(self, *, z_dim: int, c_dim: int) -> None:
-        super().__init__("none", z_dim=z_dim, c_dim=c_dim)
+    def __init__(self, *, latents: Latents, c_dim: int) -> None:
+        super().__init__("none", latents=latents, c_dim=c_dim)
 
     def prepare(self, train: RowSource) -> None:
         """Nothing to compute: the latents are taken in the units of the prior."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.jacobian import half_logdet
 from caloman_cli.models.heads.base import Head
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.trainable import RowSource, Trainable
 
 
@@ -43,6 +44,11 @@ class Encoder(Trainable):
     n_turns: int = 1
     remedy: str = "give more epochs, a lower encoder.latent_dim or another preprocess="
     head: Head
+
+    @property
+    def latents(self) -> Latents:
+        """What the density has to learn: D real numbers, unless an encoder says otherwise."""
+        return Latents(self.latent_dim, encoder=type(self).__name__)
 
     @property
     def n_learned(self) -> int:

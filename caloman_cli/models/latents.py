@@ -1,0 +1,60 @@
+"""What an encoder hands over to a density."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from caloman_cli.errors import UserError
+
+LatentKind = Literal["real", "codes"]
+_INSTEAD = {
+    "real": "a density of real latents, e.g. density=nsf, or an encoder with codes",
+    "codes": "a density of codes, or an encoder with real latents, e.g. encoder=vae",
+}
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The space of latents z (B, D).
+
+    Args:
+        dim: D.
+        kind: ``real`` numbers, or ``codes``: whole numbers 0 ... ``n_codes`` - 1, without an
+            order, as float32.
+        n_codes: How many codes each of the D is one of; of ``real`` numbers none.
+        encoder: Who hands them over, for messages.
+
+    Raises:
+        ValueError: These do not fit together.
+    """
+
+    dim: int
+    kind: LatentKind = "real"
+    n_codes: int | None = None
+    encoder: str = field(default="?", compare=False)
+
+    def __post_init__(self) -> None:
+        if self.dim < 1 or self.kind not in get_args(LatentKind):
+            raise ValueError(f"no space of latents: {self!r}")
+        if (self.kind == "codes") != (self.n_codes is not None and self.n_codes > 1):
+            raise ValueError(f"codes need n_codes of 2 or more, real numbers none: {self!r}")
+
+    def __str__(self) -> str:
+        if self.n_codes is None:
+            return f"{self.dim} real numbers"
+        return f"{self.dim} codes, each one of {self.n_codes}"
+
+    def require(self, accepts: tuple[LatentKind, ...], density: str) -> None:
+        """Check that a density can learn them.
+
+        Args:
+            accepts: The kinds that it learns.
+            density: Its name.
+
+        Raises:
+            UserError: It cannot; names both and what to use.
+        """
+        if self.kind not in accepts:
+            raise UserError(
+                f"density={density} learns latents that are {' or '.join(accepts)}, "
+                f"encoder={self.encoder} hands over {self}: use {_INSTEAD[self.kind]}"
+            )
