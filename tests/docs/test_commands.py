@@ -1,0 +1,167 @@
+"""Every command in the documentation can be typed: its verb, keys, options and files exist."""
+
+import argparse
+import re
+import runpy
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from caloman_cli.cli.hydra_app import Application
+from caloman_cli.cli.main import find_verb, usage
+from caloman_cli.config.compose import groups, own_keys
+from caloman_cli.errors import UserError
+from tests.docs.pages import ROOT, arguments, blocks, commands, is_frozen, name, pages
+
+PAGES = [page for page in pages() if not is_frozen(page)]
+
+
+def documented(program: str, inline: bool = True) -> list[str]:
+    """The commands of all pages that are kept up, each once."""
+    found = (command for page in PAGES for command in commands(page, program, inline))
+    return list(dict.fromkeys(found))
+
+
+FENCED = documented("caloman", inline=False)
+
+
+def shown_answer(command: str) -> str | None:
+    """The line below a command that shows a mistake on purpose, up to where it is cut short."""
+    for page in PAGES:
+        for _, block in blocks(page):
+            below = block.partition(f"caloman {command}\n")[2].partition("\n")[0]
+            if below.startswith("caloman: "):
+                return below.partition("...")[0]
+    return None
+
+
+def ends(sweep: list[str]) -> list[list[str]]:
+    """The first and the last job of a sweep in the place of all."""
+    jobs = []
+    for end in (0, -1):
+        words = [re.sub(r"^([\w.@/]+=)([^\[{'\"]+)$", _one(end), word) for word in sweep]
+        jobs.append(words)
+    return jobs if jobs[0] != jobs[1] else jobs[:1]
+
+
+def _one(end: int):
+    return lambda found: found[1] + found[2].split(",")[end]
+
+
+@pytest.mark.parametrize("command", documented("caloman"))
+def test_a_caloman_command_composes(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = arguments(command)
+    if not words or words[0] in ("VERB", "data") and words[1:] in ([], ["--help"]):
+        return
+    if words[0].startswith("-"):
+        assert words[0].partition("=")[0] in usage()
+        return
+    verb, rest = find_verb(words)
+    assert verb is not None
+    spoken_of = [word.removesuffix("=") for word in rest if word.endswith("=")]
+    assert set(spoken_of) <= {*groups(verb.config), *own_keys(verb.config)}
+    rest = [word for word in rest if not word.endswith("=")]
+    if not rest or "--help" in rest:
+        return
+    shown = {"--cfg": 1, "--package": 1, "--info": 1, "-p": 1, "-c": 1, "--resolve": 0}
+    for option in shown.keys() & set(rest):
+        at = rest.index(option)
+        del rest[at : at + 1 + shown[option]]
+    if any(word.endswith("=mine") for word in rest):  # a class of the reader's
+        rest = _with_own_options(rest, tmp_path)
+    answer = shown_answer(command)
+    if answer is None:
+        with nullcontext() if command in FENCED else _incomplete():
+            for job in ends(rest) if {"-m", "--multirun"} & set(rest) else [rest]:
+                Application(verb).check(job)
+        return
+    with pytest.raises(UserError) as raised:
+        Application(verb).check(rest)
+    assert f"caloman: {raised.value}".startswith(answer)
+
+
+@contextmanager
+def _incomplete() -> Iterator[None]:
+    """A sentence may leave out what the verb cannot do without; an example may not."""
+    try:
+        yield
+    except UserError as error:
+        if " is needed" not in str(error):
+            raise
+
+
+def _with_own_options(words: list[str], folder: Path) -> list[str]:
+    """Write an option ``mine`` for each group that is told to use it."""
+    own = folder / "mine"
+    for word in words:
+        group, _, option = word.partition("=")
+        if option == "mine":
+            (own / group).mkdir(parents=True)
+            source = sorted((ROOT / "conf" / group).glob("*.yaml"))[0]
+            (own / group / "mine.yaml").write_text(source.read_text())
+    if "--config-dir" in words:
+        at = words.index("--config-dir")
+        words = words[:at] + words[at + 2 :]
+    return ["--config-dir", str(own), *words]
+
+
+class _Parsed(Exception):
+    """A script has understood its arguments."""
+
+
+@pytest.mark.parametrize(
+    "command", [found for found in documented("python") if found.startswith("scripts/")]
+)
+def test_a_script_takes_what_is_typed(command, monkeypatch):
+    words = arguments(command)
+    understood = argparse.ArgumentParser.parse_args
+
+    def parse(parser, *given):
+        understood(parser, *given)
+        raise _Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(sys, "path", [str((ROOT / words[0]).parent), *sys.path])
+    with pytest.raises(_Parsed):
+        runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_make_has_every_target(page):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {command.split()[0] for command in commands(page, "make") if command}
+    assert named - {"TARGET"} <= targets
+
+
+def test_installing_names_extras_that_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"])
+    for command in documented("pip"):
+        for named in re.findall(r"\[([\w,-]+)\]", command):
+            assert set(named.split(",")) <= extras, command
+
+
+def test_commands_are_found_wherever_they_stand(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Say `caloman report` or `OMP_NUM_THREADS=1 python\nscripts/a.py x`.\n"
+        "```sh\n$ caloman train \\\n  seed=1 && caloman sample run=a  # a comment\n"
+        "python -m pytest\n```\n"
+    )
+    found = commands(page, "caloman")
+    assert [arguments(command) for command in found] == [
+        ["train", "seed=1"],
+        ["sample", "run=a"],
+        ["report"],
+    ]
+    assert commands(page, "python") == ["-m pytest", "scripts/a.py x"]
+    assert ends(["-m", "a=1,2,3", "b=[1,2]"]) == [
+        ["-m", "a=1", "b=[1,2]"],
+        ["-m", "a=3", "b=[1,2]"],
+    ]
