@@ -1,7 +1,8 @@
 """What the trainer knows of a model, and what a model knows of its data."""
 
-from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -57,14 +58,42 @@ def iterate(source: RowSource, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
         yield source.rows(np.arange(start, min(start + batch_size, len(source))))
 
 
+class Step(NamedTuple):
+    """Where a training is.
+
+    Args:
+        number: Steps done before this one.
+        total: Steps of the whole stage, at most.
+    """
+
+    number: int
+    total: int
+
+    @property
+    def progress(self) -> float:
+        """The part of the training that is done, in [0, 1)."""
+        return self.number / self.total
+
+
 class Trainable(nn.Module):
     """A model that the trainer can fit.
 
-    ``players`` are the parties of the optimisation, each with an optimiser of its own, stepped in
-    turn on every batch: one for most models, several for adversarial ones.
+    Its state is tensors, and plain bytes where a part is no torch module: a module that overrides
+    ``get_extra_state`` returns ``bytes`` from it, and ``set_extra_state`` takes them back. They
+    are data that travel in files: never what ``pickle`` writes.
+
+    Attributes:
+        players: The parties of the optimisation, each with an optimiser of its own: name -> number
+            of steps. One for most models, several for adversarial ones. The player with the
+            largest number steps on every batch, one with m of its n steps on m of n batches:
+            ``{"critic": 5, "generator": 1}`` has the critic see five fresh batches for each of the
+            generator. Players that step on the same batch do so in this order.
+        step: Where the training is, for losses that change on the way; the trainer sets it before
+            every step, also of the Trainables inside this one.
     """
 
-    players: tuple[str, ...] = ("model",)
+    players: Mapping[str, int] = MappingProxyType({"model": 1})
+    step: Step = Step(0, 1)
 
     def prepare(self, train: RowSource) -> None:
         """Set what is computed, not learned (means, scales, axes) from the training split.
@@ -79,6 +108,14 @@ class Trainable(nn.Module):
         """The parameters that one player may change; together the players hold all of them."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
+    def averaged_buffers(self) -> list[Tensor]:
+        """Buffers that training changes and that belong to the weights of their moment.
+
+        Where weights are averaged, so are these: codebooks that follow what is encoded, running
+        statistics of a normalisation. They are of floating point, and changed in place.
+        """
+        return []
+
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         """The scalar that ``player`` minimises on a batch of rows."""
         raise NotImplementedError
@@ -88,4 +125,21 @@ class Trainable(nn.Module):
 
         ``loss`` is always among them; early stopping may choose any.
         """
-        return {"loss": self.loss(batch, self.players[0])}
+        return {"loss": self.loss(batch, next(iter(self.players)))}
+
+
+def plain_state(model: nn.Module) -> dict[str, Tensor | bytes]:
+    """What a file keeps of a model: its state, without the graph that it may hang on.
+
+    Raises:
+        TypeError: A part of it is neither a tensor nor bytes, which no file would be read with.
+    """
+    state: dict[str, Tensor | bytes] = {}
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor | bytes):
+            raise TypeError(
+                f"{name} of {type(model).__name__} is of type {type(value).__name__}: a state "
+                "holds tensors, and bytes from get_extra_state"
+            )
+        state[name] = value.detach() if isinstance(value, Tensor) else value
+    return state

@@ -24,6 +24,7 @@ from caloman_cli.models.energies.base import EnergyModel
 from caloman_cli.models.noise import BLOCK, Noise
 from caloman_cli.models.preprocess.base import Context
 from caloman_cli.models.preprocess.preprocess import Preprocess
+from caloman_cli.models.trainable import plain_state
 
 log = logging.getLogger(__name__)
 
@@ -273,7 +274,10 @@ def save_model(path: Path, model: TwoStep, cfg: DictConfig | dict) -> None:
         "config": OmegaConf.to_container(config, resolve=True),
         "geometry": model.geometry.to_dict(),
         "spectrum": None if model.spectrum is None else model.spectrum.to_dict(),
-        "state": {name: value.detach().cpu() for name, value in model.state_dict().items()},
+        "state": {
+            name: value.cpu() if isinstance(value, Tensor) else value
+            for name, value in plain_state(model).items()
+        },
     }
     save_state(path, content)
 
@@ -327,12 +331,14 @@ def _rebuilt(path: Path, content: dict[str, Any]) -> TwoStep:
     return model
 
 
-def _refuse_sizes(config: dict[str, Any], geometry: Geometry, state: dict[str, Tensor]) -> None:
+def _refuse_sizes(
+    config: dict[str, Any], geometry: Geometry, state: dict[str, Tensor | bytes]
+) -> None:
     """Raise a UserError where a model would be larger than the numbers that the file has for it.
 
     It would be allocated before the numbers were missed.
     """
-    has = sum(value.numel() for value in state.values())
+    has = sum(len(v) if isinstance(v, bytes) else v.numel() for v in state.values())
 
     def largest(values: Any) -> int:
         if isinstance(values, dict | list):

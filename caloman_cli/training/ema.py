@@ -1,10 +1,10 @@
 """An exponential moving average of the weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class MovingAverage:
@@ -14,18 +14,18 @@ class MovingAverage:
     are soon forgotten.
 
     Args:
-        parameters: The weights to follow.
+        weights: What to follow: parameters, and buffers that go with them.
         decay: d; None switches the average off, then every method leaves the weights alone.
 
     References:
         Polyak, Juditsky (1992), Acceleration of stochastic approximation by averaging.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], decay: float | None) -> None:
-        self.parameters, self.decay, self.steps = parameters, decay, 0
+    def __init__(self, weights: Sequence[Tensor], decay: float | None) -> None:
+        self.weights, self.decay, self.steps = list(weights), decay, 0
         self.average: list[Tensor] = []
         if decay is not None:
-            self.average = [parameter.detach().clone() for parameter in parameters]
+            self.average = [weight.detach().clone() for weight in self.weights]
 
     @torch.no_grad()
     def update(self) -> None:
@@ -33,7 +33,7 @@ class MovingAverage:
         if self.decay is None:
             return
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(self.average, list(self.parameters), 1 - decay)
+        torch._foreach_lerp_(self.average, self.weights, 1 - decay)
         self.steps += 1
 
     @contextmanager
@@ -47,8 +47,8 @@ class MovingAverage:
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        for mean, parameter in zip(self.average, self.parameters, strict=self.decay is not None):
-            mean.data, parameter.data = parameter.data, mean.data
+        for mean, weight in zip(self.average, self.weights, strict=self.decay is not None):
+            mean.data, weight.data = weight.data, mean.data
 
     def state_dict(self) -> dict:
         return {"steps": self.steps, "average": self.average}

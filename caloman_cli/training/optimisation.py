@@ -63,15 +63,30 @@ class Player:
         parameters: What it may change.
         settings: The stage's settings.
         lr: Its learning rate at its highest.
+        share: (m, n): it takes m steps in n batches.
     """
 
     def __init__(
-        self, name: str, parameters: list[nn.Parameter], settings: StageSettings, lr: float
+        self,
+        name: str,
+        parameters: list[nn.Parameter],
+        settings: StageSettings,
+        lr: float,
+        share: tuple[int, int] = (1, 1),
     ) -> None:
-        self.name, self.parameters, self.lr = name, parameters, lr
+        self.name, self.parameters, self.lr, self.share = name, parameters, lr, share
         self.max_norm = math.inf if settings.clip is None else settings.clip
         kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = kind(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
+
+    def taken(self, batches: int) -> int:
+        """Its steps in a number of batches from the beginning of the training."""
+        steps, out_of = self.share
+        return batches * steps // out_of
+
+    def steps_on(self, batch: int) -> bool:
+        """Whether a batch, counted from the beginning of the training, is one of its own."""
+        return self.taken(batch + 1) > self.taken(batch)
 
     def backward(self, loss: Tensor) -> Tensor:
         """Gradients of the player's own parameters only; returns their norm before clipping."""
@@ -123,9 +138,14 @@ def players_of(model: Trainable, settings: StageSettings, stage: str) -> list[Pl
     """The players of a model that have something to learn.
 
     Raises:
-        UserError: ``player_lr`` names a player that the model has not, or the players do not
-            hold the model's parameters, all of them and no others.
+        UserError: ``player_lr`` names a player that the model has not, the players have no
+            numbers of steps, or do not hold the model's parameters, all of them and no others.
     """
+    if not isinstance(model.players, Mapping) or min(model.players.values(), default=0) < 1:
+        raise UserError(
+            f"{stage}: players of {type(model).__name__} must be names with their numbers of"
+            f" steps, 1 or more, as in {{'critic': 5, 'model': 1}}; they are {model.players}"
+        )
     unknown = set(settings.player_lr) - set(model.players)
     if unknown:
         raise UserError(
@@ -137,8 +157,11 @@ def players_of(model: Trainable, settings: StageSettings, stage: str) -> list[Pl
         name: model.player_parameters(name) for name in model.players
     }
     _require_all_held(model, stage, owned)
+    most = max(model.players.values())
     return [
-        Player(name, weights, settings, rates[name]) for name, weights in owned.items() if weights
+        Player(name, weights, settings, rates[name], (model.players[name], most))
+        for name, weights in owned.items()
+        if weights
     ]
 
 
@@ -164,6 +187,21 @@ def _require_all_held(
             f"{stage}: {', '.join(strange)} of {kind} holds parameters that are not the model's"
             " own: its player_parameters must return those that it has after prepare"
         )
+
+
+def averaged_buffers(model: Trainable, stage: str) -> list[Tensor]:
+    """Buffers of a model that are averaged with its weights.
+
+    Raises:
+        UserError: They are not the model's own, or not of floating point.
+    """
+    found, own = model.averaged_buffers(), {id(buffer) for buffer in model.buffers()}
+    if any(id(buffer) not in own or not buffer.is_floating_point() for buffer in found):
+        raise UserError(
+            f"{stage}: averaged_buffers of {type(model).__name__} must be buffers of its own, of"
+            " floating point"
+        )
+    return found
 
 
 def precision_of(settings: StageSettings, device: torch.device, stage: str) -> torch.dtype:

@@ -21,14 +21,20 @@ from caloman_cli.config.settings import StageSettings, TrainerSettings
 from caloman_cli.data.files import load_state, save_state
 from caloman_cli.errors import UserError
 from caloman_cli.loggers import Logger, NoLogger
-from caloman_cli.models.trainable import RowSource, Trainable
+from caloman_cli.models.trainable import RowSource, Step, Trainable, plain_state
 from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.runs.progress import ProgressLine
 from caloman_cli.runs.provenance import Usage
 from caloman_cli.runs.stages import StageFolder
 from caloman_cli.training.ema import MovingAverage
 from caloman_cli.training.interruption import Interruption
-from caloman_cli.training.optimisation import FiniteGuard, lr_factor, players_of, precision_of
+from caloman_cli.training.optimisation import (
+    FiniteGuard,
+    averaged_buffers,
+    lr_factor,
+    players_of,
+    precision_of,
+)
 from caloman_cli.training.seeds import Seeds
 
 log = logging.getLogger(__name__)
@@ -160,7 +166,10 @@ class _Fit:
         self.players = players_of(model, self.settings, stage)
         weights = [weight for player in self.players for weight in player.parameters]
         self.n_parameters = sum(weight.numel() for weight in weights)
-        self.average = MovingAverage(list(dict.fromkeys(weights)), self.settings.ema)
+        self.buffers = averaged_buffers(model, stage)
+        followed = [*dict.fromkeys(weights), *self.buffers]
+        self.average = MovingAverage(followed, self.settings.ema)
+        self.told = [part for part in model.modules() if isinstance(part, Trainable)]
         self.guard = FiniteGuard(self.device)
         self.sums = self._zeros()
         self.saved_step = 0
@@ -217,7 +226,7 @@ class _Fit:
                 self._checkpoint()
                 self.trainer.interruption.check()
         self._check_finite()
-        train = self.sums / self.n_batches
+        train = self._train_losses()
         scores = self._scores()
         self.state.epoch, self.state.batch = self.state.epoch + 1, 0
         self.sums = self._zeros()
@@ -231,17 +240,22 @@ class _Fit:
         self.trainer.interruption.check()
 
     def _step(self, index: np.ndarray) -> None:
-        """Every player in turn on one batch."""
-        self.seeds.step(self.state.step)
+        """Every player whose turn it is on one batch."""
+        number = self.state.step
+        self.seeds.step(number)
         batch = self.train.rows(index)
         factor = self._lr_factor()
+        for part in self.told:
+            part.step = Step(number, self.total)
         for place, player in enumerate(self.players):
+            if not player.steps_on(number):
+                continue
             with self._autocast():
                 loss = self.model.loss(batch, player.name)
             norm = player.backward(loss)
-            self.guard.watch("loss", loss, self.state.step)
-            self.guard.watch("gradient", norm, self.state.step)
-            if self.device.type == "cpu" or self.state.step % _GUARD_INTERVAL == 0:
+            self.guard.watch("loss", loss, number)
+            self.guard.watch("gradient", norm, number)
+            if self.device.type == "cpu" or number % _GUARD_INTERVAL == 0:
                 self._check_finite()
             player.update(factor)
             self.sums[place] += loss.detach()
@@ -262,6 +276,7 @@ class _Fit:
         sums: dict[str, Tensor] = {}
         size = self.settings.batch_size
         self.model.eval()
+        self._check_buffers()
         with self.average.applied(), torch.no_grad():
             for number, start in enumerate(range(0, len(self.validation), size)):
                 if self.trainer.interruption.noted is not None:
@@ -289,7 +304,7 @@ class _Fit:
 
     def _write_best(self) -> None:
         state = {
-            "model": self.model.state_dict(),
+            "model": plain_state(self.model),
             "epoch": self.state.best_epoch,
             "score": self.state.best_score,
         }
@@ -305,15 +320,27 @@ class _Fit:
         patience = self.settings.patience
         return patience is not None and self.state.epoch - self.state.best_epoch >= patience
 
-    def _row(self, train: Tensor, scores: dict[str, float]) -> dict[str, object]:
+    def _train_losses(self) -> dict[str, float]:
+        """Means over the epoch's steps; NaN for a player that had none."""
+        done, losses = self.state.step, {}
+        for player, total in zip(self.players, self.sums.tolist(), strict=True):
+            steps = player.taken(done) - player.taken(done - self.n_batches)
+            losses[player.name] = total / steps if steps else math.nan
+        return losses
+
+    def _row(self, train: dict[str, float], scores: dict[str, float]) -> dict[str, object]:
         self._take_time()
-        names = ["loss"] if len(self.players) == 1 else [player.name for player in self.players]
+        rates = {player.name: player.optimizer.param_groups[0]["lr"] for player in self.players}
+        if len(self.players) == 1:
+            own = {"lr": rates.popitem()[1], "train/loss": train.popitem()[1]}
+        else:
+            own = {f"lr/{name}": rate for name, rate in rates.items()}
+            own |= {f"train/{name}": _json_number(loss) for name, loss in train.items()}
         return {
             "stage": self.stage,
             "epoch": self.state.epoch,
             "step": self.state.step,
-            "lr": self.players[0].optimizer.param_groups[0]["lr"],
-            **{f"train/{name}": float(train[place]) for place, name in enumerate(names)},
+            **own,
             **{f"validation/{name}": _json_number(value) for name, value in scores.items()},
             "seconds": round(self.state.seconds, 3),
         }
@@ -324,7 +351,7 @@ class _Fit:
         state = {
             "state": asdict(self.state),
             "sums": self.sums,
-            "model": self.model.state_dict(),
+            "model": plain_state(self.model),
             "average": self.average.state_dict(),
             "players": {player.name: player.state_dict() for player in self.players},
         }
@@ -340,6 +367,17 @@ class _Fit:
         self.state = _State(**saved["state"])
         self.saved_step = self.state.step
         log.info("%s: resuming after step %d of %d", self.stage, self.state.step, self.total)
+
+    def _check_buffers(self) -> None:
+        """A buffer that was replaced is no longer the one that the average follows."""
+        now = self.model.averaged_buffers()
+        if len(now) != len(self.buffers) or any(
+            a is not b for a, b in zip(now, self.buffers, strict=True)
+        ):
+            raise UserError(
+                f"{self.stage}: averaged_buffers of {type(self.model).__name__} are other tensors"
+                " than before the first step: change them in place, with copy_ or lerp_"
+            )
 
     @contextmanager
     def _foreign(self) -> Iterator[None]:

@@ -28,7 +28,7 @@ class Regression(Trainable):
 class Duel(Trainable):
     """Two players with a parameter each; every loss names the other's too."""
 
-    players = ("critic", "model")
+    players = {"critic": 1, "model": 1}
 
     def __init__(self) -> None:
         super().__init__()

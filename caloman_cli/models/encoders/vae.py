@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,6 @@ class VAE(Encoder):
         "give encoder.free_bits=0.3 (nats that each latent keeps), a lower encoder.beta or"
         " encoder.latent_dim, or more epochs"
     )
-    steps: Tensor
 
     def __init__(
         self,
@@ -97,7 +97,6 @@ class VAE(Encoder):
         self.decoder = MLP(
             self.latent_dim + extra, mirrored, head.out_dim - head.moment_dim, *style
         )
-        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def posterior(self, x: Tensor, c: Tensor) -> Posterior:
         seen = self.head.features(x)
@@ -136,12 +135,16 @@ class VAE(Encoder):
         """Of the learned dimensions."""
         return divergence(posterior)[:, : self.n_learned]
 
-    def _beta(self) -> Tensor | float:
-        """Counts training steps while beta rises; validation always takes it whole."""
+    def _beta(self) -> float:
+        """It rises with the training's steps; validation always takes it whole."""
         if not self.training or not self.kl_warmup:
             return self.beta
-        self.steps += 1
-        return self.beta * (self.steps / self.kl_warmup).clamp(max=1.0)
+        return self.beta * min((self.step.number + 1) / self.kl_warmup, 1.0)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Files of versions in which the model itself counted its steps.
+        state_dict.pop(f"{prefix}steps", None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _importance_bound(self, x: Tensor, c: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
         weights, beta = [], self._beta()
