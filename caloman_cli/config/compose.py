@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -207,10 +207,13 @@ class _Check:
         for key, value in values.items():
             self._value(value, hints[key], _join(where, key))
 
-    def target(self, values: dict, place: targets.Place, where: str) -> None:
+    def target(self, values: dict, place: targets.Place, where: str, late: bool) -> None:
         """Check against the signature of the ``_target_``; keyword-only is given at build time."""
         try:
-            known = targets.settings(targets.locate(values[targets.TARGET], place, where))
+            found = targets.locate(values[targets.TARGET], place, where)
+            if not late:
+                targets.refuse_unfinished(found, where)
+            known = targets.settings(found)
         except UserError as error:
             raise UserError(f"{error}{self._inside(where)}") from error
         given = {key: value for key, value in values.items() if key != targets.TARGET}
@@ -235,12 +238,15 @@ class _Check:
         if isinstance(value, dict) and place is not None and described in (None, schema.Target):
             if targets.TARGET not in value:
                 raise UserError(f"{self._source(where)}: the group '{where}' has no _target_")
-            self.target(value, place, where)
+            self.target(value, place, where, described is not None or targets.is_late(annotation))
         elif isinstance(value, dict) and described is not None:
             self.mapping(value, described, where)  # type: ignore[arg-type]
         elif isinstance(value, list) and place is not None and targets.named(value):
+            contract: Any = place.load()
+            if targets.is_late(annotation):
+                contract = Callable[..., contract]
             for index, item in enumerate(value):
-                self._value(item, place.load(), f"{where}[{index}]")
+                self._value(item, contract, f"{where}[{index}]")
         else:
             self._plain(value, annotation, where)
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from caloman_cli.config.typecheck import fits, spell
 from caloman_cli.errors import UserError, shown
@@ -173,7 +173,8 @@ def settings(found: type) -> dict[str, tuple[inspect.Parameter, Any]]:
 def nested_place(annotation: Any) -> Place | None:
     """What may be named where a parameter with this annotation is given, or None: nothing.
 
-    That is a class of the annotation, or of the items of a list: ``Sequence[Transform]``.
+    That is a class of the annotation, of the items of a list, ``Sequence[Transform]``, or of what
+    is made when the model is built, ``Callable[..., Density]``.
     """
     for option in get_args(annotation):
         if (place := nested_place(option)) is not None:
@@ -185,6 +186,30 @@ def nested_place(annotation: Any) -> Place | None:
     rooms = (place.room for place in PLACES.values())
     room = next((room for room in rooms if f"{module}.".startswith(f"{room}.")), "")
     return Place(room, f"{module}:{annotation.__qualname__}")
+
+
+def is_late(annotation: Any) -> bool:
+    """Whether a parameter wants a constructor, ``Callable[..., Density]``, and not what it makes.
+
+    What is only known when a model is built (shapes, the detector) is passed to it then.
+    """
+    if get_origin(annotation) is Callable:
+        return True
+    return any(is_late(option) for option in get_args(annotation))
+
+
+def refuse_unfinished(found: type, where: str) -> None:
+    """Raise a UserError where a class cannot be made from its settings alone."""
+    lacking = [
+        name
+        for name, parameter in inspect.signature(found).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+    ]
+    if lacking:
+        raise UserError(
+            f"{where}: {found.__name__} needs {', '.join(lacking)}, known when the model is built:"
+            f" what it is a part of has to take a Callable[..., {found.__name__}]"
+        )
 
 
 def constructor(node: Any, place: Place, where: str) -> Callable[..., Any]:
@@ -219,18 +244,30 @@ def constructor(node: Any, place: Place, where: str) -> Callable[..., Any]:
 
 
 def _argument(value: Any, annotation: Any, where: str) -> Any:
-    """A setting as it is passed: a nested object is made, all else has to be plain and to fit."""
+    """A setting as it is passed: a nested object is made, or its constructor where it is late.
+
+    All else has to be plain and to fit.
+    """
     place = nested_place(annotation)
     if place is not None and isinstance(value, Mapping) and TARGET in value:
-        return constructor(value, place, where)()
+        return _nested(value, place, where, is_late(annotation))
     if place is not None and isinstance(value, list) and named(value):
+        late = is_late(annotation)
         return [
-            constructor(item, place, f"{where}[{index}]")() for index, item in enumerate(value)
+            _nested(item, place, f"{where}[{index}]", late) for index, item in enumerate(value)
         ]
     refuse_targets(value, where)
     if not fits(value, annotation):
         raise UserError(f"{where}={shown(value)}: must be {spell(annotation)}")
     return value
+
+
+def _nested(node: Any, place: Place, where: str, late: bool) -> Any:
+    made = constructor(node, place, where)
+    if late:
+        return made
+    refuse_unfinished(locate(node[TARGET], place, where), where)
+    return made()
 
 
 def refuse_targets(values: Any, where: str) -> None:

@@ -1,5 +1,6 @@
 """The check of configs against constructors and schemas."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,7 +32,8 @@ class Model(Encoder):
         rate: float = 0.1,
         kind: Literal["a", "b"] = "a",
         latent: int | Literal["auto"] = "auto",
-        parts: list[Part] | None = None,
+        parts: list[Callable[..., Part]] | None = None,
+        early: Part | None = None,
         *,
         x_dim: int,
     ) -> None: ...
@@ -88,6 +90,7 @@ def test_what_the_signature_takes(check, more):
         ({"_target_": "nowhere.to_be.Found"}, "cannot be imported"),
         ({"_target_": PART["_target_"]}, "is no Encoder"),
         ({"parts": [{"_target_": GOOD["_target_"]}]}, r"parts\[0\]._target_=.* is no Part"),
+        ({"early": PART}, r"encoder.early: Ring needs geometry, known when the model is built"),
         ({"_convert_": "all"}, "unknown key 'encoder._convert_'"),
         ({"rate": {"_target_": "os.system"}}, "encoder.rate._target_=os.system: nothing may be"),
     ],

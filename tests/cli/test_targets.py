@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from omegaconf import OmegaConf
 
 from caloman_cli.config.targets import PLACES, constructor, locate, trusting
 from caloman_cli.errors import UserError
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.two_step import load_model
 
 CANARY = """
@@ -283,3 +285,74 @@ def test_names_of_the_package_keep_their_contract():
     assert type(made()).__name__ == "NoLogger"
     with trusting(["os.system"]), pytest.raises(UserError, match="is no Logger"):
         constructor({"_target_": "os.system"}, PLACES["logger"], "logger")
+
+
+NESTED = """
+from collections.abc import Callable, Sequence
+from torch import nn
+from caloman_cli.models.densities.base import Density
+
+class Net(nn.Module):
+    def __init__(self, width: int = 8, *, dim: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(dim, width)
+
+class Mixture(Density):
+    def __init__(
+        self,
+        part: Callable[..., Density],
+        more: Sequence[Callable[..., Density]] = (),
+        net: Callable[..., nn.Module] | None = None,
+        early: Density | None = None,
+        **dims,
+    ) -> None:
+        super().__init__(**dims)
+        self.parts = nn.ModuleList([made(**dims) for made in (part, *more)])
+        self.net = None if net is None else net(dim=self.c_dim)
+"""
+NSF = {"_target_": "caloman_cli.models.densities.flow.NSF", "n_layers": 1, "hidden": 8}
+NET = {"_target_": "nested.Net", "width": 5}
+MIXTURE = {"_target_": "nested.Mixture"}
+
+
+@pytest.fixture
+def nested(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/nested.py").write_text(NESTED)
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    monkeypatch.delitem(sys.modules, "nested", raising=False)
+    yield
+    sys.modules.pop("nested", None)
+
+
+def test_what_is_nested_is_built_with_what_only_the_model_knows(nested):
+    node = {**MIXTURE, "part": NSF, "more": [NSF, NSF], "net": NET}
+    with trusting(["nested.Mixture", "nested.Net"]):
+        made = constructor(node, PLACES["density"], "density")(latents=Latents(3), c_dim=2)
+    assert [part.z_dim for part in made.parts] == [3, 3, 3]
+    assert [part.hidden for part in made.parts] == [8, 8, 8]
+    assert tuple(made.net.layer.weight.shape) == (5, 2)
+
+
+MISTAKES = [
+    ({"part": {**NSF, "n_layer": 1}}, r"density\.part\.n_layer.*n_layers"),
+    ({"part": {**NSF, "n_layers": "many"}}, r"density\.part\.n_layers=many: must be an integer"),
+    ({"part": NSF, "more": [{**NSF, "hidden": 0.5}]}, r"density\.more\[0\]\.hidden=0\.5"),
+    ({"part": NET}, r"density\.part\._target_=nested\.Net is no Density"),
+    ({"part": NSF, "net": NSF, "early": NSF}, r"density\.early: NSF needs .*c_dim, known when"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), MISTAKES, ids=str)
+def test_mistakes_of_what_is_nested_are_found_before_anything_is_built(
+    caloman, nested, tmp_path, settings, message
+):
+    write(tmp_path / "mine", "density", "mine", **MIXTURE, **settings)
+    done = caloman(
+        "train", "--config-dir", "mine", "density=mine", "dataset=ds1_photons",
+        "dataset.train=[no.hdf5]", "output=out",
+    )  # fmt: skip
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert re.search(message, done.err), done.err
+    with trusting(["nested.Mixture", "nested.Net"]), pytest.raises(UserError, match="density"):
+        constructor({**MIXTURE, **settings}, PLACES["density"], "density")
