@@ -1,5 +1,7 @@
 """Every option of conf/preprocess keeps the border between MeV and numbers."""
 
+import copy
+
 import pytest
 import torch
 
@@ -60,3 +62,32 @@ def test_statistics_travel(preprocess, request, detector):
     for mine, theirs in zip(preprocess(voxels, e_inc), fresh(voxels, e_inc), strict=True):
         assert torch.equal(mine, theirs)
     assert x.dtype == c.dtype == torch.float32
+
+
+def test_log_det_is_that_of_the_jacobian(preprocess, detector):
+    """At fixed layer energies, of showers whose voxels are all lit."""
+    exact = copy.deepcopy(preprocess).double()
+    torch.manual_seed(1)
+    e_inc = torch.tensor([[5e3], [8e4]], dtype=torch.float64)
+    voxels = detector.threshold + torch.rand(2, detector.n_voxels) * e_inc / detector.n_voxels
+    context = exact.context(voxels, e_inc)
+
+    def forward(row):
+        x = row[None]
+        for step in exact.transforms:
+            x = step(x, Context(context.e_inc[i : i + 1], context.layers[i : i + 1]))
+        return x[0]
+
+    found = exact.log_det(voxels, e_inc)
+    assert found.dtype == torch.float64
+    for i, row in enumerate(voxels):
+        sign, expected = torch.linalg.slogdet(torch.func.jacrev(forward)(row))
+        assert sign == 1
+        torch.testing.assert_close(found[i], expected, rtol=1e-9, atol=1e-6)
+
+
+def test_log_det_of_real_showers_is_a_number(preprocess, detector):
+    """Dark voxels, empty layers, nothing at all, more energy than there was."""
+    voxels, e_inc = cut_showers(detector)
+    voxels[5], voxels[6] = 0.0, 1e3 * voxels[6]
+    assert torch.isfinite(preprocess.log_det(voxels, e_inc)).all()

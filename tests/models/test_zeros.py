@@ -18,6 +18,7 @@ from tests.conftest import load_geometry
 from tests.contracts.groups import maker
 
 PHOTONS = load_geometry("ds1_photons")
+LIT = torch.arange(PHOTONS.n_voxels)
 
 
 def showers(n=400):
@@ -122,3 +123,42 @@ def test_a_detector_without_a_cut_is_refused():
     facts = {**PHOTONS.to_dict(), "threshold": 0.0}
     with pytest.raises(UserError, match="has none"):
         DequantizeZeros().bind(Geometry.from_dict(facts))
+
+
+def test_density_of_the_noise_integrates_to_one_per_mev():
+    """What log_det takes off a dark voxel is a density of energies below the cut."""
+    made = DequantizeZeros()
+    made.bind(PHOTONS)
+    context = Context(torch.tensor([[3e3]]), torch.tensor([[0.0, 500.0, 70.0, 9.0, 2.0]]))
+    x = torch.zeros(1, PHOTONS.n_voxels)
+    n = torch.linspace(-3, 3, 401, dtype=torch.float64)
+    energy = PHOTONS.threshold * 10 ** (-1.0 + 0.2 * n)
+    density = []
+    for value in n:
+        made._normal = lambda x, context, value=value: value.expand_as(x)
+        one, none = (made.log_det(x.index_fill(1, lit, 1.0), context) for lit in (LIT[:-1], LIT))
+        density.append((none - one).exp())
+    total = torch.trapezoid(torch.cat(density), energy)
+    torch.testing.assert_close(total, torch.ones((), dtype=torch.float64), rtol=1e-4, atol=0)
+
+
+def test_a_model_of_the_noise_itself_loses_nothing_to_it():
+    """Whoever draws the very noise is sure of the dark voxels: only units of lit ones are left."""
+    preprocess = chain()
+    voxels, e_inc = showers(40)
+    voxels[:, 5] = 0.0
+    context = preprocess.context(voxels, e_inc)
+    shares, noise = preprocess.transforms[1], preprocess.transforms[2]
+    x = noise(shares(voxels, context), context)
+    dark = voxels <= 0
+    reference = noise.layers.spread(context.layers.clamp(min=PHOTONS.threshold)).double()
+    n = (torch.log10(x.double() * reference / PHOTONS.threshold) + 1.0) / 0.2
+    within = math.erf(3 / math.sqrt(2))
+    density = torch.distributions.Normal(0.0, 1.0).log_prob(n) - math.log(
+        within * 0.2 * math.log(10)
+    )
+    density = (density - x.double().log()) * dark
+    layers = noise.layers.spread(context.layers.double())
+    lit = torch.where(dark, 1.0, layers).log().sum(1)
+    found = density.sum(1) + preprocess.log_det(voxels, e_inc)
+    torch.testing.assert_close(found, -lit, rtol=1e-5, atol=1e-3)

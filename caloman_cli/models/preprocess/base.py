@@ -39,3 +39,12 @@ class Transform(nn.Module):
 
     def inverse(self, x: Tensor, context: Context) -> Tensor:
         raise NotImplementedError
+
+    def log_det(self, x: Tensor, context: Context) -> Tensor:
+        """log |d forward(x) / dx| of x (B, V) [nats], shape (B,), float64.
+
+        At fixed layer energies. Added to a log-density of ``forward(x)`` it makes one of x. A
+        step that makes numbers of what is not there (the energy of a dark voxel) takes off the
+        log-density of these, so that the sum is a lower bound on average.
+        """
+        raise NotImplementedError

@@ -104,6 +104,20 @@ class Preprocess(nn.Module):
             x = step(x, context)
         return x, self.condition(context)
 
+    def log_det(self, voxels: Tensor, e_inc: Tensor) -> Tensor:
+        """log |dx / dE| of the showers at fixed layer energies [nats], shape (B,), float64.
+
+        Args:
+            voxels: E [MeV], shape (B, V).
+            e_inc: Incident energies [MeV], shape (B, 1).
+        """
+        context, x = self.context(voxels, e_inc), voxels
+        total = voxels.new_zeros(len(voxels), dtype=torch.float64)
+        for step in self._steps:
+            total = total + step.log_det(x, context)
+            x = step(x, context)
+        return total
+
     def inverse(self, x: Tensor, context: Context) -> Tensor:
         """x (B, V), dimensionless -> voxels (B, V) MeV, never negative, never NaN."""
         rows = _CACHE_VOXELS // self.x_dim + 1 if x.device.type == "cpu" else max(1, len(x))

@@ -1,5 +1,7 @@
 """From shares to the real line and to unit scale."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,12 @@ class Logit(Transform):
         share = (torch.sigmoid(x) - self.alpha) / (1.0 - 2.0 * self.alpha)
         return share.clamp(0.0, 1.0)
 
+    def log_det(self, x: Tensor, context: Context) -> Tensor:
+        """Beyond 0 and 1 that at the end, where :meth:`forward` leaves a share."""
+        share, inner = x.double().clamp(0.0, 1.0), 1.0 - 2.0 * self.alpha
+        one = self.alpha + inner * share
+        return (math.log(inner) - one.log() - (self.alpha + inner * (1.0 - share)).log()).sum(1)
+
 
 class Standardize(Transform):
     """Mean 0 and standard deviation 1 per voxel, measured on the training split.
@@ -64,6 +72,9 @@ class Standardize(Transform):
     def inverse(self, x: Tensor, context: Context) -> Tensor:
         return x * self.std + self.mean
 
+    def log_det(self, x: Tensor, context: Context) -> Tensor:
+        return -self.std.double().log().sum().expand(len(x))
+
 
 class Clip(Transform):
     """Keep generated values inside [min, max] of the whole training split."""
@@ -86,3 +97,7 @@ class Clip(Transform):
 
     def inverse(self, x: Tensor, context: Context) -> Tensor:
         return torch.clamp(x, self.lower, self.upper)
+
+    def log_det(self, x: Tensor, context: Context) -> Tensor:
+        """0: real values stay as they are, and generated ones outside are left out."""
+        return x.new_zeros(len(x), dtype=torch.float64)

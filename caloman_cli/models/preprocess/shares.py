@@ -46,6 +46,10 @@ class Threshold(Transform):
         before, after = self.layers.sum(x), self.layers.sum(kept)
         return kept * self.layers.spread(before / after.clamp(min=_NOTHING))
 
+    def log_det(self, x: Tensor, context: Context) -> Tensor:
+        """0: of what is cut nothing is left, the rest stays as it is."""
+        return x.new_zeros(len(x), dtype=torch.float64)
+
 
 class LayerShare(Transform):
     r"""A voxel's share of its layer, :math:`v = E_{vox} / E_l`; 0 where the layer is empty.
@@ -80,6 +84,11 @@ class LayerShare(Transform):
             total = self.layers.sum(shares)
         return shares * self.layers.spread(context.layers / total.clamp(min=_NOTHING))
 
+    def log_det(self, x: Tensor, context: Context) -> Tensor:
+        """Minus the log of its layer's energy for every voxel; nothing in empty layers."""
+        log_energy = torch.where(context.layers > 0, context.layers, 1.0).double().log()
+        return -self.layers.spread(log_energy).sum(1)
+
 
 class EnergyShare(Transform):
     r"""A voxel's share of the largest visible energy, :math:`v = E_{vox} / (f E_{inc})`.
@@ -95,3 +104,6 @@ class EnergyShare(Transform):
 
     def inverse(self, x: Tensor, context: Context) -> Tensor:
         return x.clamp(min=0.0) * (self.max_response * context.e_inc)
+
+    def log_det(self, x: Tensor, context: Context) -> Tensor:
+        return -x.shape[1] * (self.max_response * context.e_inc.double()[:, 0]).log()

@@ -92,6 +92,24 @@ class DequantizeZeros(Transform):
         kept = torch.where(self.layers.spread(free > 0), shared, torch.maximum(x, least))
         return torch.where(lit, kept, 0.0)
 
+    def log_det(self, x: Tensor, context: Context) -> Tensor:
+        """Minus the log-density of the dark voxels' noise per MeV; nothing for lit ones.
+
+        Per MeV, because :class:`LayerShare` before it takes a dark voxel for an energy too: the
+        two together leave what :math:`\\log q` of the noise as a share is. So a density of all
+        voxels becomes a lower bound on that of the lit ones times the probability that the others
+        are dark.
+        """
+        n, within = self._normal(x, context).double(), math.erf(_WIDEST / math.sqrt(2))
+        log_energy = math.log(self.threshold) + math.log(10.0) * (self.level + self.spread * n)
+        width = math.log(within * math.log(10.0) * math.sqrt(math.tau))
+        width += math.log(self.spread) if self.spread > 0 else -math.inf
+        density = -0.5 * n.square() - width - log_energy
+        # In empty layers LayerShare added nothing: the noise is relative to the cut there.
+        log_unit = torch.where(context.layers > 0, 0.0, math.log(self.threshold))
+        dark = density + self.layers.spread(log_unit.double())
+        return -torch.where(x > 0, 0.0, dark).sum(1)
+
     def _normal(self, x: Tensor, context: Context) -> Tensor:
         """Standard normal numbers (B, V) inside three standard deviations."""
         shower = torch.where(x > 0, self.keys, 0).sum(1, keepdim=True)
@@ -109,6 +127,9 @@ class Log(Transform):
 
     def inverse(self, x: Tensor, context: Context) -> Tensor:
         return x.clamp(max=0.0).exp()
+
+    def log_det(self, x: Tensor, context: Context) -> Tensor:
+        return -x.double().log().sum(1)
 
 
 def _mixed(state: Tensor) -> Tensor:
