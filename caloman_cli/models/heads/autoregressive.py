@@ -16,7 +16,7 @@ from caloman_cli.models.heads.dipoles import Dipoles
 from caloman_cli.models.heads.division import divided
 from caloman_cli.models.heads.hurdle_mixture import ShareHead
 from caloman_cli.models.heads.lit import TOLERANCE, cross_entropy, must_end
-from caloman_cli.models.heads.portions import FAR, logit, portion
+from caloman_cli.models.heads.portions import FAR, log_slope, logit, portion
 from caloman_cli.models.heads.walk import Take, Walk, put
 from caloman_cli.models.nn.marks import choose, mark
 from caloman_cli.models.noise import Noise
@@ -176,6 +176,23 @@ class Autoregressive(ShareHead):
         split = split.placed(voxels + rest - others - 1.0, others.clamp(min=1.0))
         parts = torch.where(divided, split.log_prob(portions, "logistic"), 0.0)
         return (bits + parts).sum((0, 1)) + (ending + share).sum(0)
+
+    def log_density(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        r"""``log_prob`` times :math:`|dy / dx|` of the logits y of portions.
+
+        y is triangular in the voxels' energies: a block's depends on what its layer has left,
+        a voxel's on what its block has left.
+        """
+        energies = params[1]
+        voxels = self.blocks.split(x) * energies.T[self.blocks.layer_index][:, None]
+        taken, after, lit = voxels.sum(1), self.blocks.after(voxels), (voxels > 0).to(x)
+        n_lit, rest, others = lit.sum(1), sum_after(voxels), sum_after(lit)
+        some, divided = (n_lit > 0) & (after > 0), (lit > 0) & (others > 0)
+        of_blocks = torch.where(some, log_slope(taken - n_lit, after - 1.0), 0.0)
+        several = others.clamp(min=1.0)
+        of_voxels = torch.where(divided, log_slope(voxels - 1.0, rest - others, several), 0.0)
+        slopes = of_blocks.sum(0) + of_voxels.sum((0, 1))  # per cut
+        return self.log_prob(params, x) + slopes + self._free_numbers(x, energies)
 
     def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
         n, size = len(self.blocks), self.blocks.size

@@ -24,12 +24,15 @@ class Head(nn.Module):
         feature_dim: Width of :meth:`features`.
         moment_dim: Width of :meth:`moments`.
         footprint: Numbers per shower that exist at once while sampling.
+        sums_to_one: Whether voxels are drawn as shares, some of them zero, that sum to one in
+            each non-empty layer.
     """
 
     out_dim: int
     feature_dim: int
     footprint: int
     moment_dim: int = 0
+    sums_to_one: bool = False
 
     def __init__(self, *, geometry: Geometry, conditions: Conditions) -> None:
         super().__init__()
@@ -79,6 +82,15 @@ class Head(nn.Module):
     def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
         """log p(x | params) summed over voxels [nats], shape (B,)."""
         raise NotImplementedError
+
+    def log_density(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """The same of what :meth:`sample` makes, in units of x, shape (B,).
+
+        The probability of which voxels are zero, where the head draws zeros, times the density of
+        the others. Where ``sums_to_one``, these are all but one of each layer: which one does
+        not matter.
+        """
+        return self.log_prob(params, x)
 
     @property
     def n_turns(self) -> int:

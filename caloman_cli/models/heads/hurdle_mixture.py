@@ -4,12 +4,14 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.heads import mixture
 from caloman_cli.models.heads.base import Head
 from caloman_cli.models.heads.log_shares import LogShares
+from caloman_cli.models.heads.scaled import log_integral
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.conditions import Conditions
 from caloman_cli.models.preprocess.layers import LayerMap
@@ -29,6 +31,8 @@ class ShareHead(Head):
         geometry: The detector.
         conditions: Tells the layers' energies, and with them the readout cut as a share.
     """
+
+    sums_to_one = True
 
     def __init__(self, components: int, *, geometry: Geometry, conditions: Conditions) -> None:
         super().__init__(geometry=geometry, conditions=conditions)
@@ -70,6 +74,14 @@ class ShareHead(Head):
         if not bool(lost.any()):
             return x
         return x.scatter_add(1, brightest, lost.to(x))
+
+    def _free_numbers(self, x: Tensor, energies: Tensor) -> Tensor:
+        """The log-volume of shares x in units of layers' energies (B, L), shape (B,).
+
+        A layer of n lit voxels, which sum to one, has n - 1 of them free.
+        """
+        free = (self.layers.sum((x > 0).to(x)) - 1.0).clamp(min=0.0)
+        return (free * torch.where(energies > 0, energies, 1.0).log()).sum(1)
 
     def _normalised(self, x: Tensor) -> Tensor:
         """Each layer scaled to the sum one."""
@@ -155,3 +167,24 @@ class HurdleMixture(ShareHead):
         edge = torch.where(possible, params[4], 0.0)
         voxels = mixture.log_prob(mixture.Mixture(*params[:4]), self._standard(x) * lit, lit, edge)
         return torch.where(possible, voxels, 0.0).sum(1)
+
+    def log_density(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        """Of the shares that sum to one: the sum before the scaling is integrated over."""
+        m, possible = mixture.Mixture(*params[:4]), params[4] < torch.inf
+        edge, lit = torch.where(possible, params[4], 0.0), (x > 0) & possible
+        y, std = self._standard(x), self.shares.std
+
+        def log_parts(log_sum: Tensor) -> Tensor:
+            there = y + self.layers.spread(log_sum) / std
+            density = mixture.log_density(m, there, edge)
+            return self.layers.sum(torch.where(lit, density, 0.0))
+
+        log_x = torch.where(lit, torch.log(x.clamp(min=_NOTHING)), -torch.inf)
+        low = self.layers.largest(torch.where(lit, (edge - y) * std, -torch.inf))
+        high, n_lit = -self.layers.largest(log_x), self.layers.sum(lit.to(x))
+        # Shares are cut at one, which leaves a voxel that is alone what it is.
+        high = torch.where(n_lit == 1.0, torch.inf, high)
+        shared = torch.where(n_lit > 0, log_integral(log_parts, low, high), 0.0).sum(1)
+        volume = torch.where(lit, log_x + std.log(), 0.0).sum(1)
+        bits = F.binary_cross_entropy_with_logits(m.lit, lit.to(x), reduction="none")
+        return shared - volume - torch.where(possible, bits, 0.0).sum(1)

@@ -231,6 +231,17 @@ def logit(mine: Tensor, rest: Tensor, others: Tensor | float = 1.0) -> Tensor:
     return _log_expm1(others * torch.log1p(ratio))
 
 
+def log_slope(mine: Tensor, rest: Tensor, others: Tensor | float = 1.0) -> Tensor:
+    """log dy / d mine of :func:`logit` while mine + rest stays, per cut [nats].
+
+    As :func:`logit` it takes the resolution of an excess for what is below.
+    """
+    mine, rest = mine.clamp(min=LEAST), rest.clamp(min=LEAST)
+    log_left = -others * torch.log1p(mine / rest)
+    log_others = others.log() if isinstance(others, Tensor) else math.log(others)
+    return log_others - rest.log() - torch.log(-torch.expm1(log_left.clamp(max=-_TINY)))
+
+
 def portion(y: Tensor, others: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
     """The portion whose y this is, and what it leaves; precise where either is small."""
     log_left = -F.softplus(y) / others

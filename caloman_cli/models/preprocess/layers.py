@@ -48,6 +48,10 @@ class LayerMap(nn.Module):
         inside = [part.argmax(1) for part in voxels.split(self.sizes, 1)]
         return torch.stack(inside, 1) + self.first
 
+    def largest(self, voxels: Tensor) -> Tensor:
+        """The largest voxel of each layer: (B, V) -> (B, L)."""
+        return torch.stack([part.amax(1) for part in voxels.split(self.sizes, 1)], 1)
+
     def spread(self, layers: Tensor) -> Tensor:
         """Give each voxel the value of its layer: (B, L) -> (B, V)."""
         if self.uniform:
