@@ -36,7 +36,7 @@ from caloman_cli.metrics.classifier.two_sample import ClassifierTest, auc_error
 from caloman_cli.metrics.histograms import Histogram
 from caloman_cli.metrics.neighbours import nearest
 from caloman_cli.metrics.points import Table
-from caloman_cli.metrics.precision_recall import PrecisionRecall
+from caloman_cli.metrics.precision_recall import NeighbourTest
 from caloman_cli.metrics.separation import separation_histograms
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -147,7 +147,7 @@ def neighbours() -> Figure:
         axis.plot(*points[:60, :2].T, ".", ms=4, color=GENERATED)
         axis.set(xlim=(-4, 4), ylim=(-4, 4), xticks=[], yticks=[], aspect="equal", title=words)
         plane, space = (
-            PrecisionRecall(batches=0)(real[:, :d], points[:, :d]) for d in (2, real.shape[1])
+            NeighbourTest(batches=0)(real[:, :d], points[:, :d]) for d in (2, real.shape[1])
         )
         lines = [f"{'':9}  plane  20 dim."]
         for name in ("precision", "recall", "density", "coverage"):

@@ -22,7 +22,7 @@ import torch
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
-from caloman_cli.metrics.correlation import LayerCorrelation
+from caloman_cli.metrics.correlation import CorrelationTest
 from caloman_cli.metrics.features import Features, voxel_histogram
 from caloman_cli.metrics.histograms import Histogram, feature_histograms
 from caloman_cli.metrics.separation import group_means
@@ -180,7 +180,7 @@ def summary(reference: Features, other: Features) -> dict[str, str]:
 
 def correlations(reference: Features, other: Features) -> dict[str, tuple[float, float]]:
     """What is correlated and how it is summed -> difference of Pearson matrices, and its floor."""
-    compare, found = LayerCorrelation(), {}
+    compare, found = CorrelationTest(), {}
     for name, view in (
         ("E_layer", lambda side: side),
         ("log E_layer", log_energies),

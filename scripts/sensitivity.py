@@ -27,14 +27,14 @@ from caloman_cli.data.geometry import Geometry, official_geometries
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.classifier.inputs import MODES, Mode
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
-from caloman_cli.metrics.correlation import LayerCorrelation
+from caloman_cli.metrics.correlation import CorrelationTest
 from caloman_cli.metrics.features import feature_matrix, high_level_features
 from caloman_cli.metrics.frechet import FrechetDistance, FrechetPhysicsDistance
 from caloman_cli.metrics.histograms import separation_power
 from caloman_cli.metrics.kernel import KernelDistance, KernelPhysicsDistance
-from caloman_cli.metrics.memorisation import Memorisation
+from caloman_cli.metrics.memorisation import CopyTest
 from caloman_cli.metrics.points import LogVoxels
-from caloman_cli.metrics.precision_recall import PrecisionRecall, corrected_empty
+from caloman_cli.metrics.precision_recall import NeighbourTest, corrected_empty
 from caloman_cli.metrics.sample_quality import FeatureLikelihood
 from caloman_cli.metrics.score import Grid
 from caloman_cli.metrics.separation import group_means, separation_histograms
@@ -105,7 +105,7 @@ class Judge:
         self.classifiers = [
             ClassifierTest(mode, preset="small", seed=seed) for mode in classifiers
         ]
-        self.neighbours = PrecisionRecall(seed=seed)
+        self.neighbours = NeighbourTest(seed=seed)
         self.cloud = self._cloud(self.reference)
         self.radii = self.neighbours.radii(self.cloud)
 
@@ -131,7 +131,7 @@ class Judge:
             found = test(self.reference, showers)
             yield f"AUC {test.settings.mode}", Value(found["auc"], found["auc_error"])
         yield from self._distances(matrix)
-        difference = LayerCorrelation(seed=self.seed)(self.reference_features, features)
+        difference = CorrelationTest(seed=self.seed)(self.reference_features, features)
         yield "correlation", _value(difference, "correlation_rms", "correlation_rms_error")
         shapes = self.neighbours(self.cloud, self._cloud(showers), reference_radii=self.radii)
         for name in ("precision", "recall", "density", "coverage"):
@@ -163,7 +163,7 @@ class Judge:
         yield "KD", _value(KernelDistance(seed=self.seed)(self.held, matrix), "kd")
 
     def _memory(self, matrix: np.ndarray) -> Iterator[tuple[str, Value]]:
-        found = Memorisation(seed=self.seed)(self.held, matrix, self.known)
+        found = CopyTest(seed=self.seed)(self.held, matrix, self.known)
         share, n = found["copies"], len(matrix)
         error = max(np.sqrt(share * (1 - share) / n), 1 / n)  # of none: one shower more
         yield "copies", Value(100 * share, 100 * float(error))

@@ -1,7 +1,7 @@
 """What an evaluation works on and what one of its metrics returns."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +55,14 @@ class Section:
         ]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on the disk, with what it shows."""
+
+    path: Path
+    caption: str
+
+
 class Comparison:
     """Generated showers, the reference and the truth, each opened only when a metric asks.
 
@@ -92,7 +100,7 @@ class Comparison:
         self.geometry, self.device, self.seed = geometry, device, seed
         self.cache_dir, self.output, self.label = cache_dir, output, label
         self.protocol = protocol
-        self.figures: list[Path] = []
+        self.figures: list[Drawn] = []
         self._open_reference, self._open_generated = open_reference, open_generated
         self._open_truth, self._open_train = open_truth, open_train
         self._open_model = open_model
@@ -188,12 +196,11 @@ class Comparison:
         """Whether a metric has already asked for it, or it is open for another reason."""
         return what in self.__dict__
 
-    def save_figures(self, figures: Iterable[tuple[str, Figure]]) -> None:
-        """Write figures as ``plots/<stem>.png``, one at a time."""
+    def draw(self, stem: str, image: Figure, caption: str) -> None:
+        """Write a figure as ``plots/<stem>.png``; the report shows it above its caption."""
         folder = self.output / "plots"
         folder.mkdir(parents=True, exist_ok=True)
-        for stem, image in figures:
-            self.figures.append(save(image, folder / f"{stem}.png"))
+        self.figures.append(Drawn(save(image, folder / f"{stem}.png"), caption))
 
 
 class Metric(Protocol):

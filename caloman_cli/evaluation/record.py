@@ -57,7 +57,9 @@ def provenance(cfg: DictConfig, comparison: Comparison) -> dict[str, Any]:
         "model_sha256": model_hash(cfg),
         "settings": plain,
         "provenance": collect(plain, comparison.device),
-        "figures": [str(path.relative_to(comparison.output)) for path in comparison.figures],
+        "figures": [
+            str(drawn.path.relative_to(comparison.output)) for drawn in comparison.figures
+        ],
     }
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from caloman_cli.data.files import write_text
-from caloman_cli.evaluation.comparison import Comparison
+from caloman_cli.evaluation.comparison import Comparison, Drawn
 from caloman_cli.evaluation.pareto import auc_over_time
 from caloman_cli.evaluation.truth import shared_showers
 from caloman_cli.metrics.score import Score
@@ -79,11 +79,11 @@ def _copies(comparison: Comparison) -> int:
     return shared_showers(features(comparison.reference), features(comparison.generated))
 
 
-def write_standing(ranking: Ranking, comparison: Comparison) -> tuple[list[Path], list[Path]]:
+def write_standing(ranking: Ranking, comparison: Comparison) -> tuple[list[Path], list[Drawn]]:
     """Write ``ranking.md``, ``ranking.csv``, ``ranking.tex`` and the figure.
 
     Returns:
-        The tables' paths and the figures' paths; no figure where the model has no AUC and time.
+        The tables' paths and the figures; no figure where the model has no AUC and time.
     """
     texts = {
         "ranking.md": f"# {ranking.ours.name} among the published submissions of "
@@ -99,7 +99,9 @@ def write_standing(ranking: Ranking, comparison: Comparison) -> tuple[list[Path]
     if auc is not None and ranking.ours.fastest(device) is not None:
         image = auc_over_time(ranking, device, auc)
         if image is not None:
-            comparison.save_figures([("pareto", image)])
+            comparison.draw(
+                "pareto", image, "Quality against speed, among the published submissions"
+            )
     return [comparison.output / name for name in texts], comparison.figures[before:]
 
 

@@ -69,6 +69,11 @@ def figure(width: float, height: float, layout: Literal["constrained"] | None) -
     return image
 
 
+def numbered(stem: str, caption: str, page: int, pages: int) -> tuple[str, str]:
+    """File stem and caption of one of several pages, as they are where there is but one."""
+    return (stem, caption) if pages == 1 else (f"{stem}_{page}", f"{caption}, page {page}")
+
+
 def save(image: Figure, path: Path) -> Path:
     """Write a PNG atomically; the figure is of no use afterwards."""
     with replacing(path) as part, house_style():

@@ -39,7 +39,7 @@ def layer_correlations(features: Features) -> CorrelationMatrix:
     return CorrelationMatrix(ids, values, tuple(i for i, no in zip(ids, still, strict=True) if no))
 
 
-class LayerCorrelation:
+class CorrelationTest:
     """Differences between the Pearson matrices of two samples.
 
     Args:

@@ -149,11 +149,11 @@ def estimate_latent_dim(
     """
     if not factor > 0:
         raise UserError(f"factor={factor} must be positive; 1 takes the estimate itself")
-    rows = IntrinsicDimension(k=[max(k)], by_energy=False, max_showers=max_showers, seed=seed)(x)
+    rows = DimensionTable(k=[max(k)], by_energy=False, max_showers=max_showers, seed=seed)(x)
     return min(max(1, math.ceil(factor * rows[0].mackay)), x.shape[1])
 
 
-class IntrinsicDimension:
+class DimensionTable:
     """The table of intrinsic dimensions: for all showers and per incident energy, for every k.
 
     Args:

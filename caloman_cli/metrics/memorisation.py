@@ -39,7 +39,7 @@ COMPONENTS = 64
 BATCHES = 10  # disjoint parts that give the error of the authentic share
 
 
-class Memorisation:
+class CopyTest:
     """Compare generated and held-out real points by their distances to the training points.
 
     Each number stands beside that of the held-out points themselves: equal numbers say that the

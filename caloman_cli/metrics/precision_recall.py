@@ -39,7 +39,7 @@ def corrected_empty(threshold: float) -> float:
     return threshold / 2
 
 
-class PrecisionRecall:
+class NeighbourTest:
     """Precision, recall, density and coverage from k nearest neighbours.
 
     On :class:`caloman_cli.metrics.points.LogVoxels` with ``empty=OFFICIAL_EMPTY`` these are the

@@ -31,7 +31,7 @@ from torch import Tensor
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.frechet import FrechetDistance
 from caloman_cli.metrics.kernel import KernelDistance
-from caloman_cli.metrics.precision_recall import PrecisionRecall
+from caloman_cli.metrics.precision_recall import NeighbourTest
 from caloman_cli.metrics.samples import batch_errors, checked, jackknife_errors, standardised
 
 STEPS, DROP_AT, RATE = 100, 50, 0.5  # the published fit of the widths
@@ -125,7 +125,7 @@ class FeatureLikelihood:
         }
 
 
-class SampleQuality:
+class QualityTest:
     """Fréchet and kernel distances, neighbours, Vendi scores, sliced Wasserstein distance.
 
     Args:
@@ -149,7 +149,7 @@ class SampleQuality:
         self.batches, self.seed = batches, seed
         self.frechet = FrechetDistance(seed=seed)
         self.kernel = KernelDistance(n_subsets=n_subsets, seed=seed, device=device)
-        self.neighbours = PrecisionRecall(k, batches, seed, device)
+        self.neighbours = NeighbourTest(k, batches, seed, device)
 
     def __call__(self, reference: np.ndarray, generated: np.ndarray) -> dict[str, float | None]:
         """Every value with its ``..._error``, by the names of the single metrics.

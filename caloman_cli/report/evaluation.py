@@ -8,8 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from caloman_cli.evaluation.comparison import Section
-from caloman_cli.metrics.histograms import GROUPS
+from caloman_cli.evaluation.comparison import Drawn, Section
 from caloman_cli.metrics.score import Grid, Score, compact_grid, number
 from caloman_cli.published import ranking_tables
 from caloman_cli.published.ranking import Ranking
@@ -26,16 +25,6 @@ from caloman_cli.report.document import (
 )
 
 LONG = 16  # rows above which a table is folded
-_CAPTIONS = {
-    **{group: words[0].upper() + words[1:] for group, words in GROUPS.items()},
-    "response": "Visible over incident energy",
-    "average_shower": "Average shower of every layer, and the ratio",
-    "single_showers": "Single showers, a generated one below each real one",
-    "correlation": "Pearson coefficients of layer energies",
-    "roc": "ROC curves of the classifiers",
-    "timing": "Time per shower over batch size",
-    "pareto": "Quality against speed, among the published submissions",
-}
 
 
 @dataclass(frozen=True)
@@ -45,13 +34,13 @@ class Measured:
     Args:
         name: Its place in the suite.
         section: What it found.
-        figures: PNG files.
+        figures: What it drew.
         seconds: Wall time [s].
     """
 
     name: str
     section: Section
-    figures: Sequence[Path]
+    figures: Sequence[Drawn]
     seconds: float
 
 
@@ -61,7 +50,7 @@ def evaluation_document(
     notes: Sequence[str],
     measured: Sequence[Measured],
     ranking: Ranking | None,
-    pareto: Sequence[Path],
+    pareto: Sequence[Drawn],
     record: Mapping[str, Any],
 ) -> Document:
     """Put an evaluation in order for readers.
@@ -85,14 +74,6 @@ def evaluation_document(
     return Document(title, f"Evaluated with caloman {version}", parts)
 
 
-def caption(stem: str) -> str:
-    """What a figure shows, from the name of its file."""
-    group, _, page = stem.rpartition("_")
-    if page.isdigit() and group in _CAPTIONS:
-        return f"{_CAPTIONS[group]}, page {page}"
-    return _CAPTIONS[stem] if stem in _CAPTIONS else stem.replace("_", " ")
-
-
 def _summary(facts: Sequence[str], notes: Sequence[str], scores: Sequence[Score]) -> list[Block]:
     blocks: list[Block] = [Items(facts)] if facts else []
     if notes:
@@ -109,7 +90,7 @@ def _summary(facts: Sequence[str], notes: Sequence[str], scores: Sequence[Score]
     return blocks
 
 
-def _standing(ranking: Ranking, pareto: Sequence[Path]) -> list[Block]:
+def _standing(ranking: Ranking, pareto: Sequence[Drawn]) -> list[Block]:
     blocks: list[Block] = [Items(ranking.notes(), warning=bool(ranking.comparable.reasons))]
     places = ranking_tables.places(ranking)
     if places is None:
@@ -142,8 +123,8 @@ def _metric(item: Measured) -> list[Block]:
     return [*blocks, *_pictures(item.figures)]
 
 
-def _pictures(paths: Sequence[Path]) -> list[Block]:
-    return [Picture(path, caption(path.stem)) for path in paths]
+def _pictures(figures: Sequence[Drawn]) -> list[Block]:
+    return [Picture(drawn.path, drawn.caption) for drawn in figures]
 
 
 def _provenance(measured: Sequence[Measured], record: Mapping[str, Any]) -> list[Block]:

@@ -9,6 +9,7 @@ import pytest
 
 from caloman_cli.config.compose import CONF
 from caloman_cli.evaluation.comparison import Section
+from caloman_cli.evaluation.style import figure
 from caloman_cli.metrics.score import Score
 
 QUICK = ["evaluation=histograms", "evaluation.separation.plots=none", "dataset=ds1_photons"]
@@ -121,7 +122,7 @@ def test_no_results_where_other_things_lie(caloman, tmp_path, files, measured):
 
 def test_a_failed_evaluation_leaves_nothing(caloman, tmp_path, files, monkeypatch):
     def separation(self, comparison):
-        comparison.save_figures([])
+        comparison.draw("half", figure(1, 1, None), "Half")
         (comparison.output / "half").touch()
         raise RuntimeError("power cut")
 

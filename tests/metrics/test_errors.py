@@ -15,12 +15,12 @@ from caloman_cli.evaluation.components.memorisation import scores
 from caloman_cli.metrics.classifier import multiclass
 from caloman_cli.metrics.classifier.multiclass import MulticlassTest
 from caloman_cli.metrics.classifier.two_sample import _evaluate
-from caloman_cli.metrics.correlation import LayerCorrelation
+from caloman_cli.metrics.correlation import CorrelationTest
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.histograms import Histogram
-from caloman_cli.metrics.intrinsic_dimension import IntrinsicDimension
+from caloman_cli.metrics.intrinsic_dimension import DimensionTable
 from caloman_cli.metrics.kernel import KernelDistance, KernelPhysicsDistance
-from caloman_cli.metrics.memorisation import Memorisation
+from caloman_cli.metrics.memorisation import CopyTest
 from caloman_cli.metrics.samples import batch_errors, jackknife_errors
 from caloman_cli.metrics.separation import separation_error
 
@@ -99,7 +99,7 @@ def layers(geometry: Geometry, n: int, mixing: float, rng: np.random.Generator) 
 
 
 def test_error_of_the_correlations(tiny_geometry):
-    test = LayerCorrelation(30)
+    test = CorrelationTest(30)
 
     def once(rng: np.random.Generator) -> tuple[float, float]:
         found = test(*(layers(tiny_geometry, 200, mixing, rng) for mixing in (0.7, 0.1)))
@@ -111,7 +111,7 @@ def test_error_of_the_correlations(tiny_geometry):
 
 def test_floor_of_the_correlations(tiny_geometry):
     """What two samples of one distribution give, in the mean."""
-    rng, test = np.random.default_rng(0), LayerCorrelation(30)
+    rng, test = np.random.default_rng(0), CorrelationTest(30)
     found = [test(*(layers(tiny_geometry, 200, 0.5, rng) for _ in range(2))) for _ in range(100)]
     for kind in ("rms", "max"):
         value, floor = (
@@ -146,7 +146,7 @@ def test_error_of_the_kernel_distance():
 
 @pytest.mark.parametrize("k", [10, 20])
 def test_error_of_the_intrinsic_dimension(k):
-    table = IntrinsicDimension([k], False, 1000, 0)
+    table = DimensionTable([k], False, 1000, 0)
 
     def once(rng: np.random.Generator) -> tuple[float, float]:
         (row,) = table(rng.normal(size=(200, 3)))
@@ -172,12 +172,12 @@ def test_errors_of_copies_are_binomial():
 
 
 def test_error_of_near_copies(monkeypatch):
-    monkeypatch.setattr(Memorisation, "data_copying", lambda *_: (0.0, 1.0))
-    monkeypatch.setattr(Memorisation, "_authentic_error", lambda *_: 1.0)
+    monkeypatch.setattr(CopyTest, "data_copying", lambda *_: (0.0, 1.0))
+    monkeypatch.setattr(CopyTest, "_authentic_error", lambda *_: 1.0)
 
     def once(rng: np.random.Generator) -> tuple[float, float]:
         held, sample, train = (rng.normal(size=(400, 3)) for _ in range(3))
-        found = Memorisation(k=20)(held, sample, train)
+        found = CopyTest(k=20)(held, sample, train)
         return found["near_copies"], found["near_copies_error"]
 
     told, seen = told_and_seen(once, 20)

@@ -6,7 +6,7 @@ import torch
 
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.intrinsic_dimension import (
-    IntrinsicDimension,
+    DimensionTable,
     estimate_latent_dim,
     levina_bickel,
     neighbour_distances,
@@ -48,7 +48,7 @@ def test_estimators_differ_on_unequal_points():
 def test_scale_and_rotation_change_nothing():
     x = embedded(3, 400, 30)
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(30, 30)))[0]
-    table = IntrinsicDimension(k=[5, 10], by_energy=False, max_showers=1000, seed=0)
+    table = DimensionTable(k=[5, 10], by_energy=False, max_showers=1000, seed=0)
     for before, after in zip(table(x), table(1000 * x @ rotation), strict=True):
         assert after[4:] == pytest.approx(before[4:], rel=1e-6)
 
@@ -63,7 +63,7 @@ def test_far_from_the_origin_distances_do_not_cancel():
 def test_energies_separate_a_union_of_manifolds():
     x = np.concatenate([embedded(2, 1000), 50 + embedded(8, 1000, seed=1)])
     energies = np.repeat([256.0, 4096.0], 1000).reshape(-1, 1)
-    rows = IntrinsicDimension(k=[10, 20], by_energy=True, max_showers=2000, seed=0)(x, energies)
+    rows = DimensionTable(k=[10, 20], by_energy=True, max_showers=2000, seed=0)(x, energies)
     assert [(row.energy, row.k) for row in rows] == [
         ("all", 10), ("all", 20), ("256", 10), ("256", 20), ("4096", 10), ("4096", 20)
     ]  # fmt: skip
@@ -75,7 +75,7 @@ def test_energies_separate_a_union_of_manifolds():
 
 def test_continuous_energies_fall_into_logarithmic_bins():
     energies = np.geomspace(1e3, 1e6, 600)
-    table = IntrinsicDimension(k=[5], by_energy=True, max_showers=600, seed=0, n_bins=3)
+    table = DimensionTable(k=[5], by_energy=True, max_showers=600, seed=0, n_bins=3)
     rows = table(embedded(2, 600, 10), energies)
     assert [row.energy for row in rows] == ["all", "1000-10000", "10000-100000", "100000-1e+06"]
     assert [row.n for row in rows] == [600, 200, 200, 200]
@@ -83,7 +83,7 @@ def test_continuous_energies_fall_into_logarithmic_bins():
 
 def test_duplicates_are_left_out_and_reported():
     x = embedded(2, 300, 10)
-    table = IntrinsicDimension(k=[5], by_energy=False, max_showers=1000, seed=0)
+    table = DimensionTable(k=[5], by_energy=False, max_showers=1000, seed=0)
     (clean,) = table(x)
     (padded,) = table(np.concatenate([x, np.zeros((50, 10)), x[:20]]))
     assert clean.n_dup == 0
@@ -95,14 +95,14 @@ def test_duplicates_are_left_out_and_reported():
 def test_energies_with_too_few_showers_have_no_line():
     x = np.concatenate([embedded(2, 100, 10), np.zeros((50, 10)), embedded(2, 3, 10, seed=2)])
     energies = np.repeat([1.0, 2.0, 3.0], [100, 50, 3])
-    rows = IntrinsicDimension(k=[5], by_energy=True, max_showers=200, seed=0)(x, energies)
+    rows = DimensionTable(k=[5], by_energy=True, max_showers=200, seed=0)(x, energies)
     assert [row.energy for row in rows] == ["all", "1"]
 
 
 def test_fewer_showers_than_asked_are_drawn_with_the_seed():
     x = embedded(2, 400, 10)
     first, again, other = (
-        IntrinsicDimension(k=[5], by_energy=False, max_showers=200, seed=seed)(x)[0]
+        DimensionTable(k=[5], by_energy=False, max_showers=200, seed=seed)(x)[0]
         for seed in (0, 0, 1)
     )
     assert first == again
@@ -112,7 +112,7 @@ def test_fewer_showers_than_asked_are_drawn_with_the_seed():
 
 def test_automatic_latent_dimension_rounds_up():
     x = embedded(5, 2000)
-    mackay = IntrinsicDimension(k=[20], by_energy=False, max_showers=2000, seed=0)(x)[0].mackay
+    mackay = DimensionTable(k=[20], by_energy=False, max_showers=2000, seed=0)(x)[0].mackay
     assert estimate_latent_dim(x, k=[10, 20]) == np.ceil(mackay)
     assert estimate_latent_dim(x, k=[10, 20], factor=1.5) == np.ceil(1.5 * mackay)
     assert estimate_latent_dim(embedded(2, 500, 2), factor=3.0) == 2
@@ -129,13 +129,11 @@ def test_automatic_latent_dimension_rounds_up():
 )
 def test_settings_out_of_range(settings, message):
     with pytest.raises(UserError, match=message):
-        IntrinsicDimension(
-            **{"k": [5], "by_energy": False, "max_showers": 100, "seed": 0} | settings
-        )
+        DimensionTable(**{"k": [5], "by_energy": False, "max_showers": 100, "seed": 0} | settings)
 
 
 def test_data_that_cannot_be_used():
-    table = IntrinsicDimension(k=[5], by_energy=True, max_showers=100, seed=0)
+    table = DimensionTable(k=[5], by_energy=True, max_showers=100, seed=0)
     with pytest.raises(UserError, match="6 distinct showers, there are 1 of 50"):
         table(np.zeros((50, 4)))
     with pytest.raises(UserError, match="1 of 50 showers"):

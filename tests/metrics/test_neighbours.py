@@ -10,7 +10,7 @@ from caloman_cli.metrics.neighbours import nearest
 from caloman_cli.metrics.points import LogVoxels, Subset, Table
 from caloman_cli.metrics.precision_recall import (
     OFFICIAL_EMPTY,
-    PrecisionRecall,
+    NeighbourTest,
     corrected_empty,
 )
 
@@ -129,7 +129,7 @@ def test_prdc_is_that_of_full_matrices(empty, case, small_blocks):
     real = voxels(330, 0)
     sample = {"alike": voxels(270, 1), "scaled": voxels(270, 1, 1.5), "copies": real[::2].copy()}
     sides = [LogVoxels(energies, cut, stand_in) for energies in (real, sample[case])]
-    found = PrecisionRecall(5, batches=0)(*sides)
+    found = NeighbourTest(5, batches=0)(*sides)
     full = [side.rows(np.arange(len(side))) for side in sides]
     for name, value in brute_force(*full, 5).items():
         assert found[name] == pytest.approx(value, rel=1e-14), name
@@ -138,9 +138,9 @@ def test_prdc_is_that_of_full_matrices(empty, case, small_blocks):
 
 def test_known_radii_are_not_computed_again(monkeypatch):
     real, sample = normal(300, 3, 0), normal(300, 3, 1)
-    metric = PrecisionRecall(batches=0)
+    metric = NeighbourTest(batches=0)
     expected, radii = metric(real, sample), (metric.radii(real), metric.radii(sample))
-    monkeypatch.setattr(PrecisionRecall, "radii", None)
+    monkeypatch.setattr(NeighbourTest, "radii", None)
     again = metric(real, sample, reference_radii=radii[0], generated_radii=radii[1])
     assert again == expected
 
@@ -158,7 +158,7 @@ def test_official_stand_in_is_above_faint_voxels_and_the_corrected_one_is_not():
 
 @pytest.mark.parametrize(("d", "precision"), [(1, 0.995), (3, 0.98), (10, 0.92), (35, 0.77)])
 def test_equal_distributions_have_the_known_values(d, precision):
-    found = PrecisionRecall()(normal(1000, d, 2 * d), normal(1000, d, 2 * d + 1))
+    found = NeighbourTest()(normal(1000, d, 2 * d), normal(1000, d, 2 * d + 1))
     for name in ("precision", "recall"):
         assert found[name] == pytest.approx(precision, abs=0.04), name
         assert found[f"{name}_error"] < 0.03
@@ -168,16 +168,16 @@ def test_equal_distributions_have_the_known_values(d, precision):
 
 def test_a_sample_against_itself_is_perfect():
     x = normal(500, 8, 0)
-    found = PrecisionRecall(batches=0)(x, x)
+    found = NeighbourTest(batches=0)(x, x)
     assert found["precision"] == found["recall"] == found["coverage"] == 1
 
 
 def test_shrunk_and_lost_modes_are_told_apart():
     real = np.concatenate([normal(250, 5, 0), normal(250, 5, 1) + 20])
-    lost = PrecisionRecall(batches=0)(real, normal(500, 5, 2))
+    lost = NeighbourTest(batches=0)(real, normal(500, 5, 2))
     assert lost["precision"] > 0.9
     assert lost["recall"] < 0.55
-    shrunk = PrecisionRecall(batches=0)(real[:250], 0.2 * normal(500, 5, 3))
+    shrunk = NeighbourTest(batches=0)(real[:250], 0.2 * normal(500, 5, 3))
     assert shrunk["density"] > 1.5
     assert shrunk["recall"] < 0.1
 
@@ -200,11 +200,11 @@ def test_voxels_of_showers(tiny_geometry, tmp_path):
 def test_mistakes_are_told():
     x = normal(100, 3, 0)
     with pytest.raises(UserError, match="k=0"):
-        PrecisionRecall(0)
+        NeighbourTest(0)
     with pytest.raises(UserError, match="needs 7 showers or more, not 6"):
-        PrecisionRecall(5)(x, x[:6])
+        NeighbourTest(5)(x, x[:6])
     with pytest.raises(UserError, match="have 3 coordinates, generated ones 2"):
-        PrecisionRecall(5)(x, x[:, :2])
+        NeighbourTest(5)(x, x[:, :2])
 
 
 @pytest.mark.gpu
@@ -216,4 +216,4 @@ def test_the_device_does_not_change_the_result():
             nearest(Table(x), 5, queries, "cuda"), nearest(Table(x), 5, queries), strict=True
         ):
             np.testing.assert_array_equal(found, expected)
-    assert PrecisionRecall(device="cuda")(x, y) == PrecisionRecall()(x, y)
+    assert NeighbourTest(device="cuda")(x, y) == NeighbourTest()(x, y)

@@ -7,14 +7,14 @@ import pytest
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
-from caloman_cli.evaluation.plots.histograms import energy_label, histogram_pages
-from caloman_cli.evaluation.plots.response import (
+from caloman_cli.evaluation.components.separation.pages import energy_label, histogram_pages
+from caloman_cli.evaluation.components.separation.response import (
     energy_edges,
     ratios_in_energy_bins,
     response_curve,
 )
-from caloman_cli.evaluation.plots.showers import average_showers, mean_shower
-from caloman_cli.evaluation.plots.timing import timing_curve
+from caloman_cli.evaluation.components.separation.showers import average_showers, mean_shower
+from caloman_cli.evaluation.components.timing import timing_curve
 from caloman_cli.evaluation.style import save
 from caloman_cli.evaluation.timing_points import TimingPoint
 from caloman_cli.metrics.features import high_level_features
@@ -53,12 +53,13 @@ def test_every_group_has_a_figure(name, layers, tmp_path):
         histograms += ratios_in_energy_bins(*features)
     before = dict(mpl.rcParams)
     figures = list(histogram_pages(histograms, histograms, "model", everything=False))
-    figures.append(("response", response_curve({"Geant4": features[0], "model": features[1]})))
+    curves = response_curve({"Geant4": features[0], "model": features[1]})
+    figures.append(("response", curves, "Response"))
     means = mean_shower(reference), mean_shower(generated)
     figures += average_showers(geometry, *means)
     assert dict(mpl.rcParams) == before
-    assert {stem for stem, _ in figures} == {*GROUPS, "response", "average_shower"}
-    for stem, image in figures[:2] + figures[-1:]:
+    assert {stem for stem, _, _ in figures} == {*GROUPS, "response", "average_shower"}
+    for stem, image, _ in figures[:2] + figures[-1:]:
         path = save(image, tmp_path / f"{stem}.png")
         pixels = matplotlib.image.imread(path)
         assert pixels.std() > 0.05
@@ -69,17 +70,19 @@ def test_many_layers_are_paged_or_thinned():
     geometry, n = load_geometry("ds2"), 45
     edges, counts = np.linspace(0, 1, 21), np.ones(22, np.int64)
     histograms = [Histogram(f"sparsity/{i}", edges, counts, counts) for i in range(n)]
-    thinned = [stem for stem, _ in histogram_pages(histograms, None, "model", everything=False)]
-    assert thinned == ["sparsity"]
-    paged = [stem for stem, _ in histogram_pages(histograms[:20], None, "model")]
-    assert paged == ["sparsity_1", "sparsity_2", "sparsity_3"]
+    thinned = list(histogram_pages(histograms, None, "model", everything=False))
+    assert [(stem, caption) for stem, _, caption in thinned] == [("sparsity", "Sparsity")]
+    paged = list(histogram_pages(histograms[:20], None, "model"))
+    assert [(stem, caption) for stem, _, caption in paged] == [
+        (f"sparsity_{number}", f"Sparsity, page {number}") for number in (1, 2, 3)
+    ]
     means = np.ones(geometry.n_voxels)
     assert len(list(average_showers(geometry, means, means, everything=False))) == 1
 
 
 def test_nothing_in_range_is_drawn_as_such(tmp_path):
     empty, edges = np.array([3, 0, 0, 4]), np.array([0.0, 1.0, 2.0])
-    ((_, image),) = histogram_pages([Histogram("E_ratio", edges, empty, empty)], None, "model")
+    ((_, image, _),) = histogram_pages([Histogram("E_ratio", edges, empty, empty)], None, "model")
     assert save(image, tmp_path / "x.png").stat().st_size > 0
 
 

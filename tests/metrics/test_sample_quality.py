@@ -6,11 +6,11 @@ import torch
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.correlation import LayerCorrelation, layer_correlations
+from caloman_cli.metrics.correlation import CorrelationTest, layer_correlations
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.sample_quality import (
     FeatureLikelihood,
-    SampleQuality,
+    QualityTest,
     fitted_widths,
     likelihoods,
     sliced_wasserstein,
@@ -74,7 +74,7 @@ def test_feature_likelihood_of_equal_distributions_and_of_copies():
 
 def test_all_at_once():
     held, generated = (normal(500, 6, i) for i in range(2))
-    found = SampleQuality(n_subsets=10)(held, generated)
+    found = QualityTest(n_subsets=10)(held, generated)
     names = ("fd", "fd_inf", "kd", "precision", "recall", "density", "coverage", "vendi", "sw")
     for name in names:
         assert np.isfinite(found[name]), name
@@ -114,7 +114,7 @@ def test_correlation_differences(tiny_geometry):
         showers(tiny_geometry, 800, seed, mixing)
         for seed, mixing in ((0, 0.5), (1, 0.5), (2, 0.1))
     )
-    null, seen = LayerCorrelation()(base, same), LayerCorrelation()(base, other)
+    null, seen = CorrelationTest()(base, same), CorrelationTest()(base, other)
     assert null["pairs"] == seen["pairs"] == 1
     assert null["correlation_rms"] < 4 * null["correlation_rms_floor"]
     assert seen["correlation_rms"] > 6 * seen["correlation_rms_floor"]
@@ -124,8 +124,8 @@ def test_correlation_differences(tiny_geometry):
 
 def test_mistakes_are_told(tiny_geometry):
     with pytest.raises(UserError, match="from 100 or more"):
-        LayerCorrelation()(*[showers(tiny_geometry, 50, seed, 0.5) for seed in (0, 1)])
+        CorrelationTest()(*[showers(tiny_geometry, 50, seed, 0.5) for seed in (0, 1)])
     with pytest.raises(UserError, match="max_samples=10"):
         FeatureLikelihood(10)
     with pytest.raises(UserError, match="batches is 1"):
-        SampleQuality(batches=1)
+        QualityTest(batches=1)

@@ -190,7 +190,7 @@ def test_the_energies_are_those_that_the_model_was_trained_on(tiny_geometry, tmp
 
     made = SimpleNamespace(
         geometry=tiny_geometry, model=Known(12), seed=1, device=CPU, output=tmp_path,
-        save_figures=lambda figures: None,
+        draw=lambda stem, image, caption: None,
     )  # fmt: skip
     Timing([1, 8], repeats=1, warmup=0, min_showers=1)(made)
     assert (torch.cat(seen) == 2048).all()

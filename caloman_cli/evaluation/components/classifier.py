@@ -1,13 +1,17 @@
 """Classifier scores beside the truth's, with their ROC curves."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
-from caloman_cli.evaluation.plots.roc import roc_curves
+from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
 from caloman_cli.metrics.classifier.inputs import Mode
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.protocol import ProtocolName
@@ -17,6 +21,9 @@ log = logging.getLogger(__name__)
 
 SECTION = "classifier"
 OFFICIAL_RATE, OFFICIAL_BATCH = 2e-4, 1000
+
+Curve = Mapping[str, Any]
+"""``fpr``, ``tpr`` and ``tpr_std`` (None for one training), as a classifier test returns them."""
 
 
 class Classifier:
@@ -83,7 +90,8 @@ class Classifier:
             for mode, found in details.items()
         }
         aucs = {mode: found["generated"]["auc"] for mode, found in details.items()}
-        comparison.save_figures([("roc", roc_curves(curves, aucs, comparison.reference_label))])
+        image = roc_curves(curves, aucs, comparison.reference_label)
+        comparison.draw("roc", image, "ROC curves of the classifiers")
         for found in details.values():  # the mean curve says enough
             for side in (found["generated"], found["truth"]):
                 if side is not None:
@@ -208,3 +216,50 @@ def _spread(found: dict[str, Any], name: str) -> float:
     """Standard deviation over repeats; of a single training the statistical error."""
     std = found[f"{name}_std"]
     return found[f"{name}_error"] if std is None else std
+
+
+def roc_curves(
+    curves: Mapping[str, tuple[Curve, Curve | None]], aucs: Mapping[str, float], real: str
+) -> Figure:
+    """One panel per classifier: true over false positive rate.
+
+    Args:
+        curves: By mode, the curve against generated showers and that of the truth.
+        aucs: By mode, the AUC of the first.
+        real: What the real showers are called.
+    """
+    across = min(len(curves), 4)
+    down = -(-len(curves) // across)
+    with house_style():
+        image = figure(3.5 * across + 0.3, 3.5 * down + 0.2, "constrained")
+        panels = image.subplots(down, across, squeeze=False).ravel()
+        for ax in panels[len(curves) :]:
+            ax.set_visible(False)
+        for ax, (mode, (ours, truth)) in zip(panels, curves.items(), strict=False):
+            ax.plot([0, 1], [0, 1], color=REFERENCE_EDGE, linewidth=0.8, linestyle=":")
+            if truth is not None:
+                ax.plot(
+                    truth["fpr"], truth["tpr"], color=TRUTH, linestyle="--", linewidth=1.2,
+                    label=f"independent {real}",
+                )  # fmt: skip
+            ax.plot(
+                ours["fpr"], ours["tpr"], color=GENERATED, label=f"generated, AUC {aucs[mode]:.3f}"
+            )
+            if ours["tpr_std"] is not None:
+                rates, spreads = np.array(ours["tpr"]), np.array(ours["tpr_std"])
+                ax.fill_between(
+                    ours["fpr"],
+                    rates - spreads,
+                    rates + spreads,
+                    color=GENERATED,
+                    alpha=0.2,
+                    linewidth=0,
+                )
+            ax.set_xlim(0, 1)
+            ax.set_ylim(0, 1)
+            ax.set_aspect("equal")
+            ax.set_title(f"classifier {mode}", loc="left")
+            ax.set_xlabel("generated taken for real")
+            ax.set_ylabel("real taken for real")
+            ax.legend(loc="lower right")
+        return image

@@ -2,13 +2,17 @@
 
 from typing import ClassVar
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
-from caloman_cli.evaluation.components.rows import compared
-from caloman_cli.evaluation.plots.correlation import correlation_matrices
-from caloman_cli.metrics import correlation
-from caloman_cli.metrics.correlation import layer_correlations
+from caloman_cli.evaluation.rows import compared
+from caloman_cli.evaluation.style import DIVERGING, colour_map, figure, house_style
+from caloman_cli.metrics.correlation import CorrelationMatrix, CorrelationTest, layer_correlations
 
 SECTION = "correlation of layer energies"
+_TICKS = 9  # layers that are named along an axis
+_NUMBERS = 8  # layers up to which coefficients are written into their cells
 
 
 class LayerCorrelation:
@@ -25,7 +29,7 @@ class LayerCorrelation:
     def __init__(
         self, resamplings: int = 100, plot: bool = True, threshold: float | None = None
     ) -> None:
-        self.test = correlation.LayerCorrelation(resamplings)
+        self.test = CorrelationTest(resamplings)
         self.plot, self.threshold = plot, threshold
 
     def __call__(self, comparison: Comparison) -> Section:
@@ -43,9 +47,8 @@ class LayerCorrelation:
         matrices = [layer_correlations(side) for side in sides]
         if self.plot:
             labels = comparison.reference_label, comparison.label
-            comparison.save_figures(
-                [("correlation", correlation_matrices(matrices[0], matrices[1], labels))]
-            )
+            image = correlation_matrices(matrices[0], matrices[1], labels)
+            comparison.draw("correlation", image, "Pearson coefficients of layer energies")
         scores = [
             compared(
                 SECTION, f"correlation, {words} difference", ours, real, f"correlation_{kind}",
@@ -66,3 +69,47 @@ class LayerCorrelation:
             f"and floor from {self.test.resamplings} bootstrap samples."
         )
         return Section(scores, details, [note], conditions={"readout cut": self.threshold})
+
+
+def correlation_matrices(
+    reference: CorrelationMatrix, generated: CorrelationMatrix, labels: tuple[str, str]
+) -> Figure:
+    """Reference, generated, generated minus reference; rows from below.
+
+    Args:
+        reference: Of real showers.
+        generated: Of the showers to judge.
+        labels: Their names.
+    """
+    difference = generated.values - reference.values
+    known = np.abs(difference[np.isfinite(difference)])
+    largest = max(float(known.max(initial=0.0)), 1e-3)
+    panels = (
+        (labels[0], reference.values, 1.0),
+        (labels[1], generated.values, 1.0),
+        ("difference", difference, largest),
+    )
+    with house_style():
+        image = figure(11.4, 3.9, "constrained")
+        image.suptitle("Correlation of layer energies", fontsize=12)
+        for ax, (title, values, reach) in zip(image.subplots(1, 3), panels, strict=True):
+            mesh = ax.imshow(
+                values, origin="lower", cmap=colour_map(DIVERGING), vmin=-reach, vmax=reach
+            )
+            ax.set_title(title)
+            ticks = np.unique(np.linspace(0, len(values) - 1, min(len(values), _TICKS)).round())
+            names = [reference.layers[int(tick)] for tick in ticks]
+            ax.set_xticks(ticks, labels=names)
+            ax.set_yticks(ticks, labels=names)
+            ax.tick_params(length=0)
+            ax.set_xlabel("layer")
+            bar = image.colorbar(mesh, ax=ax, fraction=0.046, pad=0.02)
+            bar.ax.tick_params(labelsize=7.5)
+            if len(values) <= _NUMBERS:
+                for (row, column), value in np.ndenumerate(values):
+                    ax.text(
+                        column, row, "–" if np.isnan(value) else f"{value:.2f}", ha="center",
+                        va="center", fontsize=7.5,
+                        color="white" if abs(value) > 0.7 * reach else "0.1",
+                    )  # fmt: skip
+        return image

@@ -7,7 +7,7 @@ from typing import ClassVar
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
-from caloman_cli.evaluation.components.rows import Sides, at_equal_numbers, compared
+from caloman_cli.evaluation.rows import Sides, at_equal_numbers, compared
 from caloman_cli.metrics.features import feature_matrix
 from caloman_cli.metrics.frechet import OFFICIAL_MIN, FrechetPhysicsDistance
 from caloman_cli.metrics.goals import Goal

@@ -8,9 +8,8 @@ import numpy as np
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.truth import spread
-from caloman_cli.metrics import intrinsic_dimension
 from caloman_cli.metrics.features import chunk_rows
-from caloman_cli.metrics.intrinsic_dimension import Row
+from caloman_cli.metrics.intrinsic_dimension import DimensionTable, Row
 from caloman_cli.metrics.score import Score, key_of
 
 _BYTES = 512 * 2**20  # of voxel shares in memory
@@ -37,7 +36,7 @@ class IntrinsicDimension:
     def __init__(
         self, k: list[int], by_energy: bool = True, max_showers: int = 5_000, n_bins: int = 6
     ) -> None:
-        self.table = intrinsic_dimension.IntrinsicDimension(k, by_energy, max_showers, 0, n_bins)
+        self.table = DimensionTable(k, by_energy, max_showers, 0, n_bins)
 
     def __call__(self, comparison: Comparison) -> Section:
         self.table.seed = comparison.seed

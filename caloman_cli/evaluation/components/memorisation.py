@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
-from caloman_cli.evaluation.components.space import Space, SpaceName
-from caloman_cli.metrics import memorisation
+from caloman_cli.evaluation.space import Space, SpaceName
+from caloman_cli.metrics.memorisation import CopyTest
 from caloman_cli.metrics.samples import standardised
 from caloman_cli.metrics.score import Score
 
@@ -28,7 +28,7 @@ class Memorisation:
         self, space: SpaceName = "high", k: int = 50, max_showers: int | None = None
     ) -> None:
         self.space = Space(space, max_showers)
-        self.test = memorisation.Memorisation(k)
+        self.test = CopyTest(k)
 
     def __call__(self, comparison: Comparison) -> Section:
         self.test.seed, self.test.device = comparison.seed, comparison.device
@@ -54,7 +54,7 @@ class Memorisation:
 def scores(
     found: dict[str, float], real_ct: float, real_error: float, n_held: int, n_ours: int
 ) -> list[Score]:
-    """Rows of what :class:`caloman_cli.metrics.memorisation.Memorisation` found."""
+    """Rows of what :class:`caloman_cli.metrics.memorisation.CopyTest` found."""
     copied, real_copied = found["copies"], found["copies_reference"]
     return [
         Score(

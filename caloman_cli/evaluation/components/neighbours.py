@@ -9,10 +9,15 @@ import numpy as np
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
-from caloman_cli.evaluation.components.rows import at_equal_numbers, compared
+from caloman_cli.evaluation.rows import at_equal_numbers, compared
 from caloman_cli.evaluation.truth import spread
-from caloman_cli.metrics import precision_recall
 from caloman_cli.metrics.points import LogVoxels
+from caloman_cli.metrics.precision_recall import (
+    FEW,
+    OFFICIAL_EMPTY,
+    NeighbourTest,
+    corrected_empty,
+)
 from caloman_cli.metrics.score import Score
 
 log = logging.getLogger(__name__)
@@ -50,7 +55,7 @@ class PrecisionRecall:
             raise UserError("precision_recall: official and corrected are both false")
         if max_showers is not None and max_showers < 1:
             raise UserError(f"precision_recall max_showers={max_showers}, must be 1 or more")
-        self.test = precision_recall.PrecisionRecall(k, batches)
+        self.test = NeighbourTest(k, batches)
         self.official, self.corrected = official, corrected
         self.max_showers, self.threshold = max_showers, threshold
 
@@ -59,9 +64,9 @@ class PrecisionRecall:
         cut = comparison.geometry.threshold if self.threshold is None else self.threshold
         kinds = {}
         if self.official:
-            kinds["official"] = precision_recall.OFFICIAL_EMPTY
+            kinds["official"] = OFFICIAL_EMPTY
         if self.corrected:
-            kinds["corrected"] = precision_recall.corrected_empty(cut)
+            kinds["corrected"] = corrected_empty(cut)
         scores: list[Score] = []
         details: dict[str, Any] = {}
         for kind, empty in kinds.items():
@@ -126,11 +131,11 @@ class PrecisionRecall:
             f"{sizes[0]:,} real and {sizes[1]:,} generated showers, in logarithms of voxels; "
             "spread: from disjoint parts."
         )
-        if min(sizes) < precision_recall.FEW:
+        if min(sizes) < FEW:
             note += " Few showers: balls are wide, compare only with the truth of as many."
         if self.official and self.corrected:
             note += (
-                f" The official rows put empty voxels at {precision_recall.OFFICIAL_EMPTY} MeV, "
+                f" The official rows put empty voxels at {OFFICIAL_EMPTY} MeV, "
                 "the corrected ones at half of the readout cut, below every voxel that was hit."
             )
         return [note]

@@ -5,11 +5,10 @@ from typing import ClassVar
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
-from caloman_cli.evaluation.components.rows import Sides, at_equal_numbers, compared
-from caloman_cli.evaluation.components.space import Space, SpaceName
-from caloman_cli.metrics import sample_quality
+from caloman_cli.evaluation.rows import Sides, at_equal_numbers, compared
+from caloman_cli.evaluation.space import Space, SpaceName
 from caloman_cli.metrics.goals import Goal
-from caloman_cli.metrics.sample_quality import FeatureLikelihood
+from caloman_cli.metrics.sample_quality import FeatureLikelihood, QualityTest
 from caloman_cli.metrics.score import Score
 
 SECTION = "sample quality"
@@ -49,11 +48,11 @@ class SampleQuality:
         max_showers: int | None = None,
     ) -> None:
         self.space, self.k, self.n_subsets = Space(space, max_showers), k, n_subsets
-        sample_quality.SampleQuality(k, n_subsets)  # refuses wrong settings before any work
+        QualityTest(k, n_subsets)  # refuses wrong settings before any work
 
     def __call__(self, comparison: Comparison) -> Section:
         seed, device = comparison.seed, comparison.device
-        test = sample_quality.SampleQuality(self.k, self.n_subsets, seed=seed, device=device)
+        test = QualityTest(self.k, self.n_subsets, seed=seed, device=device)
 
         def found(reference: Showers, generated: Showers) -> dict[str, float | None]:
             return test(self.space(comparison, reference), self.space(comparison, generated))

@@ -17,6 +17,7 @@ from caloman_cli.evaluation.style import (
     TRUTH,
     figure,
     house_style,
+    numbered,
 )
 from caloman_cli.metrics.histograms import GROUPS, Histogram
 
@@ -33,7 +34,7 @@ def histogram_pages(
     label: str,
     reference_label: str = "Geant4",
     everything: bool = True,
-) -> Iterator[tuple[str, Figure]]:
+) -> Iterator[tuple[str, Figure, str]]:
     """All histograms, group by group, several layers on a page.
 
     Args:
@@ -44,7 +45,7 @@ def histogram_pages(
         everything: Draw all layers; otherwise at most a page of evenly spaced ones per group.
 
     Yields:
-        (file stem, figure).
+        (file stem, figure, caption).
     """
     by_name = {item.name: item for item in truth or ()}
     for group in dict.fromkeys(item.group for item in histograms):
@@ -55,9 +56,11 @@ def histogram_pages(
             members = [members[i] for i in chosen]
         pages = [members[start : start + size] for start in range(0, len(members), size)]
         for number, page in enumerate(pages, 1):
-            stem = group if len(pages) == 1 else f"{group}_{number}"
+            words = GROUPS[group][:1].upper() + GROUPS[group][1:]
             with house_style():
-                yield stem, _page(page, by_name, label, reference_label)
+                image = _page(page, by_name, label, reference_label)
+            stem, caption = numbered(group, words, number, len(pages))
+            yield stem, image, caption
 
 
 def _has_entries(item: Histogram) -> bool:

@@ -17,6 +17,7 @@ from caloman_cli.evaluation.style import (
     colour_map,
     figure,
     house_style,
+    numbered,
 )
 from caloman_cli.metrics.features import ShowerSource, chunk_rows
 
@@ -41,7 +42,7 @@ def average_showers(
     generated: np.ndarray,
     labels: tuple[str, str] = ("Geant4", "generated"),
     everything: bool = True,
-) -> Iterator[tuple[str, Figure]]:
+) -> Iterator[tuple[str, Figure, str]]:
     """Reference, generated and their ratio for every layer in polar view.
 
     Args:
@@ -52,16 +53,18 @@ def average_showers(
         everything: Draw all layers; otherwise at most nine that are evenly spaced.
 
     Yields:
-        (file stem, figure), at most nine layers each.
+        (file stem, figure, caption), at most nine layers each.
     """
     layers = np.arange(geometry.n_layers)
     if not everything and len(layers) > LAYERS_PER_PAGE:
         layers = np.linspace(0, len(layers) - 1, LAYERS_PER_PAGE).round().astype(int)
     pages = np.array_split(layers, -(-len(layers) // LAYERS_PER_PAGE))
     for number, members in enumerate(pages, 1):
-        stem = "average_shower" if len(pages) == 1 else f"average_shower_{number}"
         with house_style():
-            yield stem, _page(geometry, members.tolist(), reference, generated, labels)
+            image = _page(geometry, members.tolist(), reference, generated, labels)
+        words = "Average shower of every layer, and the ratio"
+        stem, caption = numbered("average_shower", words, number, len(pages))
+        yield stem, image, caption
 
 
 def _page(

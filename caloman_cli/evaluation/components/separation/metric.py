@@ -10,10 +10,13 @@ from matplotlib.figure import Figure
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
-from caloman_cli.evaluation.plots.histograms import histogram_pages
-from caloman_cli.evaluation.plots.response import ratios_in_energy_bins, response_curve
-from caloman_cli.evaluation.plots.showers import average_showers, mean_shower
-from caloman_cli.evaluation.plots.single_showers import single_showers
+from caloman_cli.evaluation.components.separation.pages import histogram_pages
+from caloman_cli.evaluation.components.separation.response import (
+    ratios_in_energy_bins,
+    response_curve,
+)
+from caloman_cli.evaluation.components.separation.showers import average_showers, mean_shower
+from caloman_cli.evaluation.components.separation.single_showers import single_showers
 from caloman_cli.evaluation.truth import shared_showers, truth_note
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.histograms import GROUPS, Histogram
@@ -67,9 +70,8 @@ class Separation:
                 generated_features=sides[1],
             )
         if self.plots != "none":
-            comparison.save_figures(
-                self._figures(comparison, histograms, truth, (ours, theirs), sides)
-            )
+            for drawn in self._figures(comparison, histograms, truth, (ours, theirs), sides):
+                comparison.draw(*drawn)
         caveats = {}
         if comparison.protocol.name != "final" or self.threshold is not None:
             caveats = {f"S {group}": "another readout cut or protocol" for group in GROUPS}
@@ -119,7 +121,8 @@ class Separation:
         truth: Sequence[Histogram],
         features: tuple[Features, Features],
         truth_features: tuple[Features, Features] | None,
-    ) -> Iterator[tuple[str, Figure]]:
+    ) -> Iterator[tuple[str, Figure, str]]:
+        """File stem, figure, caption."""
         everything = self.plots == "all"
         label, real = comparison.label, comparison.reference_label
         shown, shown_truth = list(histograms), list(truth)
@@ -130,11 +133,12 @@ class Separation:
         curves = {real: features[0], label: features[1]}
         if truth_features is not None:
             curves[f"independent {real}"] = truth_features[1]
-        yield "response", response_curve(curves)
+        yield "response", response_curve(curves), "Visible over incident energy"
         reference = comparison.reference
         means = mean_shower(reference), mean_shower(comparison.generated)
         yield from average_showers(comparison.geometry, *means, (real, label), everything)
-        yield "single_showers", single_showers(reference, comparison.generated, (real, label))
+        rows = single_showers(reference, comparison.generated, (real, label))
+        yield "single_showers", rows, "Single showers, a generated one below each real one"
 
 
 def _separations(

@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from caloman_cli.data.showers import Showers
-from caloman_cli.evaluation.plots.histograms import energy_label
-from caloman_cli.evaluation.plots.showers import draw_rings, energy_scale
+from caloman_cli.evaluation.components.separation.pages import energy_label
+from caloman_cli.evaluation.components.separation.showers import draw_rings, energy_scale
 from caloman_cli.evaluation.style import MAPPING, figure, house_style
 
 QUANTILES = (0.15, 0.5, 0.85)  # of the reference's incident energies

@@ -1,1 +1,0 @@
-"""Figures of two sets of showers; they see numbers, never a model."""
