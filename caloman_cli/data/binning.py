@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from caloman_cli.data.container import require_regular
-from caloman_cli.data.geometry import Layer, checked_layers, layer
+from caloman_cli.data.geometry import Layer, checked_layers, layers_alike
 from caloman_cli.errors import FileError, UserError, shown
 
 _LARGEST = 10 * 2**20  # bytes; the binnings of the challenge have 10 kB
-_LAYER = {"id", "r_edges", "n_bin_alpha", "name"}
+_LAYER = {"id", "r_edges", "n_bin_alpha", "name", "repeat"}
 _BIN = {"name", "pid", "etaMin", "etaMax"}
 _OFF = ("false", "0", "no")
 
@@ -17,7 +17,8 @@ _OFF = ("false", "0", "no")
 def layers_from_xml(path: Path, particle: str) -> tuple[Layer, ...]:
     """Read the layers of one particle from a binning file in the challenge's XML form.
 
-    A layer whose ``r_edges`` is a single number is absent.
+    A layer whose ``r_edges`` is a single number is absent. One with ``repeat="n"``, which the
+    challenge's own files do not have, stands for n alike, numbered on from its ``id``.
 
     Args:
         path: File with ``<Bins><Bin name=...><Layer id= r_edges= n_bin_alpha=/></Bin></Bins>``.
@@ -40,19 +41,20 @@ def layers_from_xml(path: Path, particle: str) -> tuple[Layer, ...]:
         )
     where = f"{path}, particle '{particle}'"
     _understood(found[0].attrib, _BIN, where)
-    layers = []
+    layers: list[Layer] = []
     for node in found[0].iter("Layer"):
         _understood(node.attrib, _LAYER, f"{where}, layer {shown(node.get('id', '?'))}")
         try:
             edges = [float(edge) for edge in node.attrib["r_edges"].split(",")]
             identity, n_alpha = int(node.attrib["id"]), int(node.attrib["n_bin_alpha"])
+            repeat = int(node.get("repeat", "1"))
         except KeyError as error:
             raise FileError(f"{where}: a Layer lacks {error.args[0]}") from error
         except ValueError as error:
             raise FileError(f"{where}: a Layer is not readable: {shown(error)}") from error
         try:
             if len(edges) > 1:
-                layers.append(layer(identity, edges, n_alpha))
+                layers.extend(layers_alike(identity, edges, n_alpha, repeat))
         except UserError as error:
             raise FileError(f"{where}: {error}") from error
     if not layers:

@@ -8,7 +8,7 @@ is layer slowest, then alpha, then r fastest.
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -107,16 +107,16 @@ class Geometry:
     def from_dict(cls, facts: dict) -> "Geometry":
         """Build from the facts of ``conf/geometry/*.yaml`` or of :meth:`to_dict`.
 
+        A layer with ``repeat: n`` stands for n alike, numbered on from its ``id``.
+
         Raises:
-            UserError: A fact is missing, a layer's edges do not rise from 0, a layer's number
-                occurs twice or another number is out of range.
+            UserError: A fact is missing or unknown, a layer's edges do not rise from 0, a layer's
+                number occurs twice or another number is out of range.
         """
 
         where = f"geometry {shown(facts.get('name', '?'))}"
         try:
-            layers = checked_layers(
-                [layer(item["id"], item["r_edges"], item["n_alpha"]) for item in facts["layers"]]
-            )
+            layers = checked_layers([one for item in facts["layers"] for one in _alike(item)])
             return cls(
                 name=str(facts["name"]),
                 particle=str(facts["particle"]),
@@ -133,12 +133,57 @@ class Geometry:
             raise UserError(f"{where} is not readable: {shown(error)}") from error
 
 
-def layer(identity: Any, edges: Iterable[Any], n_alpha: Any) -> Layer:
-    """One layer, its numbers checked.
+def layers_alike(
+    identity: Any, edges: Iterable[Any], n_alpha: Any, repeat: Any = 1
+) -> tuple[Layer, ...]:
+    """Layers of one shape with numbers that follow each other, their numbers checked.
+
+    Args:
+        identity: The first one's number.
+        edges: Ring edges [mm].
+        n_alpha: Number of slices in alpha.
+        repeat: How many layers.
 
     Raises:
         UserError: Edges are not finite, negative or not rising, or a number is out of range.
     """
+    first = _layer(identity, edges, n_alpha)
+    number = isinstance(repeat, int | float) and not isinstance(repeat, bool)
+    if not number or not math.isfinite(repeat) or int(repeat) != repeat or repeat < 1:
+        raise UserError(
+            f"repeat of layer {first.id} is {shown(repeat)}, must be a whole number from 1: how "
+            "many layers have this shape"
+        )
+    # Before there are as many layers: a repeat of a billion needs no memory to be refused.
+    _refuse_size(int(repeat) * first.n_voxels)
+    return tuple(replace(first, id=first.id + step) for step in range(int(repeat)))
+
+
+def spelled_out(layers: Sequence[Any]) -> list[dict[str, Any]]:
+    """A config's layers, each by itself: what runs and files had before there was ``repeat``.
+
+    Raises:
+        UserError: A layer is not understood.
+    """
+    try:
+        return [asdict(one) for item in layers for one in _alike(item)]
+    except KeyError as error:
+        raise UserError(f"a layer lacks {shown(error.args[0])}") from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise UserError(f"a layer is not readable: {shown(error)}") from error
+
+
+def _alike(item: Any) -> tuple[Layer, ...]:
+    """The layers that one entry of a config stands for."""
+    if unknown := sorted(map(str, set(item) - {"id", "r_edges", "n_alpha", "repeat"})):
+        raise UserError(
+            f"a layer has {shown(unknown[0])}, which is not understood: id, r_edges, n_alpha and, "
+            "for several alike, repeat"
+        )
+    return layers_alike(item["id"], item["r_edges"], item["n_alpha"], item.get("repeat", 1))
+
+
+def _layer(identity: Any, edges: Iterable[Any], n_alpha: Any) -> Layer:
     if int(identity) != identity or not 0 <= identity <= _LARGEST:
         raise UserError(f"layer id {shown(identity)} must be a whole number from 0")
     r_edges = tuple(float(edge) for edge in edges)
@@ -162,9 +207,13 @@ def checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
     number, times = Counter(one.id for one in layers).most_common(1)[0] if layers else (0, 0)
     if times > 1:
         raise UserError(f"layer id {number} occurs twice: every layer has a number of its own")
-    if (total := sum(one.n_voxels for one in layers)) > _LARGEST:
-        raise UserError(f"{total} voxels per shower: at most {_LARGEST} are understood")
+    _refuse_size(sum(one.n_voxels for one in layers))
     return tuple(layers)
+
+
+def _refuse_size(n_voxels: int) -> None:
+    if n_voxels > _LARGEST:
+        raise UserError(f"{n_voxels} voxels per shower: at most {_LARGEST} are understood")
 
 
 def _spectrum(facts: dict) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from caloman_cli.data.geometry import spelled_out
+from caloman_cli.errors import UserError
+
 IRRELEVANT = (
     "output",
     "overwrite",
@@ -45,7 +48,8 @@ def differences(stored: Any, asked: Any, resolved: Collection[str] = RESOLVED) -
         asked: The config of a command.
         resolved: Keys where the run had ``auto``, so that its number answers ``auto``.
     """
-    return _differences(stored, asked, resolved, "", _verb_of(asked))
+    pair = _layers_alone(stored), _layers_alone(asked)
+    return _differences(*pair, resolved, "", _verb_of(asked))
 
 
 def listed(found: list[str]) -> str:
@@ -88,6 +92,20 @@ def _differences(
     if stored == asked or (asked == "auto" and key in resolved):
         return []
     return [f"{key}: {_short(stored)} -> {_short(asked)}"]
+
+
+def _layers_alone(config: Any) -> Any:
+    """The config with every layer of its detector by itself, as runs had them before ``repeat``.
+
+    Layers that are not understood stay as they are: who reads them says what is wrong.
+    """
+    try:
+        layers = spelled_out(config["dataset"]["geometry"]["layers"])
+    except (TypeError, KeyError, UserError):
+        return config
+    dataset = config["dataset"]
+    geometry = {**dataset["geometry"], "layers": layers}
+    return {**config, "dataset": {**dataset, "geometry": geometry}}
 
 
 def _short(value: Any) -> str:

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from caloman_cli.data.binning import layers_from_xml
-from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.geometry import Geometry, spelled_out
 from caloman_cli.errors import FileError, UserError
 from tests.conftest import load_geometry
 
 SIZES = {"ds1_photons": (368, 5), "ds1_pions": (533, 7), "ds2": (6480, 45), "ds3": (40500, 45)}
+LAYER = {"id": 0, "r_edges": [0, 2], "n_alpha": 1}
 XML = """<Bins><Bin pid="22" name="photon">
 <Layer id="0" r_edges="0,5,10,30" n_bin_alpha="1"/>
 <Layer id="1" r_edges="0" n_bin_alpha="1"/>
@@ -91,6 +92,9 @@ def test_xml_binning_skips_absent_layers(tmp_path: Path):
         ("<a>" * 200_000, "not a binning XML"),
         (XML.replace("0,2,4", "0,b"), "not readable"),
         (XML.replace('n_bin_alpha="10"', 'n_bin_alpha="0"'), "must be 1 or more"),
+        (XML.replace('"10"', '"10" repeat="0"'), "repeat of layer 2 is 0"),
+        (XML.replace('"10"', '"10" repeat="x"'), "not readable"),
+        (XML.replace('id="0"', 'id="0" repeat="3"'), "layer id 2 occurs twice"),
     ],
 )
 def test_xml_mistakes_are_named(tmp_path, text, message):
@@ -100,6 +104,27 @@ def test_xml_mistakes_are_named(tmp_path, text, message):
         layers_from_xml(path, "photon")
     assert "binning.xml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_repeat_stands_for_layers_alike_that_are_numbered_on(tiny_geometry):
+    rings = {"r_edges": [0, 1, 3], "n_alpha": 4}
+    layers = [{"id": 2, "repeat": 3, **rings}, {"id": 7, **rings}]
+    short = Geometry.from_dict({**tiny_geometry.to_dict(), "layers": layers})
+    alone = [{"id": number, **rings} for number in (2, 3, 4, 7)]
+    assert short == Geometry.from_dict({**tiny_geometry.to_dict(), "layers": alone})
+    assert spelled_out(layers) == spelled_out(alone)
+    assert [one["id"] for one in short.to_dict()["layers"]] == [2, 3, 4, 7]
+    assert "repeat" not in short.to_dict()["layers"][0]  # what model files keep
+
+
+def test_a_binning_file_may_repeat_a_layer(tmp_path):
+    path = tmp_path / "binning.xml"
+    path.write_text(XML.replace('id="2"', 'id="2" repeat="3"'))
+    layers = layers_from_xml(path, "photon")
+    assert [(layer.id, layer.n_r, layer.n_alpha) for layer in layers] == [
+        (0, 3, 1),
+        *((number, 2, 10) for number in (2, 3, 4)),
+    ]
 
 
 def test_an_attribute_that_changes_nothing_is_no_trouble(tmp_path):
@@ -119,6 +144,15 @@ def test_an_attribute_that_changes_nothing_is_no_trouble(tmp_path):
         ({"layers": [{"id": 0, "n_alpha": 1}]}, "lacks r_edges"),
         ({"layers": [{"id": 0, "r_edges": 3, "n_alpha": 1}]}, "not readable"),
         ({"layers": 3}, "not readable"),
+        ({"layers": [{**LAYER, "repeat": 0}]}, "repeat of layer 0 is 0, must be a whole number"),
+        ({"layers": [{**LAYER, "repeat": 1.5}]}, "repeat of layer 0 is 1.5"),
+        ({"layers": [{**LAYER, "repeat": "45"}]}, "repeat of layer 0 is 45"),
+        ({"layers": [{**LAYER, "repeat": True}]}, "repeat of layer 0 is True"),
+        ({"layers": [{**LAYER, "repeat": None}]}, "repeat of layer 0 is None"),
+        ({"layers": [{**LAYER, "repeat": float("inf")}]}, "repeat of layer 0 is inf"),
+        ({"layers": [{**LAYER, "repeat": 10**12}]}, "voxels per shower"),
+        ({"layers": [{**LAYER, "repeat": 3}, {**LAYER, "id": 2}]}, "layer id 2 occurs twice"),
+        ({"layers": [{**LAYER, "repeats": 3}]}, "a layer has repeats, which is not understood"),
         ({"layers": [{"id": "a", "r_edges": [0, 1], "n_alpha": 1}]}, "not readable"),
         ({"threshold": float("inf")}, "threshold=inf"),
         ({"max_response": 0}, "max_response=0"),

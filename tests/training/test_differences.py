@@ -46,6 +46,20 @@ def test_auto_answers_a_number_only_where_auto_became_it(config):
     assert differences(config, other, ("encoder.latent_dim",)) == ["seed: 1 -> auto"]
 
 
+def test_a_layer_that_repeats_is_no_other_detector_than_its_layers_alone(config):
+    other = copy.deepcopy(config)
+    config["dataset"]["geometry"]["layers"] = [
+        {"id": number, "r_edges": [0, 1.0], "n_alpha": 4} for number in range(3)
+    ]
+    other["dataset"]["geometry"]["layers"] = [
+        {"id": 0, "repeat": 3, "r_edges": [0, 1], "n_alpha": 4}
+    ]
+    assert differences(config, other) == []
+    other["dataset"]["geometry"]["layers"][0]["repeat"] = 4
+    (found,) = differences(config, other)
+    assert found.startswith("dataset.geometry.layers")
+
+
 def without(config, place):
     *groups, name = place.split(".")
     node = config = copy.deepcopy(config)
