@@ -1,9 +1,13 @@
 """Features and separation powers are those of the official evaluation code.
 
-The kept numbers are what it returns for float64 copies of the files.
+The kept numbers are what it returns for float64 copies of the files: of 200 showers of each pair,
+which lie in ``tests/golden/showers`` (``make_showers.py`` says how they were made), and of the
+full files, where they are at hand.
 """
 
 import json
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -14,12 +18,11 @@ import pytest
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.features import Features, feature_matrix, high_level_features
 from caloman_cli.metrics.separation import separation_histograms
-from tests.conftest import ROOT, load_geometry
+from tests.conftest import load_geometry
 from tests.golden.official_twin import official_separations
 
-pytestmark = pytest.mark.shared
+INSIDE = Path(__file__).parent / "showers"
 PAIRS = ["g1", "g2", "g3", "g4"]
-ON_TIME = [pytest.param(p, marks=pytest.mark.slow if p == "g3" else []) for p in PAIRS]
 DATASETS = {"1-photons": "ds1_photons", "2": "ds2"}
 NAMES = {
     "E layer": "E_layer",
@@ -34,16 +37,50 @@ NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two files and what the official code returns for them."""
+
+    name: str
+    root: Path
+    official: dict
+
+    @property
+    def dataset(self) -> str:
+        return DATASETS[self.official["dataset"]]
+
+    @property
+    def sides(self) -> list[Path]:
+        """Reference and generated file."""
+        return [self.root / self.official[side] for side in ("reference", "generated")]
+
+
+def pairs(slow: Collection[str] = (), inside: Collection[str] = PAIRS) -> list:
+    """Values of the fixture ``pair``: the small ones, then the full ones."""
+    marks = {p: [pytest.mark.shared, *([pytest.mark.slow] if p in slow else [])] for p in PAIRS}
+    small = [pytest.param(("inside", p), id=f"{p}-inside") for p in inside]
+    return small + [pytest.param(("shared", p), id=p, marks=marks[p]) for p in PAIRS]
+
+
+@pytest.fixture
+def pair(request) -> Pair:
+    place, name = request.param
+    if place == "inside":
+        return Pair(name, INSIDE, numbers(INSIDE / "official_metrics.json")[name])
+    root = request.getfixturevalue("shared")
+    return Pair(name, root, numbers(root / "golden/official_metrics.json")[name])
+
+
 @cache
-def golden() -> dict:
-    return json.loads((ROOT.parent / "shared/golden/official_metrics.json").read_text())
+def numbers(path: Path) -> dict:
+    return json.loads(path.read_text())
 
 
 @lru_cache(2)
 def showers(path: Path, dataset: str) -> Showers:
     with h5py.File(path) as file:
         energies, voxels = (file[name][:] for name in ("incident_energies", "showers"))
-    geometry = load_geometry(DATASETS[dataset])
+    geometry = load_geometry(dataset)
     return Showers.from_arrays(energies.astype(float), voxels.astype(float), geometry)
 
 
@@ -59,10 +96,13 @@ def our_name(official: str) -> str:
     return f"{NAMES[kind]}/{float(number):.0f}"
 
 
-@pytest.mark.parametrize("pair", ON_TIME)
-def test_features(pair, shared):
-    expected = golden()[pair]
-    found = features(shared / expected["generated"], expected["dataset"])
+ON_TIME = pytest.mark.parametrize("pair", pairs(slow=["g3", "g4"]), indirect=True)
+
+
+@ON_TIME
+def test_features(pair):
+    expected = pair.official
+    found = features(pair.sides[1], pair.dataset)
     assert set(found.values) == set(expected["features_generated"])
     for name, values in expected["features_generated"].items():
         # A width under 1e-6 mm is what rounding leaves of two equal numbers of order 1e3.
@@ -73,23 +113,20 @@ def test_features(pair, shared):
         assert np.std(found[name]) == pytest.approx(values["std"], rel=1e-9, abs=noise), name
 
 
-@pytest.mark.parametrize("pair", ON_TIME)
-def test_feature_matrix_has_the_official_width(pair, shared):
-    expected = golden()[pair]
-    matrix = feature_matrix(features(shared / expected["reference"], expected["dataset"]))
-    assert list(matrix.shape) == expected["high_feature_shape"]
+@ON_TIME
+def test_feature_matrix_has_the_official_width(pair):
+    matrix = feature_matrix(features(pair.sides[0], pair.dataset))
+    assert list(matrix.shape) == pair.official["high_feature_shape"]
     assert np.isfinite(matrix).all()
 
 
-@pytest.mark.parametrize("pair", ON_TIME)
-def test_separation_powers(pair, shared):
-    expected = golden()[pair]
-    dataset = expected["dataset"]
-    sides = [shared / expected[side] for side in ("reference", "generated")]
+@ON_TIME
+def test_separation_powers(pair):
+    expected, sides = pair.official, pair.sides
     histograms = separation_histograms(
-        *(showers(side, dataset) for side in sides),
-        reference_features=features(sides[0], dataset),
-        generated_features=features(sides[1], dataset),
+        *(showers(side, pair.dataset) for side in sides),
+        reference_features=features(sides[0], pair.dataset),
+        generated_features=features(sides[1], pair.dataset),
     )
     found = {histogram.name: histogram for histogram in histograms}
     official = {our_name(name): value for name, value in expected["separation"].items()}
@@ -103,25 +140,21 @@ def test_separation_powers(pair, shared):
 
 
 def separations(paths: list[Path], dataset: str) -> dict[str, float | None]:
-    geometry = load_geometry(DATASETS[dataset])
+    geometry = load_geometry(dataset)
     sides = [Showers.from_files([path], geometry) for path in paths]
     return {h.name: h.separation for h in separation_histograms(*sides)}
 
 
-@pytest.mark.parametrize(
-    "pair", [pytest.param(p, marks=[] if p == "g1" else pytest.mark.slow) for p in PAIRS]
-)
-def test_separation_powers_of_files_as_they_are(pair, shared):
+@pytest.mark.parametrize("pair", pairs(slow=PAIRS), indirect=True)
+def test_separation_powers_of_files_as_they_are(pair):
     """In the files' float32 the reference's largest shower falls in or out of the last bin."""
-    expected = golden()[pair]
-    paths = [shared / expected[side] for side in ("reference", "generated")]
-    geometry = load_geometry(DATASETS[expected["dataset"]])
-    official = official_separations(paths, geometry)
-    if pair == "g1":  # what the official script itself gives for these float32 files
+    official = official_separations(pair.sides, load_geometry(pair.dataset))
+    if pair.name == "g1" and pair.root != INSIDE:
+        # What the official script itself gives for these float32 files.
         assert official["E_layer/12"] == pytest.approx(0.003492477751, rel=1e-9)
-        doubled = expected["separation"]["E layer 12"]
+        doubled = pair.official["separation"]["E layer 12"]
         assert doubled == pytest.approx(0.003421187498, rel=1e-9)
-    found = separations(paths, expected["dataset"])
+    found = separations(pair.sides, pair.dataset)
     assert set(found) == set(official)
     for name, value in official.items():
         if np.isnan(value):
@@ -130,10 +163,9 @@ def test_separation_powers_of_files_as_they_are(pair, shared):
             assert found[name] == pytest.approx(value, rel=1e-12), name
 
 
-def test_the_twin_is_the_official_script_on_float64(shared):
-    expected = golden()["g2"]
-    paths = [shared / expected[side] for side in ("reference", "generated")]
-    found = official_separations(paths, load_geometry("ds1_photons"), np.float64)
-    for name, value in expected["separation"].items():
+@pytest.mark.parametrize("pair", pairs(["g1", "g3", "g4"], inside=[]), indirect=True)
+def test_the_twin_is_the_official_script_on_float64(pair):
+    found = official_separations(pair.sides, load_geometry(pair.dataset), np.float64)
+    for name, value in pair.official["separation"].items():
         if value is not None:
             assert found[our_name(name)] == pytest.approx(value, rel=1e-12), name
