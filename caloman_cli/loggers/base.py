@@ -117,8 +117,13 @@ def numbers(row: Mapping[str, object]) -> dict[str, float]:
     }
 
 
-def needed(module: str, package: str) -> ModuleType:
+def needed(module: str, package: str, wanted: str) -> ModuleType:
     """The module that a logger is made of.
+
+    Args:
+        module: Its dotted name.
+        package: The package that brings it.
+        wanted: What pip has to install where it is not there.
 
     Raises:
         UserError: It cannot be imported.
@@ -128,7 +133,7 @@ def needed(module: str, package: str) -> ModuleType:
     except ImportError as error:
         raise UserError(
             f"logger={package} needs the package {package} ({reason(error)}): "
-            f"pip install {package}, or logger=none"
+            f"pip install {wanted}, or logger=none"
         ) from error
 
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.image import imread
-
 from caloman_cli.loggers.base import Logger, needed, numbers
 from caloman_cli.loggers.evaluated import Cell, Evaluated, Sheet
 
@@ -17,11 +15,12 @@ class TensorBoard(Logger):
     against the batch size.
 
     Raises:
-        UserError: TensorBoard is not installed.
+        UserError: TensorBoard is not installed; it comes with the extra ``tensorboard``.
     """
 
     def __init__(self) -> None:
-        self._make = needed("torch.utils.tensorboard", "tensorboard").SummaryWriter
+        extra = '"caloman[tensorboard]"'
+        self._make = needed("torch.utils.tensorboard", "tensorboard", extra).SummaryWriter
 
     def open(self, folder: Path, config: Mapping[str, Any]) -> None:
         self._writer = self._make(str(folder / "tensorboard"))
@@ -37,6 +36,8 @@ class TensorBoard(Logger):
         self._writer.close()
 
     def evaluated(self, evaluation: Evaluated) -> None:
+        from matplotlib.image import imread  # not before a training, which has no pictures
+
         key = evaluation.key
         with self._make(str(evaluation.home / "tensorboard")) as writer:
             for scalar in evaluation.scalars:

@@ -59,7 +59,7 @@ class Wandb(Logger):
                 f"logger.init_timeout={init_timeout:g} logger.finish_timeout={finish_timeout:g}: "
                 "must be seconds above 0"
             )
-        self._wandb: Any = needed("wandb", "wandb")
+        self._wandb: Any = needed("wandb", "wandb", "wandb")
         self.project, self.entity, self.group, self.name = project, entity, group, name
         self.tags, self.mode = list(tags), mode
         self.init_timeout, self.finish_timeout = init_timeout, finish_timeout

@@ -294,12 +294,15 @@ def test_making_loggers():
 
 
 @pytest.mark.parametrize(
-    ("name", "module"), [("Wandb", "wandb"), ("TensorBoard", "torch.utils.tensorboard")]
+    ("name", "module", "wanted"),
+    [
+        ("Wandb", "wandb", "wandb"),
+        ("TensorBoard", "torch.utils.tensorboard", r'"caloman\[tensorboard\]"'),
+    ],
 )
-def test_a_missing_package_is_one_line(monkeypatch, name, module):
+def test_a_missing_package_is_one_line(monkeypatch, name, module, wanted):
     monkeypatch.setitem(sys.modules, module, None)
-    package = module.rpartition(".")[2]
-    with pytest.raises(UserError, match=rf"pip install {package}, or logger=none") as mistake:
+    with pytest.raises(UserError, match=rf"pip install {wanted}, or logger=none") as mistake:
         make_logger(OmegaConf.create({"_target_": f"caloman_cli.loggers.{name}"}))
     assert "\n" not in str(mistake.value)
 
