@@ -1,13 +1,16 @@
 """Files appear whole, keep what they had when something goes wrong, and leave nothing behind."""
 
-import fcntl
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import filelock
 import h5py
 import pytest
 
+import caloman_cli
 from caloman_cli.data.files import is_part, replacing, write_text
 from caloman_cli.errors import CannotWrite
 
@@ -61,10 +64,10 @@ def test_two_writers_of_one_file_never_meet(tmp_path):
 
 
 def test_without_locks_only_old_leftovers_go(tmp_path, monkeypatch):
-    def unknown(*_):
+    def unknown(*_, **__):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(fcntl, "flock", unknown)
+    monkeypatch.setattr(filelock, "lock_descriptor", unknown)
     old, young = (tmp_path / f".caloman-{digit * 12}.part" for digit in "ab")
     foreign = tmp_path / ".mine.part"
     for part in (old, young, foreign):
@@ -98,3 +101,13 @@ def test_a_folder_in_the_way(tmp_path):
     with pytest.raises(CannotWrite, match="a cannot be written: Is a directory"):
         write_text(tmp_path / "a", "x")
     assert names(tmp_path) == ["a"]
+
+
+def test_no_module_needs_what_only_unix_has_to_be_imported():
+    """Python has neither of these on Windows; inside a function they may be asked for."""
+    unix = {"fcntl", "grp", "pwd", "resource", "termios"}
+    for path in Path(caloman_cli.__file__).parent.rglob("*.py"):
+        for line in ast.parse(path.read_text()).body:
+            names = {name.name for name in getattr(line, "names", ())}
+            names.add(getattr(line, "module", None))
+            assert not (isinstance(line, ast.Import | ast.ImportFrom) and names & unix), path

@@ -1,7 +1,6 @@
 """Files that are written whole or not at all, and checkpoints that run no code when read."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -96,6 +95,23 @@ def remove_dead_parts(folder: Path) -> None:
 def is_part(name: str) -> bool:
     """Whether a file of this name is one that :func:`replacing` has not finished."""
     return _PART.fullmatch(name) is not None
+
+
+def lock(descriptor: int) -> bool:
+    """Take the system's lock of an open file, without waiting.
+
+    It is freed when the descriptor is closed or the process dies, however it dies.
+
+    Returns:
+        Whether nobody else has it.
+
+    Raises:
+        OSError: The file system knows no locks.
+    """
+    # Only here: the command line reads this module first, and few commands lock anything.
+    from filelock import lock_descriptor
+
+    return lock_descriptor(descriptor, blocking=False)
 
 
 def write_error(path: Path, error: Exception) -> CannotWrite:
@@ -207,28 +223,22 @@ def _own_part(folder: Path) -> tuple[Path, int]:
     """A new empty file and the descriptor that holds its lock."""
     while True:
         part = folder / f".caloman-{secrets.token_hex(6)}.part"
-        owner = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        owner = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(owner)  # taken for dead in the moment before it was locked
-            continue
+            # Else it was taken for dead in the moment before it was locked.
+            if lock(owner) and os.fstat(owner).st_nlink:
+                return part, owner
         except OSError:
             return part, owner  # a file system without locks: age has to tell
-        if os.fstat(owner).st_nlink:
-            return part, owner
         os.close(owner)
 
 
 def _remove_if_dead(part: Path) -> None:
     with suppress(OSError):
-        descriptor = os.open(part, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(part, os.O_RDWR)
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                dead = True
-            except BlockingIOError:
-                dead = False
+                dead = lock(descriptor)
             except OSError:
                 dead = time.time() - os.fstat(descriptor).st_mtime > _STALE
             if dead:
@@ -240,7 +250,7 @@ def _remove_if_dead(part: Path) -> None:
 def _sync_folder(folder: Path) -> None:
     """Make a rename survive a loss of power; not every file system knows how."""
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

@@ -16,7 +16,6 @@
     scalars.csv tensorboard/ wandb/  what the loggers keep
 """
 
-import fcntl
 import logging
 import os
 import shutil
@@ -31,7 +30,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from caloman_cli.config.settings import STAGES
 from caloman_cli.config.targets import refuse_interpolations
-from caloman_cli.data.files import is_part, load_state, remove_dead_parts, write_text
+from caloman_cli.data.files import is_part, load_state, lock, remove_dead_parts, write_text
 from caloman_cli.errors import UserError
 from caloman_cli.runs.differences import RESOLVED, differences, listed
 from caloman_cli.runs.record import Record
@@ -255,14 +254,12 @@ class RunDirectory:
     def _locked(self) -> Iterator[None]:
         with (self.path / ".lock").open("a+") as file:
             try:
-                # Freed by the system when the process dies, however it dies.
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise UserError(
-                    f"output={self.path} is in use by {file.read().strip()}: wait for it or give"
-                    " another output="
-                ) from error
+                if not lock(file.fileno()):
+                    file.seek(0)
+                    raise UserError(
+                        f"output={self.path} is in use by {file.read().strip()}: wait for it or"
+                        " give another output="
+                    )
             except OSError as error:
                 log.warning("cannot lock %s: %s", self.path, error)
             with suppress(OSError):  # a full disk: what matters will say so

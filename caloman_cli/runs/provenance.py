@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import shlex
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import torch
 
 import caloman_cli
@@ -148,14 +148,14 @@ class Usage:
 
 def _peak_rss_mib() -> float:
     """The system's record for this process, from its beginning."""
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    import resource  # not on Windows; psutil has no such record elsewhere
+
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 
 def _rss_mib() -> float:
-    """Resident memory now; 0 where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0.0
-    return pages * resource.getpagesize() / 2**20
+    """Resident memory now."""
+    return float(psutil.Process().memory_info().rss) / 2**20

@@ -1,6 +1,5 @@
 """A folder of results that appears whole: written beside its place, then moved there."""
 
-import fcntl
 import logging
 import os
 import shutil
@@ -8,6 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from caloman_cli.data.files import lock
 from caloman_cli.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -72,9 +72,8 @@ def _locked(part: Path, final: Path) -> Iterator[None]:
     descriptor = _opened(part, final)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise _in_use(final) from error
+            if not lock(descriptor):
+                raise _in_use(final)
         except OSError as error:  # a file system without locks
             log.warning("cannot lock %s: %s", part, error)
         if not part.exists() or not os.path.samestat(os.fstat(descriptor), part.stat()):
