@@ -41,10 +41,10 @@ from caloman_cli.cli.sweep import (
     varied_keys,
 )
 from caloman_cli.config import mistakes, targets
+from caloman_cli.config.check import check_config
 from caloman_cli.config.compose import (
     CONF,
     absolute_paths,
-    check_config,
     refuse_misplaced,
     value_keys,
 )

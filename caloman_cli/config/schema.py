@@ -1,8 +1,7 @@
 """The keys of each verb and their types; what no constructor's signature can say.
 
 A group with ``_target_`` (encoder, density, ...) is not described here: the signature of its
-constructor is its schema. Ranges and forms are ``Annotated`` with an object that has ``says`` and
-``accepts``.
+constructor is its schema. Ranges and forms are those of :mod:`caloman_cli.config.values`.
 """
 
 import re
@@ -10,80 +9,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Le, Predicate, doc
+
 from caloman_cli.config.settings import TrainerSettings
-
-
-@dataclass(frozen=True)
-class AtLeast:
-    """A number's lower bound, included."""
-
-    minimum: float
-
-    @property
-    def says(self) -> str:
-        return f"{self.minimum:g} or more"
-
-    def accepts(self, value: Any) -> bool:
-        return bool(value >= self.minimum)
-
-
-@dataclass(frozen=True)
-class AtMost:
-    """A number's upper bound, included."""
-
-    maximum: int
-
-    @property
-    def says(self) -> str:
-        return f"at most {self.maximum}"
-
-    def accepts(self, value: Any) -> bool:
-        return bool(value <= self.maximum)
-
-
-@dataclass(frozen=True)
-class Between:
-    """An open interval."""
-
-    lower: float
-    upper: float
-
-    @property
-    def says(self) -> str:
-        return f"between {self.lower:g} and {self.upper:g}"
-
-    def accepts(self, value: Any) -> bool:
-        return self.lower < value < self.upper
-
-
-@dataclass(frozen=True)
-class Form:
-    """A regular expression and what it says in words."""
-
-    pattern: str
-    says: str
-
-    def accepts(self, value: Any) -> bool:
-        return re.fullmatch(self.pattern, str(value)) is not None
-
-
-@dataclass(frozen=True)
-class Incident:
-    """One incident energy, or two that bound a range."""
-
-    says: str = "an energy above 0 [MeV] or [low,high]"
-
-    def accepts(self, value: Any) -> bool:
-        bounds = value if isinstance(value, list) else [value]
-        numbers = all(isinstance(e, int | float) and not isinstance(e, bool) for e in bounds)
-        inside = numbers and all(_LEAST_ENERGY <= e <= _MOST_ENERGY for e in bounds)
-        return inside and (bounds is not value or len(bounds) == 2 and bounds[0] < bounds[1])
-
+from caloman_cli.config.values import Count, Natural, NotNegative, Share
 
 _LEAST_ENERGY, _MOST_ENERGY = 1e-3, 1e15  # MeV: what a file of showers may hold, too
-Count = Annotated[int, AtLeast(1)]
-Seed = Annotated[int, AtLeast(0), AtMost(2**63 - 1)]
-Device = Annotated[str, Form(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<index>")]
+
+
+def _incident(value: Any) -> bool:
+    """Whether a value is one incident energy, or two that bound a range."""
+    bounds = value if isinstance(value, list) else [value]
+    numbers = all(isinstance(e, int | float) and not isinstance(e, bool) for e in bounds)
+    inside = numbers and all(_LEAST_ENERGY <= e <= _MOST_ENERGY for e in bounds)
+    return inside and (bounds is not value or len(bounds) == 2 and bounds[0] < bounds[1])
+
+
+def _form(pattern: str) -> Predicate:
+    """A text that the whole of a regular expression matches."""
+    return Predicate(lambda text: re.fullmatch(pattern, text) is not None)
+
+
+Seed = Annotated[Natural, Le(2**63 - 1)]
+Device = Annotated[str, _form(r"auto|cpu|cuda(:\d+)?"), doc("auto, cpu, cuda or cuda:<index>")]
+Name = Annotated[str, _form(r"[\w.-]+"), doc("a name of letters, digits, _ . -")]
+Incident = Annotated[Any, Predicate(_incident), doc("an energy above 0 [MeV] or [low,high]")]
 
 Names = str | list[str]
 Rule = Literal["empty", "response", "units", "copies"]
@@ -100,10 +50,10 @@ class GeometryFacts:
 
     name: str
     particle: Literal["photon", "pion", "electron"]
-    threshold: Annotated[float, AtLeast(0)]
-    max_response: Annotated[float, AtLeast(0)]
-    incident_energies: list[Annotated[float, AtLeast(0)]] | None
-    incident_weights: list[Annotated[float, AtLeast(0)]] | None
+    threshold: NotNegative
+    max_response: NotNegative
+    incident_energies: list[NotNegative] | None
+    incident_weights: list[NotNegative] | None
     incident_range: tuple[float, float] | None
     layers: list[dict[str, Any]] = field(default_factory=list)
 
@@ -137,7 +87,7 @@ class Dataset:
     reference: list[Path] | None
     files: Files | None
     builtin: Builtin | None
-    validation_fraction: Annotated[float, Between(0, 1)]
+    validation_fraction: Share
     geometry_xml: Path | None
 
 
@@ -151,7 +101,7 @@ class SomeDataset:
     reference: list[Path] | None = None
     files: Files | None = None
     builtin: Builtin | None = None
-    validation_fraction: Annotated[float, Between(0, 1)] = 0.5
+    validation_fraction: Share = 0.5
     geometry_xml: Path | None = None
 
 
@@ -162,7 +112,7 @@ class Sample:
     run: Path
     n: Count | None
     energies: Path | None
-    energy: Annotated[Any, Incident()] | None
+    energy: Incident | None
     out: Path | None
     seed: Seed
     batch_size: Count
@@ -175,7 +125,7 @@ class Sample:
 class Suite:
     """The group ``evaluation``: a suite has the metrics that it names and that are not null."""
 
-    name: Annotated[str, Form(r"[\w.-]+", "a name of letters, digits, _ . -")]
+    name: Name
     extra: list[dict[str, Any]]
     separation: Target | None = None
     correlation: Target | None = None
@@ -293,7 +243,7 @@ class Distill:
     overwrite: bool
     steps: Count
     teacher_steps: Count | None
-    paths: Annotated[int, AtLeast(2)]
+    paths: Annotated[int, Ge(2)]
     student: Student
     trainer: TrainerSettings
     logger: Target

@@ -1,20 +1,15 @@
 """What a user may choose about training, and which values are allowed."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
+from caloman_cli.config.values import Count, NotNegative, Positive, Share, checked
 from caloman_cli.errors import UserError
 
 STAGES = ("energy", "encoder", "density")
-OPTIMIZERS = ("adam", "adamw")
-SCHEDULES = ("none", "cosine", "one_cycle")
-PRECISIONS = ("float32", "bfloat16")
-SELECTIONS = ("best", "last")
-LATENTS = ("sample", "mean")
 
 
+@checked
 @dataclass
 class StageSettings:
     """How one stage is trained.
@@ -41,37 +36,23 @@ class StageSettings:
         UserError: A value is out of its range.
     """
 
-    epochs: int = 100
-    batch_size: int = 512
-    optimizer: str = "adamw"
-    lr: float = 1e-3
-    player_lr: dict[str, float] = field(default_factory=dict)
-    weight_decay: float = 0.0
-    schedule: str = "none"
-    warmup: float = 0.0
-    clip: float | None = None
-    ema: float | None = None
-    patience: int | None = None
+    epochs: Count = 100
+    batch_size: Count = 512
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    lr: Positive = 1e-3
+    player_lr: dict[str, NotNegative] = field(default_factory=dict)
+    weight_decay: NotNegative = 0.0
+    schedule: Literal["none", "cosine", "one_cycle"] = "none"
+    warmup: NotNegative = 0.0
+    clip: Positive | None = None
+    ema: Share | None = None
+    patience: Count | None = None
     score: str = "loss"
-    select: str = "best"
-    precision: str = "float32"
+    select: Literal["best", "last"] = "best"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def check(self, where: str) -> None:
-        """Raise UserError where a value is out of range; ``where`` is the key of the stage."""
-        _among(f"{where}.optimizer", self.optimizer, OPTIMIZERS)
-        _among(f"{where}.schedule", self.schedule, SCHEDULES)
-        _among(f"{where}.precision", self.precision, PRECISIONS)
-        _among(f"{where}.select", self.select, SELECTIONS)
-        for name, lowest in (("epochs", 1), ("batch_size", 1), ("weight_decay", 0), ("warmup", 0)):
-            _holds(getattr(self, name) >= lowest, f"{where}.{name}", self, f"{lowest} or more")
-        _holds(self.lr > 0, f"{where}.lr", self, "above 0")
-        _holds(self.clip is None or self.clip > 0, f"{where}.clip", self, "above 0 or null")
-        _holds(
-            self.ema is None or 0 < self.ema < 1, f"{where}.ema", self, "between 0 and 1 or null"
-        )
-        _holds(
-            self.patience is None or self.patience > 0, f"{where}.patience", self, "1 up or null"
-        )
+        """Raise a UserError where values exclude each other; ``where`` is the stage's key."""
         if self.warmup >= self.epochs:
             raise UserError(
                 f"{where}.warmup={self.warmup:g} must be less than {where}.epochs={self.epochs}:"
@@ -83,6 +64,7 @@ class StageSettings:
             raise UserError(f"{where}: select=last keeps no best epoch, set patience=null")
 
 
+@checked
 @dataclass
 class TrainerSettings:
     """The group ``trainer``.
@@ -100,8 +82,8 @@ class TrainerSettings:
     energy: StageSettings = field(default_factory=StageSettings)
     encoder: StageSettings = field(default_factory=StageSettings)
     density: StageSettings = field(default_factory=StageSettings)
-    latents: str = "sample"
-    checkpoint_minutes: float = 10.0
+    latents: Literal["sample", "mean"] = "sample"
+    checkpoint_minutes: Positive = 10.0
     deterministic: bool = True
     tf32: bool = False
 
@@ -114,41 +96,13 @@ class TrainerSettings:
         }[name]
         return block
 
-
-def trainer_settings(node: DictConfig) -> TrainerSettings:
-    """Check the group ``trainer`` of a composed config.
-
-    Raises:
-        UserError: An unknown key, a wrong type or a value out of range.
-    """
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(TrainerSettings), node)
-    except OmegaConfBaseException as error:
-        raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
-    settings = OmegaConf.to_object(merged)
-    if not isinstance(settings, TrainerSettings):
-        raise UserError("trainer must be a mapping of settings")
-    for name in STAGES:
-        settings.stage(name).check(f"trainer.{name}")
-    _among("trainer.latents", settings.latents, LATENTS)
-    if settings.checkpoint_minutes <= 0:
-        raise UserError(
-            f"trainer.checkpoint_minutes={settings.checkpoint_minutes}, must be above 0"
-        )
-    for name in ("energy", "density"):
-        if settings.stage(name).precision != "float32":
-            raise UserError(
-                f"trainer.{name}.precision={settings.stage(name).precision}: likelihoods need"
-                " float32; mixed precision is for trainer.encoder.precision"
-            )
-    return settings
-
-
-def _among(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{key}={value}, must be one of {', '.join(allowed)}")
-
-
-def _holds(condition: bool, key: str, settings: StageSettings, allowed: str) -> None:
-    if not condition:
-        raise UserError(f"{key}={getattr(settings, key.rsplit('.', 1)[1])}, must be {allowed}")
+    def check(self) -> None:
+        """Raise a UserError where values exclude each other."""
+        for name in STAGES:
+            self.stage(name).check(f"trainer.{name}")
+        for name in ("energy", "density"):
+            if self.stage(name).precision != "float32":
+                raise UserError(
+                    f"trainer.{name}.precision={self.stage(name).precision}: likelihoods need"
+                    " float32; mixed precision is for trainer.encoder.precision"
+                )

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin
 
-from caloman_cli.config.typecheck import fits, spell
+from caloman_cli.config.values import fits, setting_types, spell
 from caloman_cli.errors import UserError, shown
 
 TARGET = "_target_"
@@ -157,19 +157,6 @@ def _keeps(found: type, contract: type) -> bool:
     return issubclass(found, contract) and (found is not contract or found.__name__ in _CONCRETE)
 
 
-def settings(found: type) -> dict[str, tuple[inspect.Parameter, Any]]:
-    """The hyper-parameters of a constructor: name -> parameter and annotation.
-
-    What is keyword-only is passed when a model is built and is no setting.
-    """
-    hints = get_type_hints(inspect.getattr_static(found, "__init__"), include_extras=True)
-    return {
-        name: (parameter, hints.get(name, Any))
-        for name, parameter in inspect.signature(found).parameters.items()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    }
-
-
 def nested_place(annotation: Any) -> Place | None:
     """What may be named where a parameter with this annotation is given, or None: nothing.
 
@@ -226,7 +213,7 @@ def constructor(node: Any, place: Place, where: str) -> Callable[..., Any]:
     if not isinstance(node, Mapping) or TARGET not in node:
         raise UserError(f"{where}: must be a mapping with {TARGET}, is {shown(node)}")
     found = locate(node[TARGET], place, where)
-    known = settings(found)
+    known = setting_types(found)
     given = {}
     for key, value in node.items():
         if key == TARGET:

@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from caloman_cli.config.settings import trainer_settings
+from caloman_cli.config.check import trainer_settings
 from caloman_cli.data.files import replacing, replacing_hdf5
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.errors import UserError

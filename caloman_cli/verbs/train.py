@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from caloman_cli.config.settings import trainer_settings
+from caloman_cli.config.check import trainer_settings
 from caloman_cli.data.cache import default_cache_dir, voxel_array
 from caloman_cli.data.files import load_state, replacing, save_state
 from caloman_cli.data.geometry import Geometry

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import pytest
 from omegaconf import OmegaConf
 
 from caloman_cli.config import compose as config
 from caloman_cli.config import schema
-from caloman_cli.config.schema import AtLeast
-from caloman_cli.config.typecheck import fits, spell
+from caloman_cli.config.check import check_config
+from caloman_cli.config.values import Count, Positive, Share, checked, fits, spell
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.base import Encoder
 
@@ -52,7 +52,7 @@ def check(monkeypatch):
     monkeypatch.setitem(schema.VERBS, "verb", dataclass(described))
 
     def run(encoder) -> None:
-        config.check_config(OmegaConf.create({"encoder": encoder}), "verb", {"encoder": "mine"})
+        check_config(OmegaConf.create({"encoder": encoder}), "verb", {"encoder": "mine"})
 
     return run
 
@@ -123,9 +123,13 @@ def test_a_group_needs_a_target(check):
         ({"a": 1.0}, dict[str, float], True),
         ({"a": "b"}, dict[str, float], False),
         ("a/b", Path, True),
-        (0, Annotated[int, AtLeast(1)], False),
+        (0, Count, False),
         ("true", bool, False),
-        (True, Literal[1], False),
+        (float("nan"), float, False),
+        (float("inf"), Positive, False),
+        (1, Share, False),
+        ({}, Part, False),
+        ([1], list[Part], False),
     ],
 )
 def test_values_and_annotations(value, annotation, expected):
@@ -151,3 +155,25 @@ def test_every_key_of_every_verb_has_a_meaning_and_a_schema():
         own = {key for key in cfg if key not in ("defaults", "hydra")}
         assert own <= set(described.__annotations__), verb
         assert own <= {name.split(".")[0] for name in config.meanings(verb)}, verb
+
+
+def test_a_constructor_keeps_to_its_annotations():
+    @checked
+    class Sizes:
+        def __init__(self, n: Count, rate: Share | None = None, *, built: object = 0) -> None:
+            self.n, self.rate = n, rate
+
+    class Larger(Sizes):
+        """A class inherits the check with the constructor."""
+
+    assert Sizes(3, built=-1).n == 3
+    assert Larger(n=3, rate=0.5).rate == 0.5
+    assert Sizes(object()).n is not None  # no plain value: what it may be is its own business
+    with pytest.raises(UserError, match=r"^Larger: n=0: must be an integer, 1 or more$"):
+        Larger(0)
+    with pytest.raises(UserError, match="rate=1: must be a number, between 0 and 1, or null"):
+        Sizes(3, rate=1)
+    with pytest.raises(UserError, match="n=3.5"):
+        Sizes(3.5)
+    with pytest.raises(TypeError):
+        Sizes()

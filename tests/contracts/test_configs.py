@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from caloman_cli.config.compose import CONF, check_config, compose
+from caloman_cli.config.check import check_config
+from caloman_cli.config.compose import CONF, compose
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.models.two_step import build
 from caloman_cli.runs.differences import differences

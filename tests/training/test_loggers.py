@@ -7,7 +7,8 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from caloman_cli.config.compose import check_config, compose
+from caloman_cli.config.check import check_config
+from caloman_cli.config.compose import compose
 from caloman_cli.errors import UserError
 from caloman_cli.loggers import Csv, Logger, NoLogger, Tolerant, Wandb, make_logger, watching
 from caloman_cli.loggers.base import numbers

@@ -253,15 +253,15 @@ def test_trains_on_cuda(make_trainer, data, precision):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"optimizer": "sgd"}, "optimizer=sgd, must be one of adam, adamw"),
-        ({"schedule": "step"}, "schedule=step, must be one of none, cosine, one_cycle"),
-        ({"epochs": 0}, "epochs=0, must be 1 or more"),
-        ({"lr": -1.0}, "lr=-1.0, must be above 0"),
-        ({"ema": 1.0}, "ema=1.0, must be between 0 and 1 or null"),
+        ({"optimizer": "sgd"}, "optimizer=sgd: must be adam, adamw"),
+        ({"schedule": "step"}, "schedule=step: must be none, cosine, one_cycle"),
+        ({"epochs": 0}, "epochs=0: must be an integer, 1 or more"),
+        ({"lr": -1.0}, "lr=-1.0: must be a number, above 0"),
+        ({"ema": 1.0}, "ema=1.0: must be a number, between 0 and 1, or null"),
         ({"schedule": "one_cycle", "warmup": 1.0}, "warm-up of its own"),
         ({"select": "last", "patience": 3}, "set patience=null"),
         ({"epochs": 1, "warmup": 1}, "encoder.epochs=1: set trainer.encoder.warmup=0 with it"),
-        ({"precision": "float16"}, "precision=float16, must be one of float32, bfloat16"),
+        ({"precision": "float16"}, "precision=float16: must be float32, bfloat16"),
     ],
 )
 def test_settings_out_of_range(setting, message):
