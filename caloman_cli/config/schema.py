@@ -226,15 +226,6 @@ class Train:
 
 
 @dataclass
-class Student:
-    """The network of a distilled density; null is the teacher's size."""
-
-    hidden: Count | None
-    n_blocks: Count | None
-    n_frequencies: Count | None
-
-
-@dataclass
 class Distill:
     """``caloman distill``."""
 
@@ -244,7 +235,7 @@ class Distill:
     steps: Count
     teacher_steps: Count | None
     paths: Annotated[int, Ge(2)]
-    student: Student
+    student: dict[str, Any]
     trainer: TrainerSettings
     logger: Target
     seed: Seed

@@ -15,15 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from caloman_cli.config.check import trainer_settings
+from caloman_cli.config.targets import Place, constructor
 from caloman_cli.data.files import replacing, replacing_hdf5
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.errors import UserError
 from caloman_cli.loggers import make_logger
 from caloman_cli.models.densities.flow_map import FlowMap
-from caloman_cli.models.densities.flow_matching import FlowMatching
+from caloman_cli.models.densities.ode import ODE
+from caloman_cli.models.densities.velocity import Velocity
 from caloman_cli.models.noise import Noise, mix
 from caloman_cli.models.trainable import TensorRows, iterate
-from caloman_cli.models.two_step import TwoStep, load_model, save_model
+from caloman_cli.models.two_step import TwoStep, load_model, make, save_model
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.training.latents import read_datasets
@@ -37,6 +39,7 @@ _WEIGHTS, _TRAINING, _VALIDATION = range(3)  # what a seed is for
 _VALIDATION_SHARE = 10  # a tenth as many paths validate
 _ROWS = 4096
 _SECONDS_BETWEEN_LINES = 30.0
+_STUDENT = Place("caloman_cli.models.densities", f"{Velocity.__module__}:Velocity")
 _CHUNK_VALUES = 1 << 24  # 64 MiB of float32 for the widest layer of a batch
 
 
@@ -78,14 +81,13 @@ def run(cfg: DictConfig) -> Path:
 def _distill(
     trainer: Trainer,
     teacher: TwoStep,
-    flow: FlowMatching,
+    flow: ODE,
     conditions: tuple[Tensor, Tensor],
     config: dict,
 ) -> None:
     torch.manual_seed(mix(trainer.seed, _WEIGHTS))
-    settings = {key: value for key, value in config["density"].items() if key != "_target_"}
-    student = FlowMap(**settings, latents=flow.latents, c_dim=flow.c_dim).to(trainer.device)
-    student.learn_from(flow)
+    student: FlowMap = make(config, "density")(latents=flow.latents, c_dim=flow.c_dim)
+    student.to(trainer.device).learn_from(flow)
     file = _paths(trainer.run)
     file.parent.mkdir(exist_ok=True)
     trainer.run.files.ensure(
@@ -109,12 +111,12 @@ def _paths(directory: RunDirectory) -> Path:
     return directory.path / "density/paths.h5"
 
 
-def _flow(cfg: DictConfig, teacher: TwoStep) -> FlowMatching:
+def _flow(cfg: DictConfig, teacher: TwoStep) -> ODE:
     """The teacher's density."""
-    if not isinstance(teacher.density, FlowMatching):
+    if not isinstance(teacher.density, ODE):
         raise UserError(
             f"run={cfg.run} has a density of type {type(teacher.density).__name__}, which is no "
-            "ODE: give a run of 'caloman train density=flow_matching'"
+            "ODE: give a run of one that is, as of 'caloman train density=flow_matching'"
         )
     return teacher.density
 
@@ -132,17 +134,16 @@ def _conditions(model_path: Path, device: torch.device) -> tuple[Tensor, Tensor]
 
 
 def _student_config(
-    cfg: DictConfig, flow: FlowMatching, trained: dict[str, Any], fingerprint: str
+    cfg: DictConfig, flow: ODE, trained: dict[str, Any], fingerprint: str
 ) -> dict[str, Any]:
     """The teacher's config with the student in the place of its density."""
     own: Any = OmegaConf.to_container(cfg, resolve=True)
-    size = {
-        key: getattr(flow, key) if value is None else value
-        for key, value in own["student"].items()
-    }
+    given = {key: value for key, value in own["student"].items() if value is not None}
+    net = {**flow.student(), **given}
+    constructor(net, _STUDENT, "student")
     density = {
         "_target_": f"{FlowMap.__module__}.{FlowMap.__qualname__}",
-        **size,
+        "net": net,
         "steps": cfg.steps,
         "scaler": flow.scaler.kind,
         "prune": flow.scaler.prune,
@@ -180,13 +181,14 @@ def _copy(theirs: Path, ours: Path) -> None:
 
 
 def _write_paths(
-    file: Path, flow: FlowMatching, conditions: tuple[Tensor, Tensor], config: dict, seed: int
+    file: Path, flow: ODE, conditions: tuple[Tensor, Tensor], config: dict, seed: int
 ) -> None:
     """Solve the teacher's ODE from fresh noise; conditions are repeated as often as needed."""
     settings, keep = config["distill"], config["density"]["steps"]
     n = settings["paths"]
     log.info("solving the teacher's ODE %d times in %d steps", n, settings["teacher_steps"])
     said = time.monotonic()
+    width = max((len(weight) for weight in flow.parameters() if weight.ndim), default=1)
     with replacing_hdf5(file) as out:
         for name, c, count, use in (
             ("train", conditions[0], n, _TRAINING),
@@ -197,7 +199,7 @@ def _write_paths(
             order = np.random.default_rng(mix(seed, use)).permutation(len(c))
             states = out.create_dataset(f"{name}/states", (count, keep + 1, dim), "f4")
             condition = out.create_dataset(f"{name}/condition", (count, c.shape[1]), "f4")
-            step = max(1, _CHUNK_VALUES // max(dim * (keep + 1), flow.hidden))
+            step = max(1, _CHUNK_VALUES // max(dim * (keep + 1), width))
             for start in range(0, count, step):
                 index = np.arange(start, min(start + step, count)) % len(c)
                 rows = c[torch.from_numpy(order[index]).to(c.device)]

@@ -1,18 +1,28 @@
 """The student of a flow does what its teacher's ODE does."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
+from caloman_cli.config.targets import Place, constructor
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.flow_map import FlowMap
 from caloman_cli.models.densities.flow_matching import FlowMatching
+from caloman_cli.models.densities.ode import ODE
+from caloman_cli.models.densities.velocity import Velocity, VelocityNet
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 
+VELOCITY = Place("caloman_cli.models.densities", f"{Velocity.__module__}:Velocity")
 WIDTH = 0.3
 CENTRE, SCALE = 5.0, 2.0  # of the latents before scaling
+
+
+def net(hidden=8, **sizes):
+    return partial(VelocityNet, hidden, n_blocks=1, **sizes)
 
 
 class GaussianVelocity(nn.Module):
@@ -59,9 +69,7 @@ def test_the_path_of_a_known_flow(teacher):
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_student_reproduces_the_map_of_its_teacher(teacher, steps):
-    student = FlowMap(
-        hidden=32, n_blocks=1, n_frequencies=2, steps=steps, latents=Latents(2), c_dim=2
-    )
+    student = FlowMap(net(32, n_frequencies=2), steps=steps, latents=Latents(2), c_dim=2)
     student.learn_from(teacher)
     trained(student, teacher)
     c = torch.randn(1000, 2)
@@ -76,7 +84,7 @@ def test_a_student_reproduces_the_map_of_its_teacher(teacher, steps):
 
 def test_one_evaluation_per_step(teacher):
     for steps in (1, 3):
-        student = FlowMap(hidden=8, n_blocks=1, steps=steps, latents=Latents(2), c_dim=2)
+        student = FlowMap(net(), steps=steps, latents=Latents(2), c_dim=2)
         calls = []
         student.velocity.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         student.sample(torch.zeros(5, 2), Noise(0, 0, 5))
@@ -84,11 +92,11 @@ def test_one_evaluation_per_step(teacher):
 
 
 def test_with_the_teachers_size_it_begins_as_the_teachers_euler_solver():
-    shape = {"hidden": 8, "n_blocks": 1, "latents": Latents(3), "c_dim": 2}
-    teacher = FlowMatching(steps=2, solver="euler", scaler="whiten", prune=1e-3, **shape)
+    options = {"steps": 2, "scaler": "whiten", "prune": 1e-3, "latents": Latents(3), "c_dim": 2}
+    teacher = FlowMatching(hidden=8, n_blocks=1, solver="euler", **options)
     z = torch.randn(500, 3) * torch.tensor([1.0, 4.0, 1e-3])
     teacher.prepare(TensorRows(z))
-    student = FlowMap(steps=2, scaler="whiten", prune=1e-3, **shape)
+    student = FlowMap(constructor(teacher.student(), VELOCITY, "student"), **options)
     student.learn_from(teacher)
     student.prepare(TensorRows(torch.randn(10, 3, 2)))
     c = torch.randn(20, 2)
@@ -98,7 +106,7 @@ def test_with_the_teachers_size_it_begins_as_the_teachers_euler_solver():
 
 
 def test_every_interval_is_learned_and_validation_is_the_path_on_its_own():
-    student = FlowMap(hidden=8, n_blocks=1, steps=3, latents=Latents(1), c_dim=0)
+    student = FlowMap(net(), steps=3, latents=Latents(1), c_dim=0)
     seen = set()
 
     def velocity(x, t, c):
@@ -117,13 +125,44 @@ def test_every_interval_is_learned_and_validation_is_the_path_on_its_own():
 
 
 def test_it_has_no_density_and_says_so():
-    student = FlowMap(latents=Latents(2), c_dim=1)
+    student = FlowMap(net(), latents=Latents(2), c_dim=1)
     assert student.kind == "none"
     with pytest.raises(UserError, match="no log_prob"):
         student.log_prob(torch.zeros(3, 2), torch.zeros(3, 1))
 
 
-@pytest.mark.parametrize("key", ["hidden", "n_blocks", "n_frequencies", "steps"])
+@pytest.mark.parametrize("key", ["hidden", "n_blocks", "n_frequencies"])
 def test_sizes_below_one_are_refused(key):
     with pytest.raises(UserError, match=f"{key}=0"):
-        FlowMap(**{key: 0}, latents=Latents(2), c_dim=1)
+        VelocityNet(**{key: 0}, dim=2, c_dim=1)
+
+
+def test_a_student_takes_a_step():
+    with pytest.raises(UserError, match="steps=0 must be at least 1"):
+        FlowMap(net(), steps=0, latents=Latents(2), c_dim=1)
+
+
+class Rotation(ODE):
+    """No network at all: each pair of noise is turned by the condition."""
+
+    def velocity(self, x, t, c):
+        return c[:, :1] * torch.stack([-x[:, 1], x[:, 0]], 1)
+
+
+def test_any_ode_draws_has_a_density_and_teaches():
+    teacher = Rotation(steps=50, scaler="none", latents=Latents(2), c_dim=1).eval()
+    c = torch.linspace(-2, 2, 200)[:, None]
+    x0, z = Noise(3, 0, 200).normal(2), teacher.sample(c, Noise(3, 0, 200))
+    turned = torch.stack(
+        [c.cos()[:, 0] * x0[:, 0] - c.sin()[:, 0] * x0[:, 1],
+         c.sin()[:, 0] * x0[:, 0] + c.cos()[:, 0] * x0[:, 1]], 1,
+    )  # fmt: skip
+    torch.testing.assert_close(z, turned, rtol=0, atol=2e-3)
+    normal = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
+    torch.testing.assert_close(teacher.log_prob(z, c), normal, rtol=0, atol=1e-2)
+    made = constructor({**teacher.student(), "hidden": 32}, VELOCITY, "student")
+    student = FlowMap(made, scaler="none", latents=Latents(2), c_dim=1)
+    student.learn_from(teacher)
+    states, c = teacher.path(torch.randn(2000, 2), torch.rand(2000, 1), 20), torch.rand(2000, 1)
+    assert states.shape == (2000, 2, 2)
+    assert student.loss((states, c)).isfinite()

@@ -63,7 +63,7 @@ def test_everything_but_the_density_is_the_teachers(folder):
             assert torch.equal(value, theirs[name]), name
     assert student.spectrum == teacher.spectrum is not None
     assert stored["dataset"]["name"] == "tiny"
-    assert stored["density"]["hidden"] == 8
+    assert stored["density"]["net"]["hidden"] == 8
     assert stored["density"]["steps"] == 1
     with np.load(folder / "teacher/split.npz") as a, np.load(folder / "student/split.npz") as b:
         assert np.array_equal(a["train"], b["train"])
@@ -129,7 +129,7 @@ def test_several_steps_and_another_size(config, steps):
     path = distill.run(config(f"steps={steps}", "student.hidden=16", "teacher_steps=4"))
     model, stored = load_model(path / "model.pt")
     assert model.density.steps == steps
-    assert model.density.hidden == 16
+    assert model.density.velocity.first.out_features == 16
     assert stored["distill"]["teacher_steps"] == {2: 4, 5: 5}[steps]
     assert torch.isfinite(model.sample(torch.full((5, 1), 2e4), Noise(1, 0, 5))).all()
 
@@ -137,7 +137,7 @@ def test_several_steps_and_another_size(config, steps):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["run={student}"], "FlowMap, which is no ODE: give a run"),
+        (["run={student}"], "FlowMap, which is no ODE: give a run of one that is"),
         (["run={nowhere}"], "does not exist"),
         (["run={unfinished}"], "has no model yet"),
         (["output={teacher}", "overwrite=true"], "is the teacher's own directory"),
@@ -170,6 +170,20 @@ def test_paths_go_with_conditions_of_the_whole_split(folder, tmp_path):
     assert 400 < condition[:, 0].mean() < 600
     assert condition[:, 0].max() > 900
     assert len(validation.rows(np.arange(20))[1][:, 0].unique()) == 7
+
+
+def test_a_student_of_a_version_that_had_sizes_among_its_settings(folder, tmp_path):
+    content = torch.load(folder / "student/model.pt", weights_only=True)
+    net = content["config"]["density"].pop("net")
+    content["config"]["density"] |= {key: net[key] for key in ("hidden", "n_blocks")}
+    content["config"]["density"]["n_frequencies"] = net["n_frequencies"]
+    torch.save(content, tmp_path / "old.pt")
+    model, stored = load_model(tmp_path / "old.pt")
+    assert stored["density"]["net"] == net
+    new = load_model(folder / "student/model.pt")[0]
+    e_inc = torch.full((5, 1), 2e4)
+    drawn = (each.sample(e_inc, Noise(1, 0, 5)) for each in (model, new))
+    assert torch.equal(*drawn)
 
 
 def test_a_model_file_alone_cannot_teach(folder, config, tmp_path):

@@ -17,7 +17,7 @@ class Density(Trainable):
 
     A batch of training rows is the tuple (z, c). Latents are scaled here, conditions are taken as
     they come. A new density writes three methods, all in scaled space u (B, A) of the A active
-    dimensions: ``_build``, ``_sample`` and ``_log_prob``; and ``_loss`` where maximum likelihood
+    dimensions: ``_build``, ``_sample`` and ``_log_prob``; and ``loss`` where maximum likelihood
     is not the objective.
 
     Args:
@@ -32,6 +32,8 @@ class Density(Trainable):
     Attributes:
         kind: What :meth:`log_prob` is, see :data:`~caloman_cli.models.kinds.Kind`.
         accepts: The kinds of latents that it learns.
+        needs_grad: Whether ``_sample`` takes gradients, as Langevin dynamics do; they are off
+            everywhere else while showers are drawn.
         z_dim: D.
 
     Raises:
@@ -40,6 +42,7 @@ class Density(Trainable):
 
     kind: Kind = "exact"
     accepts: tuple[LatentKind, ...] = ("real",)
+    needs_grad: bool = False
 
     def __init__(
         self, scaler: str = "standardize", prune: float = 0.0, *, latents: Latents, c_dim: int
@@ -62,7 +65,13 @@ class Density(Trainable):
         Raises:
             FloatingPointError: Where a latent is not finite.
         """
-        z = self.scaler.inverse(self._sample(c, noise), noise)
+        if self.needs_grad:
+            # A tensor made in inference mode cannot enter a graph, a copy of it can.
+            with torch.inference_mode(False), torch.enable_grad():
+                u = self._sample(c.clone(), noise).detach()
+        else:
+            u = self._sample(c, noise)
+        z = self.scaler.inverse(u, noise)
         if not torch.isfinite(z).all():
             rows = int((~torch.isfinite(z)).any(1).sum())
             raise FloatingPointError(

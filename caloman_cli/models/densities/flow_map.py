@@ -1,18 +1,21 @@
 """The student of a flow: its ODE, solved by one network evaluation."""
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
-from caloman_cli.models.densities.flow_matching import FlowMatching, VelocityNet
+from caloman_cli.models.densities.ode import ODE
+from caloman_cli.models.densities.velocity import Velocity
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource
 
 
 class FlowMap(Density):
-    r"""Carries noise to latents in ``steps`` jumps, as a :class:`FlowMatching` teacher's ODE does.
+    r"""Carries noise to latents in ``steps`` jumps, as the :class:`ODE` of a teacher does.
 
     One jump is :math:`x_{i+1} = x_i + \frac1k f(x_i, t_i, c)` with :math:`t_i = i / k` and
     k = ``steps``: f is the teacher's velocity averaged over the interval. A batch of training rows
@@ -24,15 +27,13 @@ class FlowMap(Density):
     the student's error. The map has no tractable Jacobian, hence no density.
 
     Args:
-        hidden: Width of the network.
-        n_blocks: Residual blocks.
-        n_frequencies: Fourier features of time.
+        net: The network f, made with ``dim`` and ``c_dim``.
         steps: Network evaluations per sample.
         scaler: The teacher's, see :class:`Density`.
         prune: The teacher's, see :class:`Density`.
 
     Raises:
-        UserError: A number is below 1.
+        UserError: ``steps`` is below 1.
 
     References:
         Liu, Gong, Liu (2022), Rectified flow, arXiv:2209.03003, distillation of section 2.2.
@@ -45,9 +46,7 @@ class FlowMap(Density):
 
     def __init__(
         self,
-        hidden: int = 256,
-        n_blocks: int = 3,
-        n_frequencies: int = 16,
+        net: Callable[..., Velocity],
         steps: int = 1,
         scaler: str = "standardize",
         prune: float = 0.0,
@@ -56,31 +55,24 @@ class FlowMap(Density):
         c_dim: int,
     ) -> None:
         super().__init__(scaler, prune, latents=latents, c_dim=c_dim)
-        if min(hidden, n_blocks, n_frequencies, steps) < 1:
-            raise UserError(
-                f"hidden={hidden}, n_blocks={n_blocks}, n_frequencies={n_frequencies}, "
-                f"steps={steps} must be at least 1"
-            )
-        self.hidden, self.n_blocks, self.n_frequencies = hidden, n_blocks, n_frequencies
-        self.steps = steps
+        if steps < 1:
+            raise UserError(f"steps={steps} must be at least 1")
+        self.net, self.steps = net, steps
         self._build(self.z_dim)
 
     def _build(self, dim: int) -> None:
-        self.velocity = VelocityNet(
-            dim, self.c_dim, self.hidden, self.n_blocks, self.n_frequencies, 0.0
-        )
+        self.velocity = self.net(dim=dim, c_dim=self.c_dim)
 
-    def learn_from(self, teacher: FlowMatching) -> None:
+    def learn_from(self, teacher: ODE) -> None:
         """Take the teacher's scaling, and its weights where the networks have the same shape.
 
         With the teacher's weights the student begins as the teacher's Euler solver.
         """
         self.load_state_dict(teacher.scaler.state_dict(prefix="scaler."), strict=False)
-        theirs = teacher.velocity.state_dict()
-        mine = self.velocity.state_dict()
-        if {name: value.shape for name, value in mine.items()} == {
-            name: value.shape for name, value in theirs.items()
-        }:
+        if not isinstance(teacher.velocity, nn.Module):
+            return
+        theirs, mine = teacher.velocity.state_dict(), self.velocity.state_dict()
+        if _shapes(theirs) == _shapes(mine):
             self.velocity.load_state_dict(theirs)
 
     def prepare(self, train: RowSource) -> None:
@@ -125,3 +117,7 @@ class FlowMap(Density):
             "a distilled density (FlowMap) samples but has no log_prob: ask its teacher's run, "
             "which config.yaml names under distill.run"
         )
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}
