@@ -16,10 +16,10 @@ from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple, get_args, get_origin
 
+from caloman_cli.config.public import TARGET, current, names
 from caloman_cli.config.values import fits, setting_types, spell
 from caloman_cli.errors import UserError, shown
 
-TARGET = "_target_"
 _CONCRETE = {"Preprocess", "Conditions"}  # contracts that are made as they are
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
@@ -28,7 +28,7 @@ class Place(NamedTuple):
     """Where a class may be named.
 
     Args:
-        room: The package or module whose own classes may stand here; empty: none.
+        room: The room whose public classes may stand here; empty: none.
         contract: Module and name of the class that they derive from, or of the protocol.
     """
 
@@ -51,7 +51,7 @@ PLACES = {
     "head": Place("caloman_cli.models.heads", "caloman_cli.models.heads.base:Head"),
     "density": Place("caloman_cli.models.densities", "caloman_cli.models.densities.base:Density"),
     "calibration": Place(
-        "caloman_cli.models.calibration", "caloman_cli.models.calibration:Calibration"
+        "caloman_cli.models.calibrations", "caloman_cli.models.calibrations.base:Calibration"
     ),
     "logger": Place("caloman_cli.loggers", "caloman_cli.loggers:Logger"),
     "evaluation": Place(
@@ -123,9 +123,10 @@ def locate(name: Any, place: Place, where: str) -> type:
     said = f"{where}.{TARGET}={shown(name)}"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(f"{said}: must name a class, package.module.Class")
-    module, _, attribute = name.rpartition(".")
-    own = bool(place.room) and f"{module}.".startswith(f"{place.room}.")
-    if not own and name not in _trusted.get():
+    module, _, attribute = current(name).rpartition(".")
+    if place.room and f"{module}.".startswith(f"{place.room}."):
+        return _own(module, attribute, place, said)
+    if name not in _trusted.get():
         raise UserError(
             f"{said} is no {contract} of this package and is not called: a class of your own has "
             f"to be named on the command line, with trust=[{shown(name)}] where a model is read"
@@ -139,9 +140,22 @@ def locate(name: Any, place: Place, where: str) -> type:
         raise UserError(f"{said} cannot be imported: {module} has no {attribute}")
     if not isinstance(found, type) or not _keeps(found, place.load()):
         raise UserError(f"{said} is no {contract}: name a class that derives from {contract}")
-    public = f"{found.__module__}.".startswith(f"{place.room}.") and not attribute.startswith("_")
-    if own and not public:
+    return found
+
+
+def _own(module: str, attribute: str, place: Place, said: str) -> type:
+    """A class of this package, by its public name."""
+    contract = place.contract.rpartition(":")[2]
+    known = names(place.room)
+    if module != place.room and known.get(attribute, "").startswith(module):
+        raise UserError(
+            f"{said} is where a class lies, not what it is called: {place.room}.{attribute}"
+        )
+    if module != place.room or attribute not in known:
         raise UserError(f"{said} is no public {contract} of this package")
+    found: type = getattr(import_module(place.room), attribute)
+    if not _keeps(found, place.load()):
+        raise UserError(f"{said} is no {contract}: name a class that derives from {contract}")
     return found
 
 

@@ -12,12 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from caloman_cli import __version__
+from caloman_cli.config.public import renamed
 from caloman_cli.config.targets import PLACES, constructor, refuse_interpolations
 from caloman_cli.data.files import load_state, save_state
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.errors import FileError, UserError, shown
-from caloman_cli.models.calibration import Calibration, Unchanged
+from caloman_cli.models.calibrations.base import Calibration, Unchanged
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.encoders.base import Encoder
 from caloman_cli.models.energies.base import EnergyModel
@@ -315,6 +316,7 @@ def _rebuilt(path: Path, content: dict[str, Any]) -> TwoStep:
     facts_read = False
     try:
         refuse_interpolations(content["config"], "its config")
+        content["config"] = renamed(content["config"])
         geometry = Geometry.from_dict(content["geometry"])
         known = None if content["format"] == _WITHOUT_SPECTRUM else content.get("spectrum", {})
         spectrum = None if known is None else Spectrum.from_dict(known)

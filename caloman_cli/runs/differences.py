@@ -30,7 +30,7 @@ content.
 """
 _SHOWN = 5  # differences that one line names
 _LONGEST = 60
-_BEFORE = {"calibration": {"_target_": "caloman_cli.models.calibration.Unchanged"}}
+_BEFORE = {"calibration": {"_target_": "caloman_cli.models.calibrations.Unchanged"}}
 """What was done before a group existed, where that is not the verb's default."""
 RESOLVED = ("encoder.latent_dim",)
 """Keys whose ``auto`` a run replaces by what it became."""

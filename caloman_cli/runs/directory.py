@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from caloman_cli.config.public import renamed
 from caloman_cli.config.settings import STAGES
 from caloman_cli.config.targets import refuse_interpolations
 from caloman_cli.data.files import is_part, load_state, lock, remove_dead_parts, write_text
@@ -104,8 +105,9 @@ class RunDirectory:
             raise UserError(
                 f"{self.config_path} is damaged: restore it, or begin again with overwrite=true"
             )
-        refuse_interpolations(OmegaConf.to_container(config), str(self.config_path))
-        return config
+        values = OmegaConf.to_container(config)
+        refuse_interpolations(values, str(self.config_path))
+        return OmegaConf.create(renamed(values))
 
     @property
     def resolved(self) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def test_what_the_signature_takes(check, more):
         ({"latent": 2.5}, "encoder.latent=2.5"),
         ({"parts": [{**PART, "sise": 3}]}, r"unknown key 'encoder.parts\[0\].sise'"),
         ({"parts": [{"_target_": PART["_target_"]}]}, r"missing key encoder.parts\[0\].size"),
-        ({"_target_": "caloman_cli.models.encoders.nothing.Nothing"}, "cannot be imported"),
+        ({"_target_": "caloman_cli.models.encoders.Nothing"}, "cannot be imported"),
         ({"_target_": "nowhere.to_be.Found"}, "cannot be imported"),
         ({"_target_": PART["_target_"]}, "is no Encoder"),
         ({"parts": [{"_target_": GOOD["_target_"]}]}, r"parts\[0\]._target_=.* is no Part"),

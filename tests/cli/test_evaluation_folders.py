@@ -27,9 +27,7 @@ def measured(monkeypatch):
         )
         return Section([score])
 
-    monkeypatch.setattr(
-        "caloman_cli.evaluation.components.separation.Separation.__call__", separation
-    )
+    monkeypatch.setattr("caloman_cli.evaluation.components.Separation.__call__", separation)
     return seen
 
 
@@ -126,9 +124,7 @@ def test_a_failed_evaluation_leaves_nothing(caloman, tmp_path, files, monkeypatc
         (comparison.output / "half").touch()
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(
-        "caloman_cli.evaluation.components.separation.Separation.__call__", separation
-    )
+    monkeypatch.setattr("caloman_cli.evaluation.components.Separation.__call__", separation)
     given = [f"generated={files['generated']}", f"reference={files['reference']}", *QUICK]
     assert caloman("evaluate", *given).status == 1
     assert not list(tmp_path.iterdir())

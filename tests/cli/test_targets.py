@@ -73,15 +73,15 @@ HOSTILE = [
     ("encoder", "caloman_cli.verbs.train.run"),
     ("encoder", "caloman_cli.models.encoders.ae.torch.load"),
     ("encoder", "caloman_cli.models.encoders.vae.os.system"),
-    ("encoder", "caloman_cli.models.encoders.vae.Head"),
-    ("encoder", "caloman_cli.models.encoders.base.Encoder"),
-    ("encoder", "caloman_cli.models.encoders.vae.VAE.__init__"),
+    ("encoder", "caloman_cli.models.encoders.Head"),
+    ("encoder", "caloman_cli.models.encoders.Encoder"),
+    ("encoder", "caloman_cli.models.encoders.VAE.__init__"),
     ("encoder", "caloman_cli.models.encoders..os.system"),
     ("encoder", "caloman_cli.models.encoders"),
     ("encoder", "caloman_cli.encodersX.vae.VAE"),
-    ("encoder", "caloman_cli.models.densities.flow.NSF"),
+    ("encoder", "caloman_cli.models.densities.NSF"),
     ("density", "caloman_cli.models.densities.flow._Flow"),
-    ("density", "caloman_cli.models.densities.nowhere.Nothing"),
+    ("density", "caloman_cli.models.densities.Nothing"),
     ("encoder", "${oc.env:HOME}"),
     ("encoder", ["os.system"]),
     ("encoder", None),
@@ -100,11 +100,11 @@ HOSTILE = [
     ("encoder._partial_", True),
     ("encoder._args_", [1]),
     ("encoder.x_dim", 3),
-    ("encoder.head", {"_target_": "caloman_cli.models.heads.gaussian.Gaussian"}),
+    ("encoder.head", {"_target_": "caloman_cli.models.heads.Gaussian"}),
     ("preprocess.transforms", [SHELL]),
     (
         "preprocess.transforms",
-        [{"_target_": "caloman_cli.models.encoders.vae.VAE", "latent_dim": 3}],
+        [{"_target_": "caloman_cli.models.encoders.VAE", "latent_dim": 3}],
     ),
     ("preprocess.conditions", SYMPY),
     ("preprocess.conditions.floor", SHELL),
@@ -178,7 +178,7 @@ def test_the_command_line_may_trust_a_class_of_ones_own(caloman, content, canary
 def test_settings_that_are_no_sizes_may_be_large(content, tmp_path):
     large = copy.deepcopy(content)
     large["config"]["calibration"] = {
-        "_target_": "caloman_cli.models.calibration.VoxelSpectrum", "showers": 10**9,
+        "_target_": "caloman_cli.models.calibrations.VoxelSpectrum", "showers": 10**9,
     }  # fmt: skip
     torch.save(large, tmp_path / "large.pt")
     with pytest.raises(UserError, match="parts do not fit"):  # its tables are not there
@@ -280,7 +280,7 @@ def test_the_config_of_a_run_is_plain_data(caloman, files, run_dir, tmp_path, mo
 
 def test_names_of_the_package_keep_their_contract():
     assert locate("caloman_cli.evaluation.components.Separation", PLACES["evaluation"], "x")
-    assert locate("caloman_cli.models.densities.flow_map.FlowMap", PLACES["density"], "x")
+    assert locate("caloman_cli.models.densities.FlowMap", PLACES["density"], "x")
     made = constructor({"_target_": "caloman_cli.loggers.NoLogger"}, PLACES["logger"], "logger")
     assert type(made()).__name__ == "NoLogger"
     with trusting(["os.system"]), pytest.raises(UserError, match="is no Logger"):
@@ -310,7 +310,7 @@ class Mixture(Density):
         self.parts = nn.ModuleList([made(**dims) for made in (part, *more)])
         self.net = None if net is None else net(dim=self.c_dim)
 """
-NSF = {"_target_": "caloman_cli.models.densities.flow.NSF", "n_layers": 1, "hidden": 8}
+NSF = {"_target_": "caloman_cli.models.densities.NSF", "n_layers": 1, "hidden": 8}
 NET = {"_target_": "nested.Net", "width": 5}
 MIXTURE = {"_target_": "nested.Mixture"}
 

@@ -5,7 +5,8 @@ import torch
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.models.calibration import Unchanged, VoxelSpectrum
+from caloman_cli.models.calibrations.base import Unchanged
+from caloman_cli.models.calibrations.voxel_spectrum import VoxelSpectrum
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.models.two_step import build, load_model, save_model
@@ -192,7 +193,7 @@ def test_no_training_showers():
 def test_models_sample_through_it_and_keep_it(tiny_geometry, tmp_path):
     cfg = config()
     cfg.calibration = {
-        "_target_": "caloman_cli.models.calibration.VoxelSpectrum",
+        "_target_": "caloman_cli.models.calibrations.VoxelSpectrum",
         "least_lit": 0.0,
     }
     model = build(cfg, tiny_geometry)

@@ -14,7 +14,7 @@ from caloman_cli.config.compose import CONF
 from caloman_cli.data.files import read_json
 from caloman_cli.data.sources import Dataset
 from caloman_cli.errors import UserError
-from caloman_cli.models import calibration
+from caloman_cli.models.calibrations import voxel_spectrum as calibration
 from caloman_cli.models.encoders.base import Posterior
 from caloman_cli.models.encoders.vae import VAE
 from caloman_cli.models.noise import Noise

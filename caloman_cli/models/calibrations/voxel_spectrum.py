@@ -1,14 +1,15 @@
-"""What is corrected of showers after they are drawn, measured on training showers."""
+"""Each layer's spectrum of voxel energies becomes that of the training showers."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
+from caloman_cli.models.calibrations.base import Calibration, Generate
 from caloman_cli.models.nn.marks import choose
 from caloman_cli.models.preprocess.layers import LayerMap
 from caloman_cli.models.trainable import RowSource
@@ -24,40 +25,6 @@ _CACHE_VALUES, _DEVICE_VALUES = 1 << 19, 1 << 26  # mapped at once
 _NO_CUT = 1e-3  # MeV, where a detector has none
 _LEAST = 1e-3  # of an excess over the cut stays
 _NOTHING = 1e-9
-
-Generate = Callable[[Tensor, int], Tensor]
-"""(incident energies (B, 1) [MeV], number of the first row) -> voxels (B, V) [MeV]."""
-
-
-class Calibration(nn.Module):
-    """A map of generated showers (B, V) -> (B, V) [MeV], measured on training showers.
-
-    Args (given at build time, never in YAML):
-        geometry: The detector.
-    """
-
-    def __init__(self, *, geometry: Geometry) -> None:
-        super().__init__()
-        self.geometry = geometry
-
-    def fit(self, train: RowSource, generate: Generate) -> None:
-        """Measure; called once, after the last stage.
-
-        Args:
-            train: Rows (voxels (V,) [MeV], incident energies (1,) [MeV]) of the training split.
-            generate: Draws from the model without the calibration.
-        """
-        raise NotImplementedError
-
-
-class Unchanged(Calibration):
-    """Showers stay as they are drawn."""
-
-    def fit(self, train: RowSource, generate: Generate) -> None:
-        pass
-
-    def forward(self, voxels: Tensor) -> Tensor:
-        return voxels
 
 
 class VoxelSpectrum(Calibration):
