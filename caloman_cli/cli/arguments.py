@@ -130,12 +130,23 @@ def check_groups(verb: Verb, overrides: list[str], options: Mapping[str, list[st
 
 
 def _check_choice(
-    override: str, value: str, options: list[str], default: str | None, many: bool
+    override: str,
+    value: str,
+    options: list[str],
+    default: str | list[str] | None,
+    many: bool,
 ) -> None:
     group, chosen = override.partition("=")[0], read_value(override)
     listed = ", ".join(options)
     if not value:
         raise UserError(f"{group}= is empty: give one of: {listed}")
+    if isinstance(default, list) and isinstance(chosen, list) and value.startswith("["):
+        strange = [str(item) for item in chosen if item not in options]
+        if strange:
+            raise UserError(f"{group}={strange[0]} does not exist: there is: {listed}")
+        return
+    if isinstance(default, list) and isinstance(chosen, list) and not many:
+        raise UserError(f"{override}: write {group}=[{value}] for all of them")
     if isinstance(chosen, list):
         many_values = not value.startswith("[")
         if many_values and many:

@@ -57,6 +57,10 @@ def _groups(hydra: Hydra, cfg: DictConfig, config: str, overrides: list[str]) ->
             found[group] = f"{', '.join(options)} (needed)"
             continue
         found[group] = ", ".join(f"{name}*" if name == chosen else name for name in options)
+    for group, default in groups(config).items():
+        if isinstance(default, list):
+            options = hydra.config_loader.get_group_options(group, ObjectType.CONFIG)
+            found[group] = f"{', '.join(options)} (any number of them: [a,b])"
     return found
 
 

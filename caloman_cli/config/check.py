@@ -84,6 +84,14 @@ class _Check:
             for item in fields(described)
             if item.default is MISSING and item.default_factory is MISSING
         ]
+        if (others := vars(described).get("OTHERS")) is not None:
+            # What is neither null nor names a class is a slip of the pen.
+            hints |= {
+                key: others
+                for key, value in values.items()
+                if key not in hints
+                and (value is None or (isinstance(value, dict) and targets.TARGET in value))
+            }
         self._keys(values, list(hints), needed, where)
         for key, value in values.items():
             self._value(value, hints[key], joined(where, key))

@@ -22,7 +22,14 @@ def _environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
+def _metrics_of(*, _parent_: DictConfig) -> str:
+    """The name of a suite that has none of its own: those of its metrics."""
+    found = (str(key) for key in _parent_ if OmegaConf.is_dict(_parent_._get_node(key)))
+    return "-".join(found) or "none"
+
+
 OmegaConf.register_new_resolver("environment", _environment, replace=True)
+OmegaConf.register_new_resolver("metrics_of", _metrics_of, replace=True)
 
 
 def compose(verb: str, overrides: list[str] | None = None) -> DictConfig:
@@ -56,9 +63,12 @@ def meanings(verb: str) -> dict[str, str]:
     return found
 
 
-def groups(verb: str) -> dict[str, str | None]:
-    """The groups that a verb has -> the option that it takes by itself; ``???``: none."""
-    found: dict[str, str | None] = {}
+def groups(verb: str) -> dict[str, str | list[str] | None]:
+    """The groups that a verb has -> the option that it takes by itself; ``???``: none.
+
+    A list is that of a group of which several options may be chosen.
+    """
+    found: dict[str, str | list[str] | None] = {}
     primary = OmegaConf.to_container(OmegaConf.load(CONF / f"{verb}.yaml"))
     assert isinstance(primary, dict)
     for entry in primary["defaults"]:

@@ -123,20 +123,15 @@ class Sample:
 
 @dataclass
 class Suite:
-    """The group ``evaluation``: a suite has the metrics that it names and that are not null."""
+    """The group ``evaluation``: a name, and the metrics of ``conf/metric`` under names of theirs.
+
+    A metric that is null is left out.
+    """
 
     name: Name
     extra: list[dict[str, Any]]
-    separation: Target | None = None
-    correlation: Target | None = None
-    classifier: Target | None = None
-    multiclass: Target | None = None
-    distances: Target | None = None
-    neighbours: Target | None = None
-    quality: Target | None = None
-    memorisation: Target | None = None
-    intrinsic_dimension: Target | None = None
-    timing: Target | None = None
+
+    OTHERS = Target | None
 
 
 @dataclass

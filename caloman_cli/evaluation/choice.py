@@ -31,7 +31,10 @@ def available_metrics(cfg: DictConfig, metrics: dict[str, Metric]) -> dict[str, 
             "generated=FILE scores a file"
         )
     if not metrics:
-        raise UserError(f"evaluation={cfg.evaluation.name} has no metric: all are null")
+        raise UserError(
+            f"evaluation={cfg.evaluation.name} has no metric: all are null, or none was named "
+            "with metric=[NAME,...]"
+        )
     needed = {need for metric in metrics.values() for need in metric.needs}
     if cfg.run is None and cfg.generated is None and "generated" in needed:
         raise UserError(

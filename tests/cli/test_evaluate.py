@@ -1,5 +1,6 @@
 """``caloman evaluate`` on files and on a run: tables, truth row, figures, mistakes."""
 
+import csv
 import json
 import re
 
@@ -87,11 +88,50 @@ def test_intrinsic_dimension_of_real_showers_alone(caloman, tmp_path, files):
     assert all(1 < float(row["truth"]) < 368 for row in scores.values())
 
 
-@pytest.mark.parametrize("suite", sorted(path.stem for path in (CONF / "evaluation").iterdir()))
-def test_every_suite_is_valid(caloman, suite):
-    rivals = ["evaluation.multiclass.others=[b.hdf5]"] if suite == "multiclass" else []
-    result = caloman("evaluate", f"evaluation={suite}", "run=nowhere", *rivals)
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        *(f"evaluation={path.stem}" for path in sorted((CONF / "evaluation").iterdir())),
+        *(f"metric={path.stem}" for path in sorted((CONF / "metric").iterdir())),
+    ],
+)
+def test_every_suite_and_every_metric_is_valid(caloman, chosen):
+    group, _, name = chosen.partition("=")
+    more = [] if group == "evaluation" else ["evaluation=only"]
+    more += ["metric=timing"] if name == "only" else []
+    more += ["evaluation.multiclass.others=[b.hdf5]"] if name == "multiclass" else []
+    result = caloman("evaluate", chosen, "run=nowhere", *more)
     assert (result.status, "nowhere does not exist" in result.err) == (2, True), result.err
+
+
+def test_metrics_join_a_suite_and_may_make_one(caloman, tmp_path, files):
+    given = [f"generated={files['generated']}", f"reference={files['reference']}"]
+    given += ["dataset=ds1_photons", "evaluation.correlation.plot=false", "output=out"]
+    added = ["evaluation=histograms", "evaluation.separation.plots=none", "metric=correlation"]
+    assert caloman("evaluate", *given, *added).status == 0
+    with (tmp_path / "out/table.csv").open() as table:
+        sections = [row["section"] for row in csv.DictReader(table)]
+    assert list(dict.fromkeys(sections)) == ["separation power", "correlation of layer energies"]
+    alone = ["evaluation=only", "metric=[correlation]", "overwrite=true"]
+    assert caloman("evaluate", *given, *alone).status == 0
+    found = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert found["settings"]["evaluation"]["name"] == "correlation"
+    assert {score["section"] for score in found["scores"]} == {"correlation of layer energies"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("metric=[timing,speed]", "metric=speed does not exist: there is: classifier"),
+        ("metric=timing,quality", "write metric=[timing,quality] for all of them"),
+        ("evaluation=only", "has no metric"),
+        ("+evaluation.clasifier.modes=[low]", "did you mean 'classifier'?"),
+    ],
+)
+def test_metrics_that_are_not_there(caloman, typed, said):
+    result = caloman("evaluate", "run=nowhere", typed)
+    assert (result.status, said in result.err) == (2, True), result.err
+    assert result.err.count("\n") == 1
 
 
 def test_a_file_against_itself_is_perfect_and_said_to_be_a_copy(caloman, tmp_path, files):

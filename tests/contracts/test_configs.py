@@ -24,7 +24,7 @@ SIBLINGS = {
 }
 """Experiment -> the one it inherits from, and the groups in which it differs."""
 ELSEWHERE = {"geometry", "hydra"}  # geometry is composed by every dataset
-SUITES = {"evaluation"}
+SUITES = {"evaluation", "metric"}
 
 
 def options(group: str = "**") -> list[tuple[str, str]]:
