@@ -49,8 +49,8 @@ test: $(READY)  ## the tests that take minutes together
 	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest -n $(WORKERS) \
 	  -m "not slow and not gpu" $(PYTEST_FLAGS)
 
-test-slow: $(READY)  ## the tests that take minutes each
-	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest -n $(WORKERS) \
+test-slow: $(READY)  ## the tests that take minutes each; a third: PYTEST_FLAGS="--shard 2/3"
+	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest -n $(WORKERS) -p tests.slow_shards \
 	  -m "slow and not gpu" $(PYTEST_FLAGS)
 
 test-all: test test-slow  ## all tests that need no GPU
