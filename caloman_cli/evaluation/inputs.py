@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig
@@ -18,11 +18,12 @@ from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison
 from caloman_cli.evaluation.truth import TruthPair, asked_truth, truth_pair
 from caloman_cli.metrics.protocol import find_protocol
-from caloman_cli.models.two_step import TwoStep
 from caloman_cli.published.caveats import is_toy
 from caloman_cli.runs.device import resolve_device
-from caloman_cli.runs.directory import RunDirectory
-from caloman_cli.verbs import sample
+from caloman_cli.runs.directory import RunDirectory, find_model
+
+if TYPE_CHECKING:
+    from caloman_cli.models.two_step import TwoStep
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def evaluated_dataset(cfg: DictConfig) -> Dataset:
     facts = cfg.dataset
     data_dir, cache_dir = cfg.data_dir, cfg.cache_dir
     if "name" not in facts:
-        trained = RunDirectory(sample.find_model(Path(cfg.run)).parent).config
+        trained = RunDirectory(find_model(Path(cfg.run)).parent).config
         facts = trained.dataset.copy()
         data_dir = trained.data_dir if data_dir is None else data_dir
         cache_dir = trained.cache_dir if cache_dir is None else cache_dir
@@ -56,15 +57,17 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
         label = Path(cfg.generated).stem if cfg.generated is not None else dataset.name
         folder = Path("outputs/evaluate") / label
     else:
-        model_path = sample.find_model(Path(cfg.run))
+        model_path = find_model(Path(cfg.run))
         home = model_path.resolve().parent
         # A run's own name is often a time; its parent says which model it is.
         label = home.parent.name if home.name[:1].isdigit() else home.name
         folder = RunDirectory(model_path.parent).evaluation
     output = folder / cfg.evaluation.name if cfg.output is None else Path(cfg.output)
 
-    def open_model() -> TwoStep:
-        return sample.loaded(model_path, device)[0]
+    def open_model() -> "TwoStep":
+        from caloman_cli.runs import sampling
+
+        return sampling.loaded(model_path, device)[0]
 
     def open_generated() -> Showers:
         if cfg.run is None:
@@ -90,8 +93,10 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
 
 def _sampled(cfg: DictConfig, comparison: Comparison, model_path: Path) -> Showers:
     """The model's showers for the reference's incident energies, made where there are none."""
+    from caloman_cli.runs import sampling  # two files are compared without any model
+
     reference = comparison.reference
-    model, trained = sample.loaded(model_path, comparison.device)
+    model, trained = sampling.loaded(model_path, comparison.device)
     if model.geometry.n_voxels != reference.geometry.n_voxels:
         raise UserError(
             f"the model makes {model.geometry.n_voxels} voxels ({model.geometry.name}), the "
@@ -99,7 +104,7 @@ def _sampled(cfg: DictConfig, comparison: Comparison, model_path: Path) -> Showe
             "dataset of the run"
         )
     warn_foreign(model, reference.energies)
-    wanted = sample.provenance(cfg, model_path, trained, comparison.device)
+    wanted = sampling.provenance(model_path, trained, cfg.seed, comparison.device)
     folder = RunDirectory(model_path.parent).samples
     for path in sorted(folder.glob("*.hdf5")) if folder.is_dir() else []:
         if _matches(path, wanted, reference.energies):
@@ -107,7 +112,7 @@ def _sampled(cfg: DictConfig, comparison: Comparison, model_path: Path) -> Showe
             return Showers.from_files([path], reference.geometry)
     out = folder / f"evaluate_{len(reference)}_seed{cfg.seed}.hdf5"
     log.info("sampling %d showers with the reference's incident energies", len(reference))
-    sample.write_sample(
+    sampling.write_sample(
         model,
         reference.energies,
         out,

@@ -14,8 +14,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.loggers import Evaluated, Logger, NoLogger, make_logger
 from caloman_cli.loggers.evaluated import Cell, Point, Scalar, Sheet
 from caloman_cli.metrics.score import key_of
-from caloman_cli.runs.directory import RunDirectory
-from caloman_cli.verbs import sample
+from caloman_cli.runs.directory import RunDirectory, find_model
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ def evaluation_logger(cfg: DictConfig) -> Logger:
         return make_logger(cfg.logger)
     if cfg.run is None:
         return NoLogger()
-    run = RunDirectory(sample.find_model(Path(cfg.run)).parent)
+    run = RunDirectory(find_model(Path(cfg.run)).parent)
     if not run.config_path.is_file():
         return NoLogger()
     try:
@@ -67,7 +66,7 @@ def tell(logger: Logger, cfg: DictConfig, output: Path) -> None:
     """
     home = output
     if cfg.run is not None:
-        folder = sample.find_model(Path(cfg.run)).parent
+        folder = find_model(Path(cfg.run)).parent
         home = folder if os.access(folder, os.W_OK) else output
     logger.evaluated(read_evaluation(output, home))
 

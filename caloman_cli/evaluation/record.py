@@ -11,8 +11,8 @@ from caloman_cli.evaluation.comparison import Comparison, Metric
 from caloman_cli.published import DATASETS
 from caloman_cli.published.caveats import energy_note, reference_notes
 from caloman_cli.published.official import is_official
+from caloman_cli.runs.directory import find_model
 from caloman_cli.runs.provenance import collect
-from caloman_cli.verbs.sample import find_model
 
 
 def input_notes(comparison: Comparison, metrics: dict[str, Metric]) -> list[str]:

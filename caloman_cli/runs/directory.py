@@ -271,3 +271,17 @@ class RunDirectory:
                 file.flush()
             remove_dead_parts(self.path)
             yield
+
+
+def find_model(run_path: Path) -> Path:
+    """The model of ``run=``: a run directory, or the ``model.pt`` in one.
+
+    Raises:
+        UserError: There is neither, it is damaged, or the training has not finished.
+    """
+    if run_path.is_file():
+        RunDirectory(run_path.parent).require(run_path)
+        return run_path
+    if not run_path.exists():
+        raise UserError(f"run={run_path} does not exist: give the output of 'caloman train'")
+    return RunDirectory(run_path).require_model()

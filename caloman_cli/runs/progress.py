@@ -10,6 +10,7 @@ from caloman_cli.runs.console import ON_THE_BAR
 
 log = logging.getLogger(__name__)
 _QUIET_SECONDS = 10.0
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 class ProgressLine:
@@ -73,3 +74,34 @@ class ProgressLine:
 
     def close(self) -> None:
         self._bar.close()
+
+
+class RowsDone:
+    """Shows how many rows are done: a bar on a terminal, one line now and then in a log.
+
+    Args:
+        what: What is being done.
+        n: How many rows there are.
+        unit: What a row is.
+    """
+
+    def __init__(self, what: str, n: int, unit: str) -> None:
+        self._bar = tqdm(
+            total=n, desc=what, unit=unit, unit_scale=True, dynamic_ncols=True,
+            leave=False, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+        self._what, self._unit = what, unit
+        self._n, self._done, self._last = n, 0, time.monotonic()
+
+    def __enter__(self) -> "RowsDone":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def add(self, rows: int) -> None:
+        self._bar.update(rows)
+        self._done += rows
+        if self._bar.disable and time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            log.info("%s: %d of %d %ss", self._what, self._done, self._n, self._unit)

@@ -27,11 +27,10 @@ from caloman_cli.models.noise import Noise, mix
 from caloman_cli.models.trainable import TensorRows, iterate
 from caloman_cli.models.two_step import TwoStep, load_model, make, save_model
 from caloman_cli.runs.device import resolve_device
-from caloman_cli.runs.directory import RunDirectory
+from caloman_cli.runs.directory import RunDirectory, find_model
 from caloman_cli.training.latents import read_datasets
 from caloman_cli.training.session import fit_stage, session
 from caloman_cli.training.trainer import Trainer
-from caloman_cli.verbs.sample import find_model
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from caloman_cli.config.compose import compose
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.models.two_step import SAMPLING, TwoStep, build, load_model, save_model
-from caloman_cli.verbs import sample
+from caloman_cli.runs import sampling
 
 N = 700  # more than two blocks of noise, no multiple of one
 
@@ -300,14 +300,14 @@ def test_a_model_that_vanishes_is_one_line(caloman, tmp_path, trained_file, monk
     run = tmp_path / "run"
     run.mkdir()
     copyfile(trained_file, run / "model.pt")
-    load = sample.load_model
+    load = sampling.load_model
 
     def then_removed(path, device):
         made = load(path, device)
         path.unlink()
         return made
 
-    monkeypatch.setattr(sample, "load_model", then_removed)
+    monkeypatch.setattr(sampling, "load_model", then_removed)
     result = caloman("sample", f"run={run}", "n=3")
     assert (result.status, result.err.count("\n")) == (2, 1)
     assert "being trained again" in result.err
@@ -318,7 +318,7 @@ def test_cuda_computes_as_in_the_training(caloman, tmp_path, trained_file, monke
     model, cfg = load_model(trained_file)
     save_model(tmp_path / "model.pt", model, cfg | {"trainer": {"tf32": tf32}})
     asked = []
-    monkeypatch.setattr(sample, "configure_cuda", lambda device, **flags: asked.append(flags))
+    monkeypatch.setattr(sampling, "configure_cuda", lambda device, **flags: asked.append(flags))
     assert caloman("sample", "run=model.pt", "n=3", "out=a.hdf5").status == 0
     assert asked == [{"deterministic": True, "tf32": tf32}]
 

@@ -1,0 +1,112 @@
+"""Samples of a run: its model loaded, showers drawn and written, where they come from."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import caloman_cli
+from caloman_cli.config.settings import TrainerSettings
+from caloman_cli.data.files import sha256
+from caloman_cli.data.writer import ShowerWriter
+from caloman_cli.errors import UserError
+from caloman_cli.models.noise import Noise
+from caloman_cli.models.two_step import SAMPLING, TwoStep, load_model
+from caloman_cli.runs.device import configure_cuda
+from caloman_cli.runs.directory import RunDirectory
+from caloman_cli.runs.progress import RowsDone
+from caloman_cli.runs.provenance import config_hash, git_state
+
+_STEP_VALUES = 1 << 26  # 256 MiB of float32 for each temporary of a step
+
+
+def write_sample(
+    model: TwoStep,
+    energies: np.ndarray,
+    out: Path,
+    *,
+    seed: int,
+    batch_size: int,
+    attributes: dict[str, str | int | float],
+) -> None:
+    """Draw one shower per incident energy and write them in order.
+
+    Memory does not grow with N: one batch is computed while the one before is being written.
+
+    Args:
+        model: The model, on its device.
+        energies: Incident energies [MeV], float64, shape (N, 1).
+        out: The file; it appears when it is complete.
+        seed: The sample's seed.
+        batch_size: Showers per step, fewer where voxels are many; row i has the same noise in any.
+        attributes: Provenance that the file carries.
+    """
+    n = len(energies)
+    step = max(1, min(batch_size, _STEP_VALUES // model.geometry.n_voxels))
+    device = next(model.buffers()).device
+    with (
+        ShowerWriter(out, n, model.geometry, attributes) as writer,
+        RowsDone("sample", n, "shower") as progress,
+        torch.inference_mode(),
+    ):
+        for start in range(0, n, step):
+            rows = energies[start : start + step]
+            e_inc = torch.as_tensor(rows, dtype=torch.float32, device=device)
+            voxels = model.sample(e_inc, Noise(seed, start, len(rows), device))
+            writer.write(rows, voxels.cpu().numpy())
+            progress.add(len(rows))
+
+
+def loaded(model_path: Path, device: torch.device) -> tuple[TwoStep, dict]:
+    """The model and its config; CUDA computes as it did in the training.
+
+    Raises:
+        UserError: The file is not a model file.
+    """
+    model, trained = load_model(model_path, device)
+    settings = asdict(TrainerSettings()) | trained.get("trainer", {})
+    configure_cuda(device, deterministic=settings["deterministic"], tf32=settings["tf32"])
+    return model, trained
+
+
+def provenance(
+    model_path: Path, trained: dict, seed: int, device: torch.device
+) -> dict[str, str | int | float]:
+    """What the file of showers says about its origin.
+
+    Raises:
+        UserError: The run is being trained again.
+    """
+    git = git_state()
+    data = _training_data(RunDirectory(model_path.parent))
+    try:
+        digest = sha256(model_path)
+    except FileNotFoundError as error:
+        raise _replaced(model_path.parent) from error
+    return {
+        "caloman_version": caloman_cli.__version__,
+        "git_commit": "none" if git is None else f"{git['commit']}{'+' if git['dirty'] else ''}",
+        "config_sha256": config_hash(trained),
+        "model": str(model_path),
+        "model_sha256": digest,
+        "training_data": json.dumps(data, sort_keys=True),
+        "sampling_version": SAMPLING,
+        "seed": int(seed),
+        "device": str(device),
+        "torch_version": str(torch.__version__),
+    }
+
+
+def _training_data(directory: RunDirectory) -> dict:
+    """What the run says of the showers it learned from; a model file on its own says nothing."""
+    known = directory.files.read()
+    if "data" not in known and directory.status.text().startswith("running"):
+        raise _replaced(directory.path)
+    data: dict = known.get("data", {})  # the student of a lone model file has none either
+    return data
+
+
+def _replaced(folder: Path) -> UserError:
+    return UserError(f"{folder} is being trained again by another process: wait until it is done")
