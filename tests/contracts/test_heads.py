@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from caloman_cli.errors import UserError
+from caloman_cli.models.kinds import KINDS
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import (
@@ -108,3 +110,24 @@ def test_every_head_serves_a_detector_of_the_tests(option, tiny_geometry):
             for word in (f"head={option}", geometry.name, "head=autoregressive"):
                 assert word in str(error)  # noqa: PT017
     assert len(refusals) < len(detectors(tiny_geometry))
+
+
+def test_it_says_what_its_density_is(head, toy):
+    """``score`` where voxels are drawn otherwise than fitted; who draws none has no density."""
+    assert head.kind in KINDS
+    x, c = share_rows(toy)
+    raw = torch.randn(80, head.out_dim)
+    params = head.params(raw, c)
+    point = torch.equal(head.sample(params, Noise(0, 0, 80)), head.mean(params))
+    assert point == head.deterministic
+    assert head.kind != "exact" or not point
+    if head.kind != "none":
+        assert head.log_density(params, x).shape == (80,)
+
+
+def test_parameters_have_names_and_rows(head, toy):
+    """One row a shower, so that a wrapper can take some of them."""
+    _, c = share_rows(toy)
+    params = head.params(torch.randn(80, head.out_dim), c)
+    assert params._fields
+    assert {len(part) for part in tree_leaves(params)} <= {1, 80}

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves, tree_map
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.models.heads.autoregressive import Autoregressive
@@ -28,10 +29,13 @@ HEADS = {
 }
 
 
+# A cylinder's layers are of one shape.
+SERVED = [(name, d) for name in HEADS for d in ("tiny", "image")
+          if d == "image" or not name.startswith("cylinder")]  # fmt: skip
+
+
 def prepared(name, geometry):
     """A head with measured statistics, and rows x, c of plausible showers."""
-    if name.startswith("cylinder") and geometry.image_shape is None:
-        pytest.skip("needs layers of one shape")
     head = HEADS[name](geometry=geometry, conditions=shares(geometry).conditions)
     x, c = share_rows(geometry)
     head.prepare(TensorRows(x, c))
@@ -70,24 +74,35 @@ def drawn_by(head, params, monkeypatch):
     with monkeypatch.context() as patch, torch.no_grad():
         patch.setattr(head, "_rescued", lambda x, *_: x)
         patch.setattr(head, "_normalised", lambda x: x)
-        return head.sample(params, Noise(0, 0, len(params[0])))
+        return head.sample(params, Noise(0, 0, len(tree_leaves(params)[0])))
 
 
 def random_params(head, detector):
     """Layers' energies (400, L) and parameters from random raw numbers, in double precision."""
     context, c = contexts(detector)
     raw = torch.randn(400, head.out_dim).double()
-    return context.layers.double(), tuple(part.double() for part in head.params(raw, c))
+    return context.layers.double(), as_double(head.params(raw, c))
+
+
+def as_double(params):
+    """Parameters of a head in double precision."""
+    return tree_map(torch.Tensor.double, params)
 
 
 def double(head, x, c):
-    """The same in double precision, where only mistakes differ."""
+    """The same in double precision, where only mistakes differ, and parameters.
+
+    Latents know moments roughly.
+    """
+    moments = head.moments(x, c)
+    moments = moments + 0.1 * torch.randn_like(moments)
     head = head.double()
     energies = head.conditions.layer_energies(c).double()
     x = x.double()
     x = x / head.layers.spread(head.layers.sum(x).clamp(min=1e-12))
-    state = torch.randn(len(x), head.out_dim - head.moment_dim).double()
-    return head, x, (state, energies / head.cut)
+    raw = torch.cat([torch.randn(len(x), head.out_dim - head.moment_dim), moments], 1)
+    params = as_double(head.params(raw, c))
+    return head, x, params._replace(energies=energies / head.cut)
 
 
 def stopping(x, geometry):

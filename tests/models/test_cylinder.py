@@ -16,14 +16,12 @@ def test_samples_as_it_was_trained(name):
     """Layers, halves of them and rings, one after the other."""
     geometry = image_geometry()
     head, x, c = prepared(name, geometry)
-    moments = (head.moments(x, c) + 0.1 * torch.randn(len(x), head.moment_dim)).double()
     head, x, params = double(head, x, c)
     x = stopping(x, geometry)
     # The innermost ring of the even slices alone, too.
     x.view(-1, geometry.n_layers, 4, 6)[1::6, :, :, 3:] = 0
     x = head._normalised(x)
-    image, energies = x.unflatten(1, geometry.image_shape), params[1]
-    params = params[0].unflatten(1, (geometry.n_layers, -1)), energies, moments
+    image, energies = x.unflatten(1, geometry.image_shape), params.energies
     found, chosen = [], torch.zeros(2)
 
     def density(m, excess, scale):
@@ -92,7 +90,6 @@ def test_voxels_divide_what_their_half_takes(monkeypatch):
 def test_does_not_know_where_alpha_begins():
     geometry = image_geometry()
     head, x, params = double(*prepared("cylinder", geometry))
-    params = params[0].unflatten(1, (geometry.n_layers, -1)), params[1], params[0][:, :0]
     turned = x.unflatten(1, geometry.image_shape).roll(2, 2).flatten(1)
     torch.testing.assert_close(head.log_prob(params, turned), head.log_prob(params, x))
     torch.testing.assert_close(head.features(turned), head.features(x))

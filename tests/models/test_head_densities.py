@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._pytree import tree_map
 
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.models.heads.autoregressive import Autoregressive
@@ -69,7 +70,7 @@ def test_every_pattern_of_lit_voxels_and_all_shares_add_up_to_one(name, monkeypa
     params = head.params(0.5 * torch.randn(1, head.out_dim).double(), c)
 
     def of(n):
-        return tuple(part.expand(n, *part.shape[1:]) for part in params)
+        return tree_map(lambda part: part.expand(n, *part.shape[1:]), params)
 
     total = 0.0
     with torch.no_grad():

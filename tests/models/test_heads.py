@@ -19,13 +19,13 @@ from caloman_cli.models.preprocess.base import Context
 from caloman_cli.models.trainable import TensorRows
 from tests.conftest import load_geometry
 from tests.contracts.groups import image_geometry, maker, shares, showers
-from tests.models.heads import HEADS, ORDERS, contexts, detector, prepared, tilt
+from tests.models.heads import HEADS, ORDERS, SERVED, contexts, detector, prepared, tilt
 
 __all__ = ["detector"]
 
 
 @pytest.mark.parametrize("lit", [-100.0, 0.0, 3.0])
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize(("name", "detector"), SERVED, indirect=["detector"])
 def test_samples_are_shares_of_the_layers_that_have_energy(name, lit, detector, monkeypatch):
     head, _, _ = prepared(name, detector)
     context, c = contexts(detector)

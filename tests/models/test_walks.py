@@ -125,14 +125,14 @@ def test_training_and_sampling_walk_the_same_way(order, detector, monkeypatch):
     head, x, params = double(*prepared(order, detector))
     x = stopping(x, detector)
     if head.dipoles is not None:
-        exact = head.dipoles.moments(head.blocks.split(x), params[1])
-        params = (*params[:2], exact + 0.1 * torch.randn_like(exact))
+        exact = head.dipoles.moments(head.blocks.split(x), params.energies)
+        params = params._replace(moments=exact + 0.1 * torch.randn_like(exact))
     head.networks.limit.fill_(1e9)
     head.networks.follows.data.normal_(0.0, 0.1)
     head.networks.goes_on.data.normal_(0.0, 0.3)
     expected, training = hidden_units(head, params, x, monkeypatch)
     blocks, networks = head.blocks, head.networks
-    whole = params[1].T[blocks.layer_index]
+    whole = params.energies.T[blocks.layer_index]
     voxels = blocks.split(x) * whole[:, None]
     later = blocks.after(voxels)
     found, chosen, visits = torch.zeros(len(x)).double(), torch.zeros(2), []
@@ -190,8 +190,8 @@ def test_what_is_drawn_is_what_was_divided(order, detector, monkeypatch):
     head = prepared(order, detector)[0].double()
     _, params = random_params(head, detector)
     drawn, odds, read, blocks = [], [], [], head.blocks
-    totals = torch.zeros(len(blocks), len(params[0])).double()
-    parts = torch.zeros(len(blocks), blocks.size, len(params[0])).double()
+    totals = torch.zeros(len(blocks), len(params.state)).double()
+    parts = torch.zeros(len(blocks), blocks.size, len(params.state)).double()
     walk = head._walk
 
     def watched(params, take):
@@ -216,7 +216,7 @@ def test_what_is_drawn_is_what_was_divided(order, detector, monkeypatch):
             Components, "log_prob", lambda m, y, family: read.append(y) or log_prob(m, y, family)
         )
         head.log_prob(params, x)
-    voxels = blocks.split(x) * params[1].T[blocks.layer_index][:, None]
+    voxels = blocks.split(x) * params.energies.T[blocks.layer_index][:, None]
     whole = (head.layers.sum(x) - 1).abs().lt(1e-9).all(1)
     lit, taken, after = voxels > 0, voxels.sum(1), blocks.after(voxels)
     open_ = lit.any(1) & (after > 0) & whole
@@ -234,8 +234,8 @@ def test_what_is_drawn_is_what_was_divided(order, detector, monkeypatch):
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_block_sees_only_the_blocks_before_it(order, detector, monkeypatch):
     head, x, params = double(*prepared(order, detector))
-    full = (params[1] > 0).all(1)
-    x, params = x[full], (params[0][full], params[1][full])
+    full = (params.energies > 0).all(1)
+    x, params = x[full], type(params)(*(part[full] for part in params))
     _, before = hidden_units(head, params, x, monkeypatch)
     own = head.blocks.split(x)
     left = own.sum(1) + head.blocks.after(own)

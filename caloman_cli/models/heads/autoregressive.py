@@ -1,7 +1,7 @@
 """Sampled voxels, ring by ring: what was drawn before decides what is drawn next."""
 
 import functools
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,7 +26,21 @@ _NOTHING = 1e-12
 _SMALLEST = 1e-7  # uniform number, and distance from one
 
 
-class Autoregressive(ShareHead):
+class Walked(NamedTuple):
+    """Where walks begin.
+
+    Args:
+        state: Shape (B, state).
+        energies: Of the layers, over the cut, (B, L).
+        moments: Which way the layers lean, (B, .), with ``dipoles``.
+    """
+
+    state: Tensor
+    energies: Tensor
+    moments: Tensor
+
+
+class Autoregressive(ShareHead[Walked]):
     r"""Blocks of voxels in order; each sees the decoder's state and every block before it.
 
     With f_j the standardised log-shares and bits of block j, three perceptrons of
@@ -72,6 +86,8 @@ class Autoregressive(ShareHead):
         Sethuraman (1994), A constructive definition of Dirichlet priors (stick-breaking),
         Statistica Sinica 4, 639.
     """
+
+    kind = "exact"
 
     def __init__(
         self,
@@ -125,19 +141,15 @@ class Autoregressive(ShareHead):
         """The layers' energies over the cut (B, L)."""
         return self.conditions.layer_energies(c) / self.cut
 
-    def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """The state (B, state), the layers' energies over the cut (B, L) and, with ``dipoles``,
-        the moments (B, .)."""
-        if self.dipoles is None:
-            return raw, self._energies(c)
-        state, moments = raw.tensor_split([-self.moment_dim], 1)
-        return state, self._energies(c), moments
+    def params(self, raw: Tensor, c: Tensor) -> Walked:
+        state, moments = raw.tensor_split([self.out_dim - self.moment_dim], 1)
+        return Walked(state, self._energies(c), moments)
 
-    def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+    def from_mean(self, mean: Tensor, sigma: Tensor) -> Walked:
         raise UserError("an autoregressive head has no plain mean")
 
-    def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        state, energies, *moments = params
+    def log_prob(self, params: Walked, x: Tensor) -> Tensor:
+        state, energies, moments = params
         networks, every = self.networks, self.networks.every()
         whole = energies.T[self.blocks.layer_index]
         voxels = self.blocks.split(x) * whole[:, None]  # (N, S, B)
@@ -148,7 +160,7 @@ class Autoregressive(ShareHead):
         told = energy_told(left / whole.clamp(min=_NOTHING), left)
         near = networks.what_is_near(F.pad(seen, (0, 0, 0, 0, 0, 1)), every)
         if self.dipoles is not None:
-            dipole = self.dipoles.left(self.dipoles.energies(moments[0], energies), voxels)
+            dipole = self.dipoles.left(self.dipoles.energies(moments, energies), voxels)
             lean = self.dipoles.told(dipole, left)
             told, near = torch.cat([told, lean], 1), torch.cat([near, lean], 1)
         h = networks.states(state.T, seen, told)
@@ -177,13 +189,13 @@ class Autoregressive(ShareHead):
         parts = torch.where(divided, split.log_prob(portions, "logistic"), 0.0)
         return (bits + parts).sum((0, 1)) + (ending + share).sum(0)
 
-    def log_density(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    def log_density(self, params: Walked, x: Tensor) -> Tensor:
         r"""``log_prob`` times :math:`|dy / dx|` of the logits y of portions.
 
         y is triangular in the voxels' energies: a block's depends on what its layer has left,
         a voxel's on what its block has left.
         """
-        energies = params[1]
+        energies = params.energies
         voxels = self.blocks.split(x) * energies.T[self.blocks.layer_index][:, None]
         taken, after, lit = voxels.sum(1), self.blocks.after(voxels), (voxels > 0).to(x)
         n_lit, rest, others = lit.sum(1), sum_after(voxels), sum_after(lit)
@@ -194,7 +206,7 @@ class Autoregressive(ShareHead):
         slopes = of_blocks.sum(0) + of_voxels.sum((0, 1))  # per cut
         return self.log_prob(params, x) + slopes + self._free_numbers(x, energies)
 
-    def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
+    def sample(self, params: Walked, noise: Noise) -> Tensor:
         n, size = len(self.blocks), self.blocks.size
         # As matrices, which are turned several times as fast.
         of_voxels = noise.uniform(n, 3 * size).flatten(1).T.contiguous().view(n, 3 * size, -1)
@@ -204,7 +216,7 @@ class Autoregressive(ShareHead):
             [torch.logit(of_blocks[:, 0], _SMALLEST), of_blocks[:, 1], noise.normal(n).T], 1
         )
         numbers = list(zip(torch.logit(of_bits, _SMALLEST), of_parts, of_blocks, strict=True))
-        logits = params[0].new_zeros(n, size, of_voxels.shape[2])
+        logits = params.state.new_zeros(n, size, of_voxels.shape[2])
 
         def take(
             hidden: Hidden, follow: Follow, budget: Tensor, rows: Tensor, i: int, at: Weights
@@ -241,13 +253,13 @@ class Autoregressive(ShareHead):
             return voxels, lit, left
 
         x = self._walk(params, take)
-        lost = ((self.layers.sum(x) <= 0) & (params[1] > 0)).any(1).nonzero()[:, 0]
+        lost = ((self.layers.sum(x) <= 0) & (params.energies > 0)).any(1).nonzero()[:, 0]
         if len(lost):
             brightest = self.layers.brightest(self.blocks.join(logits[:, :, lost]))
-            x[lost] = self._rescued(x[lost], brightest, params[1][lost])
+            x[lost] = self._rescued(x[lost], brightest, params.energies[lost])
         return self._normalised(x)
 
-    def mean(self, params: tuple[Tensor, ...]) -> Tensor:
+    def mean(self, params: Walked) -> Tensor:
         """Voxels lit by their probabilities, shares at the mean centre, given those before."""
 
         def take(
@@ -280,9 +292,9 @@ class Autoregressive(ShareHead):
         # Together: Jacobians are taken of this, of many rows at once.
         return self._normalised(self._walk(params, take, together=True))
 
-    def _walk(self, params: tuple[Tensor, ...], take: Take, together: bool = False) -> Tensor:
+    def _walk(self, params: Walked, take: Take, together: bool = False) -> Tensor:
         """Shares (B, V), block after block."""
-        state, energies, *moments = params
-        dipoles = None if self.dipoles is None else self.dipoles.energies(moments[0], energies)
+        state, energies, moments = params
+        dipoles = None if self.dipoles is None else self.dipoles.energies(moments, energies)
         walk = Walk(self.blocks, self.networks, self.dipoles, together)
         return walk(state, energies, dipoles, take)

@@ -1,18 +1,24 @@
 """How a decoder speaks about voxels."""
 
 import math
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from caloman_cli.data.geometry import Geometry
+from caloman_cli.models.kinds import Kind
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.conditions import Conditions
 from caloman_cli.models.trainable import RowSource
 
+Params = TypeVar("Params", bound=tuple)
 
-class Head(nn.Module):
+
+class Head(nn.Module, Generic[Params]):
     """A distribution of x (B, V) whose parameters are a decoder's output.
+
+    ``Params`` is a named tuple of tensors, one row a shower.
 
     Args (given at build time, never in YAML):
         geometry: The detector.
@@ -24,6 +30,8 @@ class Head(nn.Module):
         feature_dim: Width of :meth:`features`.
         moment_dim: Width of :meth:`moments`.
         footprint: Numbers per shower that exist at once while sampling.
+        kind: What :meth:`log_density` is of what :meth:`sample` draws.
+        deterministic: Whether :meth:`sample` gives :meth:`mean`.
         sums_to_one: Whether voxels are drawn as shares, some of them zero, that sum to one in
             each non-empty layer.
     """
@@ -31,7 +39,9 @@ class Head(nn.Module):
     out_dim: int
     feature_dim: int
     footprint: int
+    kind: Kind
     moment_dim: int = 0
+    deterministic: bool = False
     sums_to_one: bool = False
 
     def __init__(self, *, geometry: Geometry, conditions: Conditions) -> None:
@@ -56,34 +66,34 @@ class Head(nn.Module):
         """What a head would like to be told of x (B, V), of order 1, shape (B, moment_dim)."""
         return x[:, :0]
 
-    def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    def params(self, raw: Tensor, c: Tensor) -> Params:
         """Split and constrain a decoder's raw output (B, out_dim) at conditions c (B, C).
 
         The last ``moment_dim`` columns are what latents say of the moments.
         """
         raise NotImplementedError
 
-    def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+    def from_mean(self, mean: Tensor, sigma: Tensor) -> Params:
         """Parameters of a decoder in closed form: mean (B, V), sigma of shape (V,) or scalar.
 
         Raises:
-            UserError: The head cannot express a plain mean.
+            UserError: The head cannot express a plain mean, as none can that wants moments.
         """
         raise NotImplementedError
 
-    def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
+    def sample(self, params: Params, noise: Noise) -> Tensor:
         """What generation uses: x (B, V), row i from row i of the parameters and the noise."""
         raise NotImplementedError
 
-    def mean(self, params: tuple[Tensor, ...]) -> Tensor:
+    def mean(self, params: Params) -> Tensor:
         """One point x (B, V) for the distribution, differentiable: its expectation, or near it."""
         raise NotImplementedError
 
-    def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    def log_prob(self, params: Params, x: Tensor) -> Tensor:
         """log p(x | params) summed over voxels [nats], shape (B,)."""
         raise NotImplementedError
 
-    def log_density(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    def log_density(self, params: Params, x: Tensor) -> Tensor:
         """The same of what :meth:`sample` makes, in units of x, shape (B,).
 
         The probability of which voxels are zero, where the head draws zeros, times the density of

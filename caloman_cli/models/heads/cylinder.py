@@ -1,6 +1,7 @@
 """Sampled voxels of many equal layers: one network walks through the detector."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,7 +33,21 @@ Take = Callable[[Half, Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
 cut."""
 
 
-class Cylinder(ShareHead):
+class Layers(NamedTuple):
+    """What a walk is told.
+
+    Args:
+        features: What the decoder says of each layer, (B, L, .).
+        energies: Of the layers, over the cut, (B, L).
+        moments: Which way the shower leans, (B, .), with ``direction``.
+    """
+
+    features: Tensor
+    energies: Tensor
+    moments: Tensor
+
+
+class Cylinder(ShareHead[Layers]):
     r"""Layer after layer, every other slice in alpha and then those between, with shared weights.
 
     One perceptron (:mod:`caloman_cli.models.heads.half_network`) speaks of the R voxels of a
@@ -70,6 +85,8 @@ class Cylinder(ShareHead):
     Raises:
         UserError: An argument is out of range, or the layers differ in shape.
     """
+
+    kind = "score"
 
     def __init__(
         self,
@@ -151,16 +168,15 @@ class Cylinder(ShareHead):
         energy = torch.log(image.sum(2) + _LEAST) / 4.0 + 1.0
         return torch.cat([energy.flatten(1), (image > 0).to(x).mean(2).flatten(1)], 1)
 
-    def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """Features of layers (B, L, .), the layers' energies over the cut (B, L) and moments."""
+    def params(self, raw: Tensor, c: Tensor) -> Layers:
         raw, moments = raw.tensor_split([self.out_dim - self.moment_dim], 1)
         features = raw.unflatten(1, (self.shape[0], self.layer_features))
-        return features, self._energies(c), moments
+        return Layers(features, self._energies(c), moments)
 
-    def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+    def from_mean(self, mean: Tensor, sigma: Tensor) -> Layers:
         raise UserError("an autoregressive head has no plain mean")
 
-    def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    def log_prob(self, params: Layers, x: Tensor) -> Tensor:
         features, energies, moments = params
         voxels, told = self._voxels(x, energies), self._told(moments)
         energy, lit = history.told(voxels)
@@ -206,7 +222,7 @@ class Cylinder(ShareHead):
             result = result.index_add(0, row, total)
         return result
 
-    def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
+    def sample(self, params: Layers, noise: Noise) -> Tensor:
         uniform = noise.uniform(4, self.x_dim).unflatten(2, self.shape).transpose(1, 3)
         of_halves = noise.uniform(self.shape[0], 2)
         of_rings = noise.uniform(self.shape[0], 2, 2, self.shape[2])  # of halves: choice, place
@@ -247,13 +263,13 @@ class Cylinder(ShareHead):
             return lit + shared(lit > 0, in_ring[:, None], y, scale), left
 
         x = self._walk(params, take)
-        if bool(((self.layers.sum(x) <= 0) & (params[1] > 0)).any()):
+        if bool(((self.layers.sum(x) <= 0) & (params.energies > 0)).any()):
             halves = torch.stack(logits, 1).unflatten(1, (-1, 2))  # (B, L, 2, A / 2, R)
             brightest = self.layers.brightest(halves.transpose(2, 3).flatten(1))
-            x = self._rescued(x, brightest, params[1])
+            x = self._rescued(x, brightest, params.energies)
         return self._normalised(x)
 
-    def mean(self, params: tuple[Tensor, ...]) -> Tensor:
+    def mean(self, params: Layers) -> Tensor:
         """Each voxel lit by its probability, portions at the mean centre, given those before."""
 
         def take(
@@ -281,7 +297,7 @@ class Cylinder(ShareHead):
 
         return self._normalised(self._walk(params, take))
 
-    def _walk(self, params: tuple[Tensor, ...], take: Take) -> Tensor:
+    def _walk(self, params: Layers, take: Take) -> Tensor:
         """Shares (B, V), layer after layer."""
         features, energies, moments = params
         n_layers, slices, rings = self.shape

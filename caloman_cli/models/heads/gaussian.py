@@ -1,7 +1,7 @@
 """Independent normals around a decoded mean."""
 
 import math
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -16,7 +16,19 @@ Sigma = Literal["shower", "voxel", "fixed"]
 _LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
 
 
-class Gaussian(Head):
+class Normal(NamedTuple):
+    """Parameters of voxels.
+
+    Args:
+        mean: Shape (B, V).
+        sigma: Shape (B or 1, V or 1).
+    """
+
+    mean: Tensor
+    sigma: Tensor
+
+
+class Gaussian(Head[Normal]):
     """x ~ N(mean, sigma^2), voxel by voxel.
 
     Args:
@@ -50,25 +62,27 @@ class Gaussian(Head):
         self.sigma, self.draw, self.value = sigma, draw, value
         self.out_dim = self.x_dim + {"shower": 1, "voxel": self.x_dim, "fixed": 0}[sigma]
         self.footprint = self.out_dim
+        self.kind = "exact" if draw else "score"  # what is not drawn has no density
+        self.deterministic = not draw
 
-    def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    def params(self, raw: Tensor, c: Tensor) -> Normal:
         """Mean (B, V) and sigma (B, 1 or V)."""
         mean, log_sigma = raw[:, : self.x_dim], raw[:, self.x_dim :]
         if self.sigma == "fixed":
-            return mean, mean.new_full((1, 1), self.value)
-        return mean, log_sigma.clamp(*_LOG_SIGMA).exp()
+            return Normal(mean, mean.new_full((1, 1), self.value))
+        return Normal(mean, log_sigma.clamp(*_LOG_SIGMA).exp())
 
-    def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
-        return mean, sigma.to(mean).reshape(1, -1)
+    def from_mean(self, mean: Tensor, sigma: Tensor) -> Normal:
+        return Normal(mean, sigma.to(mean).reshape(1, -1))
 
-    def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
+    def sample(self, params: Normal, noise: Noise) -> Tensor:
         mean, sigma = params
         return mean + sigma * noise.normal(self.x_dim) if self.draw else mean
 
-    def mean(self, params: tuple[Tensor, ...]) -> Tensor:
-        return params[0]
+    def mean(self, params: Normal) -> Tensor:
+        return params.mean
 
-    def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    def log_prob(self, params: Normal, x: Tensor) -> Tensor:
         mean, sigma = params
         residual = ((x - mean) / sigma).square().sum(1)
         volume = torch.log(sigma).expand(-1, self.x_dim).sum(1)

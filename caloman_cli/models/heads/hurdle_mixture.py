@@ -1,6 +1,7 @@
 """Sampled voxels: a hurdle for exact zeros times a mixture in log-share, independent given z."""
 
 import math
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,7 +23,10 @@ _NOTHING = 1e-12  # a share below any voxel's
 _SURE = 30.0  # the logit of what is certain
 
 
-class ShareHead(Head):
+Params = TypeVar("Params", bound=tuple)
+
+
+class ShareHead(Head[Params]):
     """What heads have in common that speak about shares of a layer's energy.
 
     x are the shares that ``preprocess=shares`` makes: exact zeros, sum 1 in each non-empty layer.
@@ -88,7 +92,19 @@ class ShareHead(Head):
         return x / self.layers.spread(self.layers.sum(x).clamp(min=_NOTHING))
 
 
-class HurdleMixture(ShareHead):
+class Hurdle(NamedTuple):
+    """Parameters of voxels.
+
+    Args:
+        mixture: Of bits and standardised log-shares, (B, ., V).
+        edge: The cut in units of these, (B, V): :math:`+\\infty` where the layer is empty.
+    """
+
+    mixture: mixture.Mixture
+    edge: Tensor
+
+
+class HurdleMixture(ShareHead[Hurdle]):
     r"""Voxels independent given the decoder's output: lit or empty, then a log-share.
 
     A lit voxel's share is :math:`v = \exp(\mu_v + \sigma_v y)`, with y drawn from a mixture of
@@ -104,6 +120,8 @@ class HurdleMixture(ShareHead):
     Raises:
         UserError: components is below 1.
     """
+
+    kind = "estimate"  # of an integral
 
     def __init__(self, components: int = 3, *, geometry: Geometry, conditions: Conditions) -> None:
         super().__init__(components, geometry=geometry, conditions=conditions)
@@ -126,14 +144,15 @@ class HurdleMixture(ShareHead):
         lit = (x > 0).to(x)
         return torch.cat([self._standard(x) * lit, lit], 1)
 
-    def params(self, raw: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    def params(self, raw: Tensor, c: Tensor) -> Hurdle:
         """The mixture, and the cut in its units: :math:`+\\infty` where a layer is empty."""
         energies = self.conditions.layer_energies(c)
         cut = math.log(self.cut) - torch.log(energies)  # log(0) = -inf: no share is large enough
         edge = (self.layers.spread(cut) - self.shares.mean) / self.shares.std
-        return *mixture.mixture(raw.unflatten(1, (self.n_parameters, self.x_dim))), edge
+        raw = raw.unflatten(1, (self.n_parameters, self.x_dim))
+        return Hurdle(mixture.mixture(raw), edge)
 
-    def from_mean(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, ...]:
+    def from_mean(self, mean: Tensor, sigma: Tensor) -> Hurdle:
         """Shares as they are: positive ones are lit for certain, the others empty.
 
         A layer without a positive share stays empty: only the preprocessing knows its energy.
@@ -143,10 +162,10 @@ class HurdleMixture(ShareHead):
         nothing = torch.zeros_like(center)
         filled = self.layers.spread(self.layers.sum(mean.clamp(min=0.0)) > 0)
         edge = torch.where(filled, -torch.inf, torch.inf).to(mean)
-        return lit, nothing, center, nothing - 20.0, edge
+        return Hurdle(mixture.Mixture(lit, nothing, center, nothing - 20.0), edge)
 
-    def sample(self, params: tuple[Tensor, ...], noise: Noise) -> Tensor:
-        m, edge = mixture.Mixture(*params[:4]), params[4]
+    def sample(self, params: Hurdle, noise: Noise) -> Tensor:
+        m, edge = params
         possible = torch.isfinite(edge) | (edge < 0)
         uniform = noise.uniform(2, self.x_dim)
         lit, y = mixture.draw(m, uniform, torch.where(possible, edge, 0.0))
@@ -155,23 +174,23 @@ class HurdleMixture(ShareHead):
         x = self._rescued(share * (lit & possible), self.layers.brightest(m.lit), filled.to(share))
         return self._normalised(x)
 
-    def mean(self, params: tuple[Tensor, ...]) -> Tensor:
+    def mean(self, params: Hurdle) -> Tensor:
         """Probability of being lit times the share at the mean of y, layers scaled to one."""
-        probability, y = mixture.typical(mixture.Mixture(*params[:4]))
-        possible = params[4] < torch.inf
+        probability, y = mixture.typical(params.mixture)
+        possible = params.edge < torch.inf
         share = torch.exp((y * self.shares.std + self.shares.mean).clamp(max=0.0))
         return self._normalised(torch.where(possible, share * probability, 0.0))
 
-    def log_prob(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        lit, possible = (x > 0).to(x), params[4] < torch.inf
-        edge = torch.where(possible, params[4], 0.0)
-        voxels = mixture.log_prob(mixture.Mixture(*params[:4]), self._standard(x) * lit, lit, edge)
+    def log_prob(self, params: Hurdle, x: Tensor) -> Tensor:
+        lit, possible = (x > 0).to(x), params.edge < torch.inf
+        edge = torch.where(possible, params.edge, 0.0)
+        voxels = mixture.log_prob(params.mixture, self._standard(x) * lit, lit, edge)
         return torch.where(possible, voxels, 0.0).sum(1)
 
-    def log_density(self, params: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    def log_density(self, params: Hurdle, x: Tensor) -> Tensor:
         """Of the shares that sum to one: the sum before the scaling is integrated over."""
-        m, possible = mixture.Mixture(*params[:4]), params[4] < torch.inf
-        edge, lit = torch.where(possible, params[4], 0.0), (x > 0) & possible
+        m, possible = params.mixture, params.edge < torch.inf
+        edge, lit = torch.where(possible, params.edge, 0.0), (x > 0) & possible
         y, std = self._standard(x), self.shares.std
 
         def log_parts(log_sum: Tensor) -> Tensor:
