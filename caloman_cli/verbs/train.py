@@ -34,7 +34,7 @@ from caloman_cli.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
-_SPLIT, _WEIGHTS, _DIMENSION, _CALIBRATION = range(4)  # what a seed is for
+_SPLIT, _WEIGHTS, _DIMENSION, _CALIBRATION, _LATENTS = range(5)  # what a seed is for
 _FEW = 200  # showers that no model learns from
 _LOOKED_AT = 1000  # showers, for whether they differ
 _DIMENSION_SHOWERS = 10_000
@@ -156,7 +156,8 @@ def _train(
 
     def encode() -> None:
         everything = VoxelRows(ShowerRows(store, np.arange(len(store))), preprocess)
-        write_latents(directory.latents_path, model.encoder, everything, train_index)
+        seed = mix(cfg.seed, _LATENTS)
+        write_latents(directory.latents_path, model.encoder, everything, train_index, seed)
 
     if directory.files.ensure(directory.latents_path, encode, of=manifold.get("sha256")):
         log.warning("density: trained on other latents: trained again")

@@ -156,6 +156,11 @@ def served() -> list[tuple[str, str]]:
     return [(head, name) for head, (name, geometry) in every if serves(head, geometry)]
 
 
+def wants_moments(head: str) -> bool:
+    """Whether a head would like to be told of a shower's moments."""
+    return make_head(head, toy_for(head, tiny())).moment_dim > 0
+
+
 def fits(option: str, head: str) -> bool:
     """Whether an encoder can speak through a head."""
     try:

@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from caloman_cli.errors import UserError
+from caloman_cli.models.encoders.base import AVERAGED
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.models.two_step import build
@@ -21,12 +23,14 @@ from tests.contracts.groups import (
     showers,
     small,
     toy_for,
+    wants_moments,
 )
 
 __all__ = ["detector"]
 
 EVERY = list(itertools.product(options("encoder"), options("head")))
 PAIRS = [pair for pair in EVERY if fits(*pair)]
+WITH_MOMENTS = [pair for pair in PAIRS if wants_moments(pair[1])]
 COMBINATIONS = list(itertools.product(options("encoder"), options("preprocess")))
 ROWS = 24
 
@@ -65,17 +69,59 @@ def test_every_encoder_and_every_head_fits_another():
 
 def test_shapes(encoder, toy):
     x, c = share_rows(toy, ROWS)
-    posterior = encoder.posterior(x, c)
-    assert posterior.mean.shape == posterior.sigma.shape == (ROWS, encoder.latent_dim)
-    assert (posterior.sigma >= 0).all()
-    assert torch.equal(encoder.encode(x, c), posterior.mean)
-    decoded = encoder.head.mean(encoder.decode(posterior.mean, c))
+    z = encoder.encode(x, c)
+    assert z.shape == encoder.draw(x, c).shape == (ROWS, encoder.latents.dim)
+    assert encoder.latents.dim == encoder.n_learned + encoder.head.moment_dim
+    assert encoder.latents.encoder == type(encoder).__name__
+    decoded = encoder.head.mean(encoder.decode(z, c))
     assert decoded.shape == x.shape
     assert torch.isfinite(decoded).all()
     assert encoder.reconstruction_error(x, c).shape == (ROWS,)
     scores = encoder.scores((x, c))
     assert {"loss", "reconstruction"} <= scores.keys()
     assert all(score.ndim == 0 and torch.isfinite(score) for score in scores.values())
+
+
+def test_a_posterior_has_a_density_or_says_that_it_has_none(encoder, toy):
+    x, c = share_rows(toy, ROWS)
+    if encoder.implicit:
+        with pytest.raises(UserError, match=f"{type(encoder).__name__} can only draw"):
+            encoder.posterior(x, c)
+        return
+    posterior = encoder.posterior(x, c)
+    assert torch.equal(encoder.encode(x, c), posterior.mean)
+    assert posterior.has_density == bool((posterior.sigma > 0).all())
+    if posterior.has_density:
+        assert posterior.log_prob(posterior.sample()).shape == (ROWS,)
+        assert (posterior.kl() >= 0).all()
+        return
+    for ask in (posterior.kl, lambda: posterior.log_prob(posterior.mean)):
+        with pytest.raises(UserError, match="deterministic encoder"):
+            ask()
+
+
+def test_draws_average_to_what_is_encoded(encoder, toy):
+    x, c = (part[:4] for part in share_rows(toy, ROWS))
+    with torch.no_grad():
+        drawn = torch.stack([encoder.draw(x, c) for _ in range(400)])
+        encoded = encoder.encode(x, c)
+    # An encoder that can only draw averages a few.
+    error = drawn.std(0) * (1 / 400 + encoder.implicit / AVERAGED) ** 0.5
+    assert ((drawn.mean(0) - encoded).abs() <= 5 * error + 1e-5).all()
+
+
+@pytest.mark.parametrize("pair", WITH_MOMENTS, indirect=True, ids="-".join)
+def test_latents_end_with_the_heads_moments(encoder, toy):
+    """Roughly, whoever learned the others: a decoder that knew them exactly would rely on it."""
+    x, c = share_rows(toy, ROWS)
+    moments, n = encoder.head.moments(x, c), encoder.n_learned
+    with torch.no_grad():
+        z = encoder.encode(x, c)
+        torch.testing.assert_close(z[:, n:], moments)
+        told = torch.stack([encoder.draw(x, c)[:, n:] for _ in range(100)])
+        assert float((told - moments).std()) == pytest.approx(0.1, rel=0.1)
+        # The head hears of the moments, whichever way the decoder is made.
+        torch.testing.assert_close(encoder.decode(z, c).moments, moments)
 
 
 def test_gradients_reach_every_parameter(encoder, toy):
@@ -95,8 +141,8 @@ def test_saved_and_loaded_is_the_same(encoder, pair, toy):
     x, c = share_rows(toy, ROWS)
     z = encoder.encode(x, c)
     assert torch.equal(fresh.encode(x, c), z)
-    for mine, theirs in zip(encoder.decode(z, c), fresh.decode(z, c), strict=True):
-        assert torch.equal(mine, theirs)
+    mine, theirs = (tree_leaves(made.decode(z, c)) for made in (encoder, fresh))
+    assert all(torch.equal(*parts) for parts in zip(mine, theirs, strict=True))
 
 
 def test_rows_do_not_see_each_other(encoder, toy):

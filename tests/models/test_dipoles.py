@@ -75,7 +75,8 @@ def test_latents_hold_the_moments_free_of_charge(tiny_geometry):
     head, x, c = prepared("half_ring_dipoles", tiny_geometry)
     encoder = vae(head, x, c).eval()
     assert encoder.latent_dim == 3 + 2
-    mean, sigma = encoder.posterior(x, c)
+    posterior = encoder.posterior(x, c)
+    mean, sigma = posterior.mean, posterior.sigma
     torch.testing.assert_close(mean[:, 3:], head.moments(x, c))
     assert (sigma[:, 3:] == sigma[0, 3]).all()
     assert 0.05 < sigma[0, 3] < 0.3  # moments are of order 1

@@ -8,13 +8,13 @@ from torch import nn
 
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.ae import AE
-from caloman_cli.models.encoders.base import Posterior
 from caloman_cli.models.encoders.identity import Identity
 from caloman_cli.models.encoders.jacobian import half_logdet
 from caloman_cli.models.encoders.pca import PCA
-from caloman_cli.models.encoders.vae import VAE, divergence
+from caloman_cli.models.encoders.posterior import DiracPosterior, GaussianPosterior
+from caloman_cli.models.encoders.vae import VAE
 from caloman_cli.models.heads.base import Head
-from caloman_cli.models.heads.gaussian import Gaussian
+from caloman_cli.models.heads.gaussian import Gaussian, Normal
 from caloman_cli.models.nn.mlp import MLP
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import Step, TensorRows
@@ -180,7 +180,7 @@ def test_free_bits_keep_dimensions_in_use():
             optimiser.zero_grad()
             model.loss((x, c)).backward()
             optimiser.step()
-        nats.append(divergence(model.posterior(x, c)).mean(0).detach())
+        nats.append(model.posterior(x, c).kl().mean(0).detach())
     assert (nats[0] < 0.2).all()
     assert (nats[1] > 0.4).all()
 
@@ -189,7 +189,7 @@ def test_divergence_is_that_of_torch():
     mean, sigma = torch.randn(5, 3), torch.rand(5, 3) + 0.1
     normal = torch.distributions.Normal
     expected = torch.distributions.kl_divergence(normal(mean, sigma), normal(0.0, 1.0))
-    torch.testing.assert_close(divergence(Posterior(mean, sigma)), expected)
+    torch.testing.assert_close(GaussianPosterior(mean, sigma).kl(), expected)
 
 
 @pytest.mark.parametrize("samples", [1, 4])
@@ -300,7 +300,7 @@ def test_identity_changes_nothing():
     model = Identity(x_dim=6, c_dim=1, head=Gaussian(draw=True, **flat(6)))
     x, c = torch.randn(4, 6), torch.zeros(4, 1)
     posterior = model.posterior(x, c)
-    assert isinstance(posterior, Posterior)
+    assert isinstance(posterior, DiracPosterior)
     assert torch.equal(posterior.mean, x)
     assert not posterior.sigma.any()
     assert torch.equal(model.head.sample(model.decode(x, c), Noise(0, 0, 4)), x)
@@ -341,7 +341,7 @@ def test_gaussian_head_is_the_normal_distribution(sigma):
     raw, x = torch.randn(6, head.out_dim), torch.randn(6, 4)
     mean, scale = head.params(raw, torch.zeros(6, 3))
     normal = torch.distributions.Normal(mean, scale.expand(6 if sigma != "fixed" else 1, -1))
-    torch.testing.assert_close(head.log_prob((mean, scale), x), normal.log_prob(x).sum(1))
+    torch.testing.assert_close(head.log_prob(Normal(mean, scale), x), normal.log_prob(x).sum(1))
     many = head.params(raw[:1].expand(50000, -1), torch.zeros(50000, 3))
     drawn = head.sample(many, Noise(0, 0, 50000))
     torch.testing.assert_close(drawn.mean(0), mean[0], atol=0.05 * float(scale.max()), rtol=0)

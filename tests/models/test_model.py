@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.errors import UserError
+from caloman_cli.models.encoders.posterior import DiracPosterior
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.base import Context
 from caloman_cli.models.trainable import TensorRows
@@ -182,7 +183,7 @@ def test_log_prob_does_not_depend_on_the_units_of_the_latents(tiny_geometry, den
     before = model.log_prob(voxels, e_inc).detach()
     encoder = model.encoder
     posterior, decode = encoder.posterior, encoder.decode
-    encoder.posterior = lambda x, c: posterior(x, c)._replace(mean=10 * posterior(x, c).mean)
+    encoder.posterior = lambda x, c: DiracPosterior(10 * posterior(x, c).mean)
     encoder.decode = lambda z, c: decode(z / 10, c)
     encoder.half_logdet = super(type(encoder), encoder).half_logdet
     x, c = model.preprocess(*showers(tiny_geometry))

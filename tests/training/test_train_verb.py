@@ -15,7 +15,7 @@ from caloman_cli.data.files import read_json
 from caloman_cli.data.sources import Dataset
 from caloman_cli.errors import UserError
 from caloman_cli.models.calibrations import voxel_spectrum as calibration
-from caloman_cli.models.encoders.base import Posterior
+from caloman_cli.models.encoders.posterior import GaussianPosterior
 from caloman_cli.models.encoders.vae import VAE
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.two_step import load_model
@@ -296,9 +296,9 @@ def test_the_density_learns_from_the_training_split(config, monkeypatch):
 def test_a_collapsed_encoder_is_a_warning_with_what_to_do(config, monkeypatch, caplog):
     def nothing(self, x, c):
         zeros = torch.zeros(len(x), self.latent_dim) + 0 * self.encoder[0].weight.sum()
-        return Posterior(zeros, torch.ones_like(zeros))
+        return GaussianPosterior(zeros, torch.ones_like(zeros))
 
-    monkeypatch.setattr(VAE, "posterior", nothing)
+    monkeypatch.setattr(VAE, "_posterior", nothing)
     monkeypatch.setattr(VAE, "named_parameters", lambda self, *_, **__: [])
     monkeypatch.setattr(VAE, "parameters", lambda self, *_, **__: iter([]))
     with caplog.at_level("WARNING"):

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from caloman_cli.errors import UserError
-from caloman_cli.models.encoders.base import Encoder, Posterior, checked_latent_dim
+from caloman_cli.models.encoders.base import Encoder
+from caloman_cli.models.encoders.posterior import DiracPosterior
 from caloman_cli.models.heads.base import Head
 from caloman_cli.models.nn.mlp import MLP
 
@@ -27,7 +27,7 @@ class AE(Encoder):
         head: The distribution that the decoder parametrises.
 
     Raises:
-        UserError: An argument is out of range, or the head wants moments in the latents.
+        UserError: An argument is out of range.
     """
 
     def __init__(
@@ -41,32 +41,21 @@ class AE(Encoder):
         c_dim: int,
         head: Head,
     ) -> None:
-        super().__init__()
-        if head.moment_dim:
-            raise UserError(
-                f"encoder=ae has no room in its latents for the dipoles of head="
-                f"{type(head).__name__}: use encoder=vae, or a head without them, e.g. "
-                "head=autoregressive or head=cylinder"
-            )
-        self.latent_dim = checked_latent_dim(latent_dim, x_dim)
-        self.head, self.conditional = head, conditional
-        extra = c_dim if conditional else 0
-        self.encoder = MLP(head.feature_dim + extra, hidden, self.latent_dim, activation)
-        self.decoder = MLP(
-            self.latent_dim + extra, list(reversed(hidden)), head.out_dim, activation
-        )
+        super().__init__(latent_dim, conditional=conditional, x_dim=x_dim, c_dim=c_dim, head=head)
+        self.encoder = MLP(self.seen_dim, hidden, self.n_learned, activation)
+        mirrored = list(reversed(hidden))
+        self.decoder = MLP(self.n_learned + self.told_dim, mirrored, self.raw_dim, activation)
 
-    def posterior(self, x: Tensor, c: Tensor) -> Posterior:
-        seen = self.head.features(x)
-        mean = self.encoder(torch.cat([seen, c], 1) if self.conditional else seen)
-        return Posterior(mean, torch.zeros_like(mean))
+    def _posterior(self, x: Tensor, c: Tensor) -> DiracPosterior:
+        return DiracPosterior(self.encoder(self.seen(x, c)))
 
     def training_only(self) -> list[nn.Parameter]:
         return list(self.encoder.parameters())
 
-    def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        return self.head.params(self.decoder(torch.cat([z, c], 1) if self.conditional else z), c)
+    def _decode(self, z: Tensor, told: Tensor) -> Tensor:
+        decoded: Tensor = self.decoder(torch.cat([z, told], 1))
+        return decoded
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x, c = batch
-        return -self.head.log_prob(self.decode(self.encode(x, c), c), x).mean()
+        return -self.head.log_prob(self.decode(self.draw(x, c), c), x).mean()

@@ -1,73 +1,150 @@
 """The contract of a generalized autoencoder."""
 
-from typing import NamedTuple
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.jacobian import half_logdet
+from caloman_cli.models.encoders.posterior import GaussianPosterior, Posterior
 from caloman_cli.models.heads.base import Head
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.trainable import RowSource, Trainable
 
-
-class Posterior(NamedTuple):
-    """q(z | x, c): independent normals.
-
-    Args:
-        mean: Shape (B, D).
-        sigma: Shape (B, D); zeros for a deterministic encoder.
-    """
-
-    mean: Tensor
-    sigma: Tensor
+_MOMENT_SIGMA = 0.1  # of moments, which are of order 1: latents know them roughly
+AVERAGED = 16  # draws, where a posterior that can only draw is asked for its mean
 
 
 class Encoder(Trainable):
-    """Learns the manifold: x (B, V) <-> z (B, D), given c (B, C).
+    r"""Learns the manifold: x (B, V) <-> z (B, D), given c (B, C).
 
-    A batch of training rows is the tuple (x, c).
+    A batch of training rows is the tuple (x, c). Latents are what an encoder learns, and behind
+    them the moments that the head would like to be told of a shower, with a little noise and free
+    of charge: these are the business of this class alone. A new encoder writes, of the E latents
+    that it learns,
 
-    Args (given at build time, never in YAML):
-        x_dim: Voxels V.
+    - ``_posterior(x, c)``, a :class:`~caloman_cli.encoders.posterior.Posterior`; or, where it can
+      only draw, ``_draw(x, c)`` -> z (B, E), see :attr:`implicit`;
+    - ``_decode(z, told)`` -> the decoder's raw output (B, ``raw_dim``), with ``told``
+      (B, ``told_dim``) the moments and conditions;
+    - ``loss((x, c), player)``, which may use all methods here.
+
+    Args:
+        n_learned: E, or ``auto``, which is resolved before a model is built.
+        conditional: Let encoder and decoder see c.
+        n_codes: Of how many codes each latent is one; None: latents are real numbers.
+        x_dim: Voxels V (given at build time, never in YAML, as the following).
         c_dim: Condition width C.
         head: The distribution that the decoder parametrises.
 
     Attributes:
-        latent_dim: D.
         n_turns: Orientations in which training shows a shower, see :meth:`Head.turned`; the
             density model learns latents of turned showers, too.
         remedy: What to try where training leaves no latent in use.
+
+    Raises:
+        UserError: ``n_learned`` is out of range, or the head wants moments beside codes.
     """
 
-    latent_dim: int
     n_turns: int = 1
     remedy: str = "give more epochs, a lower encoder.latent_dim or another preprocess="
-    head: Head
+
+    def __init__(
+        self,
+        n_learned: int | str,
+        *,
+        conditional: bool = True,
+        n_codes: int | None = None,
+        x_dim: int,
+        c_dim: int,
+        head: Head,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if n_codes is not None and head.moment_dim:
+            raise UserError(
+                f"encoder={name} hands over codes, which have no room for the moments of head="
+                f"{type(head).__name__}: use a head without them, e.g. head=autoregressive or "
+                "head=cylinder, or an encoder with real latents, e.g. encoder=vae"
+            )
+        self.n_learned = checked_latent_dim(n_learned, x_dim)
+        self.head, self.conditional = head, conditional
+        self.raw_dim = head.out_dim - head.moment_dim
+        self.seen_dim = head.feature_dim + (c_dim if conditional else 0)
+        self.told_dim = head.moment_dim + (c_dim if conditional else 0)
+        dim = self.n_learned + head.moment_dim
+        self.latents = Latents(dim, "real" if n_codes is None else "codes", n_codes, name)
 
     @property
-    def latents(self) -> Latents:
-        """What the density has to learn: D real numbers, unless an encoder says otherwise."""
-        return Latents(self.latent_dim, encoder=type(self).__name__)
+    def latent_dim(self) -> int:
+        """D, the moments included."""
+        return self.latents.dim
 
     @property
-    def n_learned(self) -> int:
-        """Latents without the head's moments, which come last."""
-        return self.latent_dim - self.head.moment_dim
+    def implicit(self) -> bool:
+        """Whether latents can be drawn, but their posterior has no name: BiGAN, AVB."""
+        return type(self)._posterior is Encoder._posterior
 
     def prepare(self, train: RowSource) -> None:
         """Measure the head's statistics on rows (x (V,), c (C,))."""
         self.head.prepare(train)
 
-    def posterior(self, x: Tensor, c: Tensor) -> Posterior:
-        raise NotImplementedError
+    def draw(self, x: Tensor, c: Tensor) -> Tensor:
+        """Latents z (B, D) of showers, by torch's generator; what the density has to learn."""
+        if not self.implicit:
+            return self.posterior(x, c).sample()
+        learned = self._draw(x, c)
+        return torch.cat([learned, self._moments(x, c).sample()], 1)
 
     def encode(self, x: Tensor, c: Tensor) -> Tensor:
-        """The posterior mean, shape (B, D)."""
-        return self.posterior(x, c).mean
+        """The mean of :meth:`draw`, shape (B, D); where there is no posterior, of a few draws."""
+        if not self.implicit:
+            return self.posterior(x, c).mean
+        learned = torch.stack([self._draw(x, c) for _ in range(AVERAGED)]).mean(0)
+        return torch.cat([learned, self.head.moments(x, c)], 1)
 
-    def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """The parameters of the head."""
+    def posterior(self, x: Tensor, c: Tensor) -> Posterior:
+        """q(z | x, c) of all latents.
+
+        Raises:
+            UserError: The encoder is :attr:`implicit`.
+        """
+        return self.with_moments(self._posterior(x, c), x, c)
+
+    def with_moments(self, learned: Posterior, x: Tensor, c: Tensor) -> Posterior:
+        """q(z | x, c) of all latents, from that of the learned ones."""
+        return learned.beside(self._moments(x, c)) if self.head.moment_dim else learned
+
+    def decode(self, z: Tensor, c: Tensor) -> tuple[Any, ...]:
+        """The parameters of the head, see :meth:`Head.params`."""
+        learned, moments = z.tensor_split([self.n_learned], 1)
+        told = torch.cat([moments, c], 1) if self.conditional else moments
+        raw = self._decode(learned, told)
+        return self.head.params(torch.cat([raw, moments], 1) if self.head.moment_dim else raw, c)
+
+    def seen(self, x: Tensor, c: Tensor) -> Tensor:
+        """What an encoding network reads of showers, shape (B, ``seen_dim``)."""
+        features = self.head.features(x)
+        return torch.cat([features, c], 1) if self.conditional else features
+
+    def _moments(self, x: Tensor, c: Tensor) -> GaussianPosterior:
+        moments = self.head.moments(x, c)
+        return GaussianPosterior(moments, torch.full_like(moments, _MOMENT_SIGMA))
+
+    def _posterior(self, x: Tensor, c: Tensor) -> Posterior:
+        """q(z | x, c) of the learned latents, (B, E)."""
+        raise UserError(
+            f"encoder={type(self).__name__} can only draw latents, it has no density of them: "
+            "use an encoder that has, e.g. encoder=vae"
+        )
+
+    def _draw(self, x: Tensor, c: Tensor) -> Tensor:
+        """Learned latents (B, E), by torch's generator, of an :attr:`implicit` encoder."""
+        raise NotImplementedError
+
+    def _decode(self, z: Tensor, told: Tensor) -> Tensor:
+        """The decoder's raw output (B, ``raw_dim``) of learned latents (B, E)."""
         raise NotImplementedError
 
     def training_only(self) -> list[nn.Parameter]:

@@ -1,10 +1,13 @@
 """No manifold: the density model sees the voxels themselves."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from caloman_cli.errors import UserError
-from caloman_cli.models.encoders.base import Encoder, Posterior
+from caloman_cli.models.encoders.base import Encoder
+from caloman_cli.models.encoders.posterior import DiracPosterior
 from caloman_cli.models.heads.base import Head
 
 
@@ -22,15 +25,13 @@ class Identity(Encoder):
     """
 
     def __init__(self, *, x_dim: int, c_dim: int, head: Head) -> None:
-        super().__init__()
         require_mean(head, "identity")
-        self.head = head
-        self.latent_dim = x_dim
+        super().__init__(x_dim, x_dim=x_dim, c_dim=c_dim, head=head)
 
-    def posterior(self, x: Tensor, c: Tensor) -> Posterior:
-        return Posterior(x, torch.zeros_like(x))
+    def _posterior(self, x: Tensor, c: Tensor) -> DiracPosterior:
+        return DiracPosterior(x)
 
-    def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    def decode(self, z: Tensor, c: Tensor) -> tuple[Any, ...]:
         return self.head.from_mean(z, z.new_zeros(()))
 
     def half_logdet(self, z: Tensor, c: Tensor) -> Tensor:

@@ -1,11 +1,14 @@
 """Principal components: the linear manifold, in closed form."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from caloman_cli.errors import UserError
-from caloman_cli.models.encoders.base import Encoder, Posterior, checked_latent_dim
+from caloman_cli.models.encoders.base import Encoder
 from caloman_cli.models.encoders.identity import require_mean
+from caloman_cli.models.encoders.posterior import DiracPosterior
 from caloman_cli.models.heads.base import Head
 from caloman_cli.models.trainable import RowSource, iterate
 
@@ -45,12 +48,11 @@ class PCA(Encoder):
     def __init__(
         self, latent_dim: int | str = 35, power: int = 2, *, x_dim: int, c_dim: int, head: Head
     ) -> None:
-        super().__init__()
         require_mean(head, "pca")
+        super().__init__(latent_dim, x_dim=x_dim, c_dim=c_dim, head=head)
         if power < 0:
             raise UserError(f"encoder.power={power} must not be negative")
-        self.head, self.power = head, power
-        self.latent_dim = checked_latent_dim(latent_dim, x_dim)
+        self.power = power
         self.register_buffer("center", torch.zeros(x_dim))
         self.register_buffer("axes", torch.eye(self.latent_dim, x_dim))
         self.register_buffer("sigma", torch.ones(()))
@@ -102,11 +104,10 @@ class PCA(Encoder):
             total += shifted.square().sum()
         return product / len(train), total / len(train)
 
-    def posterior(self, x: Tensor, c: Tensor) -> Posterior:
-        mean = (x - self.center) @ self.axes.T
-        return Posterior(mean, torch.zeros_like(mean))
+    def _posterior(self, x: Tensor, c: Tensor) -> DiracPosterior:
+        return DiracPosterior((x - self.center) @ self.axes.T)
 
-    def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    def decode(self, z: Tensor, c: Tensor) -> tuple[Any, ...]:
         return self.head.from_mean(self.center + z @ self.axes, self.sigma)
 
     def half_logdet(self, z: Tensor, c: Tensor) -> Tensor:

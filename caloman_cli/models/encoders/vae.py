@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from caloman_cli.errors import UserError
-from caloman_cli.models.encoders.base import Encoder, Posterior, checked_latent_dim
+from caloman_cli.models.encoders.base import Encoder
+from caloman_cli.models.encoders.posterior import GaussianPosterior, Posterior
 from caloman_cli.models.heads.base import Head
 from caloman_cli.models.nn.mlp import MLP
 
 _LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
-_MOMENT_SIGMA = 0.1  # of moments, which are of order 1: latents know them roughly
 
 
 class VAE(Encoder):
@@ -24,9 +24,6 @@ class VAE(Encoder):
     :math:`\beta` multiplies :math:`\log q - \log p(z)`. With one draw, a dimension's divergence
     counts at least ``free_bits``, which leaves that much of it free of charge and keeps the
     dimension in use.
-
-    Where the head would like to be told of a shower's moments, latents also hold these, with a
-    little noise and free of charge: ``latent_dim`` grows by them.
 
     Args:
         latent_dim: D, or ``auto``, which is resolved before a model is built.
@@ -75,7 +72,7 @@ class VAE(Encoder):
         c_dim: int,
         head: Head,
     ) -> None:
-        super().__init__()
+        super().__init__(latent_dim, conditional=conditional, x_dim=x_dim, c_dim=c_dim, head=head)
         if beta < 0:
             raise UserError(f"encoder.beta={beta} must not be negative")
         if samples < 1:
@@ -86,54 +83,40 @@ class VAE(Encoder):
             )
         if free_bits and samples > 1:
             raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
-        self.latent_dim = checked_latent_dim(latent_dim, x_dim) + head.moment_dim
-        self.head, self.beta, self.samples, self.conditional = head, beta, samples, conditional
+        self.beta, self.samples = beta, samples
         self.free_bits, self.kl_warmup = free_bits, kl_warmup
         self.n_turns = head.n_turns if augment else 1
-        extra = c_dim if conditional else 0
         style = activation, layer_norm
-        self.encoder = MLP(head.feature_dim + extra, hidden, 2 * self.n_learned, *style)
+        self.encoder = MLP(self.seen_dim, hidden, 2 * self.n_learned, *style)
         mirrored = list(reversed(hidden))
-        self.decoder = MLP(
-            self.latent_dim + extra, mirrored, head.out_dim - head.moment_dim, *style
-        )
+        self.decoder = MLP(self.n_learned + self.told_dim, mirrored, self.raw_dim, *style)
 
-    def posterior(self, x: Tensor, c: Tensor) -> Posterior:
-        seen = self.head.features(x)
-        raw = self.encoder(torch.cat([seen, c], 1) if self.conditional else seen)
-        mean, log_sigma = raw.chunk(2, 1)
-        sigma = log_sigma.clamp(*_LOG_SIGMA).exp()
-        moments = self.head.moments(x, c)
-        known = torch.full_like(moments, _MOMENT_SIGMA)
-        return Posterior(torch.cat([mean, moments], 1), torch.cat([sigma, known], 1))
+    def _posterior(self, x: Tensor, c: Tensor) -> GaussianPosterior:
+        mean, log_sigma = self.encoder(self.seen(x, c)).chunk(2, 1)
+        return GaussianPosterior(mean, log_sigma.clamp(*_LOG_SIGMA).exp())
 
     def training_only(self) -> list[nn.Parameter]:
         return list(self.encoder.parameters())
 
-    def decode(self, z: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        raw = self.decoder(torch.cat([z, c], 1) if self.conditional else z)
-        return self.head.params(torch.cat([raw, z[:, self.n_learned :]], 1), c)
+    def _decode(self, z: Tensor, told: Tensor) -> Tensor:
+        decoded: Tensor = self.decoder(torch.cat([z, told], 1))
+        return decoded
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x, c = batch
         if self.training and self.n_turns > 1:
             x = self.head.turned(x, torch.randint(self.n_turns, x.shape[:1], device=x.device))
-        posterior = self.posterior(x, c)
-        mean, sigma = posterior
+        learned = self._posterior(x, c)
+        whole = self.with_moments(learned, x, c)
         if self.samples > 1:
-            return -self._importance_bound(x, c, mean, sigma).mean()
-        z = mean + sigma * torch.randn_like(mean)
-        kl = self._divergence(posterior).mean(0).clamp(min=self.free_bits).sum()
+            return -self._importance_bound(x, c, learned, whole).mean()
+        z = whole.sample()
+        kl = learned.kl().mean(0).clamp(min=self.free_bits).sum()
         return self._beta() * kl - self.head.log_prob(self.decode(z, c), x).mean()
 
     def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The loss, the reconstruction error and the divergence of the posterior [nats]."""
-        kl = self._divergence(self.posterior(*batch)).sum(1).mean()
-        return {**super().scores(batch), "kl": kl}
-
-    def _divergence(self, posterior: Posterior) -> Tensor:
-        """Of the learned dimensions."""
-        return divergence(posterior)[:, : self.n_learned]
+        return {**super().scores(batch), "kl": self._posterior(*batch).kl().sum(1).mean()}
 
     def _beta(self) -> float:
         """It rises with the training's steps; validation always takes it whole."""
@@ -146,19 +129,18 @@ class VAE(Encoder):
         state_dict.pop(f"{prefix}steps", None)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _importance_bound(self, x: Tensor, c: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
-        weights, beta = [], self._beta()
+    def _importance_bound(
+        self, x: Tensor, c: Tensor, learned: GaussianPosterior, whole: Posterior
+    ) -> Tensor:
+        weights, beta, prior = [], self._beta(), _standard(learned.mean)
         for _ in range(self.samples):
-            noise = torch.randn_like(mean)
-            z = mean + sigma * noise
-            # log q(z|x) - log p(z); the constants of both normals cancel.
-            excess = 0.5 * (z.square() - noise.square()) - torch.log(sigma)
-            excess = excess[:, : self.n_learned]
-            weights.append(self.head.log_prob(self.decode(z, c), x) - beta * excess.sum(1))
+            z = whole.sample()
+            own = z[:, : self.n_learned]
+            excess = learned.log_prob(own) - prior.log_prob(own)
+            weights.append(self.head.log_prob(self.decode(z, c), x) - beta * excess)
         return torch.logsumexp(torch.stack(weights), 0) - math.log(self.samples)
 
 
-def divergence(posterior: Posterior) -> Tensor:
-    """KL(q || N(0, 1)) of each dimension [nats], shape (B, D)."""
-    mean, sigma = posterior
-    return 0.5 * (mean.square() + sigma.square() - 1.0) - torch.log(sigma)
+def _standard(like: Tensor) -> GaussianPosterior:
+    """N(0, 1)."""
+    return GaussianPosterior(torch.zeros_like(like), torch.ones_like(like))
