@@ -7,11 +7,15 @@ PYTEST_FLAGS ?=
 TEST_THREADS ?= 1
 WORKERS ?= 2
 
+# What the tests need beside the groups of pyproject.toml.
+EXTRAS := slurm,tensorboard
+LOWEST := .venv-lowest
+
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo baseline test test-slow test-all lint format docs bench wheel clean
+.PHONY: help setup demo baseline test test-slow test-all test-lowest lint format docs bench wheel clean
 
 help:  ## this list
 	@echo "make TARGET [PYTHON=python3.12] [VENV=.venv]"
@@ -23,8 +27,9 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "$(PYTHON) is older than 3.11: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "pip>=25.1"  # knows dependency groups
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]" --group dev
 	@touch $@
 
 # What demo and baseline share: showers that judge, real ones for the truth row, two classifiers.
@@ -54,6 +59,14 @@ test-slow: $(READY)  ## the tests that take minutes each; a third: PYTEST_FLAGS=
 	  -m "slow and not gpu" $(PYTEST_FLAGS)
 
 test-all: test test-slow  ## all tests that need no GPU
+
+test-lowest:  ## the default tests with the lowest versions that pyproject.toml allows
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet "pip>=25.1"
+	$(LOWEST)/bin/python scripts/tools/lowest.py test slurm tensorboard > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e ".[$(EXTRAS)]" --group test
+	OMP_NUM_THREADS=$(TEST_THREADS) $(LOWEST)/bin/python -m pytest -n $(WORKERS) \
+	  -m "not slow and not gpu" $(PYTEST_FLAGS)
 
 lint: $(READY)  ## ruff, formatting, types
 	$(BIN)/ruff check .
