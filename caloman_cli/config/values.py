@@ -37,8 +37,7 @@ Natural = Annotated[int, at.Ge(0)]
 Positive = Annotated[float, at.Gt(0)]
 NotNegative = Annotated[float, at.Ge(0)]
 Share = Annotated[float, at.Gt(0), at.Lt(1)]
-Widths = Annotated[Sequence[Count], at.MinLen(1)]
-"""Widths of hidden layers, one or more."""
+Fraction = Annotated[float, at.Ge(0), at.Lt(1)]
 
 _NAMES: dict[Any, str] = {
     int: "an integer", float: "a number", bool: "true or false", str: "a text", Path: "a path",
@@ -156,6 +155,6 @@ def _spell_rules(kind: Any, rules: Sequence[Any]) -> str:
         said = [f"between {bounds[at.Gt].gt} and {bounds[at.Lt].lt}"]
     else:
         words = {at.Ge: "{.ge} or more", at.Gt: "above {.gt}", at.Le: "at most {.le}",
-                 at.Lt: "below {.lt}", at.MinLen: "{.min_length} or more of them"}  # fmt: skip
+                 at.Lt: "below {.lt}"}  # fmt: skip
         said = [text.format(bounds[rule]) for rule, text in words.items() if rule in bounds]
     return f"{spell(kind)}, {' and '.join(said)}"

@@ -1,7 +1,6 @@
 """Weights & Biases."""
 
 import logging
-import math
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from caloman_cli.config.values import Positive, checked
 from caloman_cli.data.files import read_json, write_json
 from caloman_cli.errors import UserError
 from caloman_cli.loggers.base import Logger, multirun, needed, numbers, reason
@@ -21,6 +21,7 @@ _DATA_DIR = "WANDB_DATA_DIR"
 _IDENTITY = ("id", "project", "entity", "group", "name")
 
 
+@checked
 class Wandb(Logger):
     """Weights & Biases.
 
@@ -51,14 +52,9 @@ class Wandb(Logger):
         name: str | None = None,
         tags: Sequence[str] = (),
         mode: Mode | None = None,
-        init_timeout: float = 30.0,
-        finish_timeout: float = 20.0,
+        init_timeout: Positive = 30.0,
+        finish_timeout: Positive = 20.0,
     ) -> None:
-        if not (0 < init_timeout < math.inf and 0 < finish_timeout < math.inf):
-            raise UserError(
-                f"logger.init_timeout={init_timeout:g} logger.finish_timeout={finish_timeout:g}: "
-                "must be seconds above 0"
-            )
         self._wandb: Any = needed("wandb", "wandb", "wandb")
         self.project, self.entity, self.group, self.name = project, entity, group, name
         self.tags, self.mode = list(tags), mode

@@ -181,7 +181,7 @@ def test_a_detector_without_a_cut():
     "settings", [{"showers": 0}, {"rounds": 0}, {"least_lit": -1.0}], ids=lambda s: next(iter(s))
 )
 def test_settings_out_of_range(settings):
-    with pytest.raises(UserError, match=f"calibration.{next(iter(settings))}="):
+    with pytest.raises(UserError, match=f"{next(iter(settings))}="):
         VoxelSpectrum(geometry=detector(), **settings)
 
 

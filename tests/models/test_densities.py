@@ -103,9 +103,9 @@ def test_a_collapsed_encoder_is_named():
 @pytest.mark.parametrize(
     ("make", "settings", "message"),
     [
-        (NSF, {"scaler": "minmax"}, "choose from standardize"),
+        (NSF, {"scaler": "minmax"}, "must be standardize, whiten"),
         (NSF, {"prune": 1.0}, "prune=1.0"),
-        (FlowMatching, {"solver": "rk4"}, "choose from heun"),
+        (FlowMatching, {"solver": "rk4"}, "must be heun, midpoint"),
         (FlowMatching, {"steps": 0}, "steps=0"),
     ],
 )

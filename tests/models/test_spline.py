@@ -8,6 +8,8 @@ from nflows import transforms
 from nflows.nn.nets import ResidualNet
 
 from caloman_cli.errors import UserError
+from caloman_cli.models.densities.flow import NSF
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.flows import build_maf, build_nsf
 from caloman_cli.models.nn.spline import _solve, rational_quadratic_spline
 
@@ -210,10 +212,10 @@ def test_rows_do_not_depend_on_their_chunk():
         ({"n_bins": 1}, "n_bins=1"),
         ({"n_bins": 2000}, "n_bins=2000"),
         ({"tail_bound": 0.0}, "tail_bound"),
-        ({"activation": "sine"}, "choose from relu"),
+        ({"activation": "sine"}, "must be relu, silu"),
         ({"n_layers": 0}, "n_layers=0"),
     ],
 )
 def test_settings_that_make_no_flow(settings, message):
     with pytest.raises(UserError, match=message):
-        build_nsf(3, 2, **settings)
+        NSF(**settings, latents=Latents(3), c_dim=2)

@@ -287,7 +287,7 @@ def test_making_loggers():
     made = make_logger(OmegaConf.create({"_target_": "caloman_cli.loggers.NoLogger"}))
     assert isinstance(made, Tolerant)
     assert isinstance(made.logger, NoLogger)
-    with pytest.raises(UserError, match=r"logger.init_timeout=-1 .* must be seconds above 0"):
+    with pytest.raises(UserError, match=r"init_timeout=-1: must be a number, above 0"):
         Wandb(init_timeout=-1)
     cfg = compose("train", ["logger=wandb", "logger.mode=on", "output=x"])
     with pytest.raises(UserError, match=r"logger.mode=on: must be online, offline, disabled"):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caloman_cli.config.values import Count, NotNegative, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.calibrations.base import Calibration, Generate
@@ -27,6 +28,7 @@ _LEAST = 1e-3  # of an excess over the cut stays
 _NOTHING = 1e-9
 
 
+@checked
 class VoxelSpectrum(Calibration):
     r"""Each layer's spectrum of voxel energies becomes that of the training showers.
 
@@ -60,19 +62,13 @@ class VoxelSpectrum(Calibration):
 
     def __init__(
         self,
-        showers: int = 30_000,
-        rounds: int = 4,
-        least_lit: float = 10.0,
+        showers: Count = 30_000,
+        rounds: Count = 4,
+        least_lit: NotNegative = 10.0,
         *,
         geometry: Geometry,
     ) -> None:
         super().__init__(geometry=geometry)
-        if min(showers, rounds) < 1:
-            raise UserError(
-                f"calibration.showers={showers}, calibration.rounds={rounds} must be 1 or more"
-            )
-        if least_lit < 0:
-            raise UserError(f"calibration.least_lit={least_lit} must be 0 or more")
         self.showers, self.rounds, self.least_lit = showers, rounds, least_lit
         self.cut = geometry.threshold or _NO_CUT
         self.layers = LayerMap(geometry)

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from caloman_cli.config.values import Fraction
 from caloman_cli.models.kinds import Kind
 from caloman_cli.models.latents import LatentKind, Latents
-from caloman_cli.models.nn.scaler import Scaler
+from caloman_cli.models.nn.scaler import Scaler, ScalerKind
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource, Trainable
 
@@ -45,7 +46,12 @@ class Density(Trainable):
     needs_grad: bool = False
 
     def __init__(
-        self, scaler: str = "standardize", prune: float = 0.0, *, latents: Latents, c_dim: int
+        self,
+        scaler: ScalerKind = "standardize",
+        prune: Fraction = 0.0,
+        *,
+        latents: Latents,
+        c_dim: int,
     ) -> None:
         super().__init__()
         latents.require(self.accepts, type(self).__name__)

@@ -2,9 +2,11 @@
 
 from torch import Tensor
 
+from caloman_cli.config.values import Count, Fraction, Natural, Positive, checked
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.latents import Latents
-from caloman_cli.models.nn.flows import ConditionalFlow, build_maf, build_nsf
+from caloman_cli.models.nn.flows import Activation, Bins, ConditionalFlow, build_maf, build_nsf
+from caloman_cli.models.nn.scaler import ScalerKind
 from caloman_cli.models.noise import Noise
 
 
@@ -20,6 +22,7 @@ class _Flow(Density):
         return self.flow.log_prob(u, c if self.c_dim else None)
 
 
+@checked
 class NSF(_Flow):
     """A neural spline flow with coupling layers: exact density, sampling in one pass.
 
@@ -41,15 +44,15 @@ class NSF(_Flow):
 
     def __init__(
         self,
-        n_layers: int = 4,
-        hidden: int = 64,
-        n_blocks: int = 3,
-        n_bins: int = 16,
-        tail_bound: float = 8.0,
-        activation: str = "relu",
-        dropout: float = 0.0,
-        scaler: str = "standardize",
-        prune: float = 0.0,
+        n_layers: Count = 4,
+        hidden: Count = 64,
+        n_blocks: Natural = 3,
+        n_bins: Bins = 16,
+        tail_bound: Positive = 8.0,
+        activation: Activation = "relu",
+        dropout: Fraction = 0.0,
+        scaler: ScalerKind = "standardize",
+        prune: Fraction = 0.0,
         *,
         latents: Latents,
         c_dim: int,
@@ -73,6 +76,7 @@ class NSF(_Flow):
         )
 
 
+@checked
 class MAF(_Flow):
     """A masked autoregressive flow: exact density; sampling takes one pass per dimension.
 
@@ -91,13 +95,13 @@ class MAF(_Flow):
 
     def __init__(
         self,
-        n_layers: int = 5,
-        hidden: int = 64,
-        n_blocks: int = 2,
-        activation: str = "tanh",
-        dropout: float = 0.0,
-        scaler: str = "standardize",
-        prune: float = 0.0,
+        n_layers: Count = 5,
+        hidden: Count = 64,
+        n_blocks: Natural = 2,
+        activation: Activation = "tanh",
+        dropout: Fraction = 0.0,
+        scaler: ScalerKind = "standardize",
+        prune: Fraction = 0.0,
         *,
         latents: Latents,
         c_dim: int,

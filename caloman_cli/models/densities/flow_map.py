@@ -5,15 +5,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.values import Count, Fraction, checked
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.densities.ode import ODE
 from caloman_cli.models.densities.velocity import Velocity
 from caloman_cli.models.latents import Latents
+from caloman_cli.models.nn.scaler import ScalerKind
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource
 
 
+@checked
 class FlowMap(Density):
     r"""Carries noise to latents in ``steps`` jumps, as the :class:`ODE` of a teacher does.
 
@@ -47,16 +50,14 @@ class FlowMap(Density):
     def __init__(
         self,
         net: Callable[..., Velocity],
-        steps: int = 1,
-        scaler: str = "standardize",
-        prune: float = 0.0,
+        steps: Count = 1,
+        scaler: ScalerKind = "standardize",
+        prune: Fraction = 0.0,
         *,
         latents: Latents,
         c_dim: int,
     ) -> None:
         super().__init__(scaler, prune, latents=latents, c_dim=c_dim)
-        if steps < 1:
-            raise UserError(f"steps={steps} must be at least 1")
         self.net, self.steps = net, steps
         self._build(self.z_dim)
 

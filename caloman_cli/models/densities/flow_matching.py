@@ -5,14 +5,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from caloman_cli.models.densities.ode import ODE
+from caloman_cli.config.values import Count, Fraction, checked
+from caloman_cli.models.densities.ode import ODE, Solver
 from caloman_cli.models.densities.velocity import VelocityNet
 from caloman_cli.models.latents import Latents
+from caloman_cli.models.nn.scaler import ScalerKind
 
 _REPEATS = 4  # draws of noise and time per validation row
 _GOLDEN = 0.6180339887498949
 
 
+@checked
 class FlowMatching(ODE):
     r"""A rectified flow: dx/dt = v(x, t, c) carries noise (t = 0) to scaled latents (t = 1).
 
@@ -40,15 +43,15 @@ class FlowMatching(ODE):
 
     def __init__(
         self,
-        hidden: int = 256,
-        n_blocks: int = 3,
-        n_frequencies: int = 16,
-        dropout: float = 0.0,
-        steps: int = 12,
-        solver: str = "heun",
-        probes: int = 32,
-        scaler: str = "standardize",
-        prune: float = 0.0,
+        hidden: Count = 256,
+        n_blocks: Count = 3,
+        n_frequencies: Count = 16,
+        dropout: Fraction = 0.0,
+        steps: Count = 12,
+        solver: Solver = "heun",
+        probes: Count = 32,
+        scaler: ScalerKind = "standardize",
+        prune: Fraction = 0.0,
         *,
         latents: Latents,
         c_dim: int,

@@ -2,23 +2,26 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from caloman_cli.errors import UserError
+from caloman_cli.config.values import Count, Fraction, checked
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.densities.velocity import VelocityNet
 from caloman_cli.models.kinds import Kind
 from caloman_cli.models.latents import Latents
+from caloman_cli.models.nn.scaler import ScalerKind
 from caloman_cli.models.noise import Noise
 
+Solver = Literal["heun", "midpoint", "euler"]
 Field = Callable[[Tensor, Tensor], Tensor]
 EXACT_TRACE = 64  # dimensions up to which the divergence is summed exactly
 
 
+@checked
 class ODE(Density):
     r"""dx/dt = v(x, t, c) carries standard normal noise (t = 0) to scaled latents (t = 1).
 
@@ -55,20 +58,16 @@ class ODE(Density):
 
     def __init__(
         self,
-        steps: int = 12,
-        solver: str = "heun",
-        probes: int = 32,
-        scaler: str = "standardize",
-        prune: float = 0.0,
+        steps: Count = 12,
+        solver: Solver = "heun",
+        probes: Count = 32,
+        scaler: ScalerKind = "standardize",
+        prune: Fraction = 0.0,
         *,
         latents: Latents,
         c_dim: int,
     ) -> None:
         super().__init__(scaler, prune, latents=latents, c_dim=c_dim)
-        if solver not in SOLVERS:
-            raise UserError(f"solver={solver} is unknown; choose from {', '.join(SOLVERS)}")
-        if min(steps, probes) < 1:
-            raise UserError(f"steps={steps}, probes={probes} must be at least 1")
         self.steps, self.solver, self.probes = steps, solver, probes
 
     def student(self) -> dict[str, Any]:
@@ -155,4 +154,8 @@ def _heun(v: Field, x: Tensor, t: Tensor, h: float) -> Tensor:
     return 0.5 * h * (start + v(x + h * start, t + h))
 
 
-SOLVERS = {"heun": _heun, "midpoint": _midpoint, "euler": _euler}
+SOLVERS: dict[Solver, Callable[[Field, Tensor, Tensor, float], Tensor]] = {
+    "heun": _heun,
+    "midpoint": _midpoint,
+    "euler": _euler,
+}

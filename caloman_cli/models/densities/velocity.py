@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caloman_cli.errors import UserError
+from caloman_cli.config.values import Count, Fraction, checked
 
 
 class _Block(nn.Module):
@@ -33,6 +33,7 @@ class Velocity(nn.Module):
     """
 
 
+@checked
 class VelocityNet(Velocity):
     r"""v(x, t, c): a residual network on x (B, D), Fourier features of t (B,) and c (B, C).
 
@@ -56,20 +57,15 @@ class VelocityNet(Velocity):
 
     def __init__(
         self,
-        hidden: int = 256,
-        n_blocks: int = 3,
-        n_frequencies: int = 16,
-        dropout: float = 0.0,
+        hidden: Count = 256,
+        n_blocks: Count = 3,
+        n_frequencies: Count = 16,
+        dropout: Fraction = 0.0,
         *,
         dim: int,
         c_dim: int,
     ) -> None:
         super().__init__()
-        if min(hidden, n_blocks, n_frequencies) < 1:
-            raise UserError(
-                f"hidden={hidden}, n_blocks={n_blocks}, n_frequencies={n_frequencies} must be at "
-                "least 1"
-            )
         frequencies = math.pi * torch.arange(1, n_frequencies + 1)
         self.register_buffer("frequencies", frequencies, persistent=False)
         told = 2 * n_frequencies + c_dim

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from caloman_cli.models.encoders.base import Encoder
+from caloman_cli.config.values import Count, checked
+from caloman_cli.models.encoders.base import Encoder, LatentDim
 from caloman_cli.models.encoders.posterior import DiracPosterior
 from caloman_cli.models.heads.base import Head
-from caloman_cli.models.nn.mlp import MLP
+from caloman_cli.models.nn.mlp import MLP, Activation
 
 
+@checked
 class AE(Encoder):
     """Deterministic perceptrons both ways, trained to give back what they were given.
 
@@ -32,9 +34,9 @@ class AE(Encoder):
 
     def __init__(
         self,
-        latent_dim: int | str = 35,
-        hidden: Sequence[int] = (512, 512, 512),
-        activation: str = "relu",
+        latent_dim: LatentDim = 35,
+        hidden: Sequence[Count] = (512, 512, 512),
+        activation: Activation = "relu",
         conditional: bool = True,
         *,
         x_dim: int,

@@ -1,10 +1,11 @@
 """The contract of a generalized autoencoder."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.values import Count
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.jacobian import half_logdet
 from caloman_cli.models.encoders.posterior import GaussianPosterior, Posterior
@@ -12,6 +13,7 @@ from caloman_cli.models.heads.base import Head
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.trainable import RowSource, Trainable
 
+LatentDim = Count | Literal["auto"]
 _MOMENT_SIGMA = 0.1  # of moments, which are of order 1: latents know them roughly
 AVERAGED = 16  # draws, where a posterior that can only draw is asked for its mean
 
@@ -52,7 +54,7 @@ class Encoder(Trainable):
 
     def __init__(
         self,
-        n_learned: int | str,
+        n_learned: LatentDim,
         *,
         conditional: bool = True,
         n_codes: int | None = None,
@@ -164,7 +166,7 @@ class Encoder(Trainable):
         return {"loss": self.loss(batch), "reconstruction": self.reconstruction_error(x, c).mean()}
 
 
-def checked_latent_dim(latent_dim: int | str, x_dim: int) -> int:
+def checked_latent_dim(latent_dim: LatentDim, x_dim: int) -> int:
     """D as a number.
 
     Raises:
@@ -176,8 +178,8 @@ def checked_latent_dim(latent_dim: int | str, x_dim: int) -> int:
             "encoder.latent_dim=auto must be estimated from showers first, as `caloman train` "
             "does: give a number, e.g. encoder.latent_dim=35"
         )
-    if isinstance(latent_dim, str) or not 1 <= latent_dim <= x_dim:
+    if latent_dim > x_dim:
         raise UserError(
-            f"encoder.latent_dim={latent_dim} must be auto or a whole number from 1 to {x_dim}"
+            f"encoder.latent_dim={latent_dim}: a shower has {x_dim} voxels, give no more than that"
         )
     return latent_dim

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from caloman_cli.config.values import Natural, checked
 from caloman_cli.errors import UserError
-from caloman_cli.models.encoders.base import Encoder
+from caloman_cli.models.encoders.base import Encoder, LatentDim
 from caloman_cli.models.encoders.identity import require_mean
 from caloman_cli.models.encoders.posterior import DiracPosterior
 from caloman_cli.models.heads.base import Head
@@ -17,6 +18,7 @@ _OVERSAMPLE = 20
 _CHUNK_VALUES = 1 << 22
 
 
+@checked
 class PCA(Encoder):
     """Projection on the D directions of largest variance; nothing is learned by descent.
 
@@ -46,12 +48,10 @@ class PCA(Encoder):
     sigma: Tensor
 
     def __init__(
-        self, latent_dim: int | str = 35, power: int = 2, *, x_dim: int, c_dim: int, head: Head
+        self, latent_dim: LatentDim = 35, power: Natural = 2, *, x_dim: int, c_dim: int, head: Head
     ) -> None:
         require_mean(head, "pca")
         super().__init__(latent_dim, x_dim=x_dim, c_dim=c_dim, head=head)
-        if power < 0:
-            raise UserError(f"encoder.power={power} must not be negative")
         self.power = power
         self.register_buffer("center", torch.zeros(x_dim))
         self.register_buffer("axes", torch.eye(self.latent_dim, x_dim))

@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.values import Count, Natural, NotNegative, checked
 from caloman_cli.errors import UserError
-from caloman_cli.models.encoders.base import Encoder
+from caloman_cli.models.encoders.base import Encoder, LatentDim
 from caloman_cli.models.encoders.posterior import GaussianPosterior, Posterior
 from caloman_cli.models.heads.base import Head
-from caloman_cli.models.nn.mlp import MLP
+from caloman_cli.models.nn.mlp import MLP, Activation
 
 _LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
 
 
+@checked
 class VAE(Encoder):
     r"""q(z | x, c) and p(x | z, c) are perceptrons; the prior is N(0, 1).
 
@@ -57,15 +59,15 @@ class VAE(Encoder):
 
     def __init__(
         self,
-        latent_dim: int | str = 35,
-        hidden: Sequence[int] = (512, 512, 512),
-        activation: str = "relu",
-        beta: float = 1.0,
-        samples: int = 1,
+        latent_dim: LatentDim = 35,
+        hidden: Sequence[Count] = (512, 512, 512),
+        activation: Activation = "relu",
+        beta: NotNegative = 1.0,
+        samples: Count = 1,
         conditional: bool = True,
         layer_norm: bool = False,
-        free_bits: float = 0.0,
-        kl_warmup: int = 0,
+        free_bits: NotNegative = 0.0,
+        kl_warmup: Natural = 0,
         augment: bool = False,
         *,
         x_dim: int,
@@ -73,14 +75,6 @@ class VAE(Encoder):
         head: Head,
     ) -> None:
         super().__init__(latent_dim, conditional=conditional, x_dim=x_dim, c_dim=c_dim, head=head)
-        if beta < 0:
-            raise UserError(f"encoder.beta={beta} must not be negative")
-        if samples < 1:
-            raise UserError(f"encoder.samples={samples} must be 1 or more")
-        if free_bits < 0 or kl_warmup < 0:
-            raise UserError(
-                f"encoder.free_bits={free_bits}, encoder.kl_warmup={kl_warmup} must be 0 or more"
-            )
         if free_bits and samples > 1:
             raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
         self.beta, self.samples = beta, samples

@@ -1,14 +1,13 @@
 """Layer by layer: mixtures on the ratios of layer energies, with empty layers explicit."""
 
 import math
-from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from caloman_cli.config.values import Count, Natural, checked
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.errors import UserError
 from caloman_cli.models.energies.base import EnergyModel
 from caloman_cli.models.energies.energy_table import EnergyTable
 from caloman_cli.models.energies.filled_layers import FilledLayers
@@ -26,6 +25,7 @@ _FEW_MEV = 1e-3  # a floor where the training split has none
 _FAR = 8.0  # standard deviations beyond which the networks see no difference
 
 
+@checked
 class AutoregressiveEnergy(EnergyModel):
     r"""p(layers | E_inc) = p(which layers are empty | E_inc) x p(energies of the others | ...).
 
@@ -73,26 +73,16 @@ class AutoregressiveEnergy(EnergyModel):
 
     def __init__(
         self,
-        components: int = 8,
-        fixed_components: int = 4,
-        hidden: int = 64,
-        frequencies: int = 4,
-        mask_hidden: int = 32,
+        components: Count = 8,
+        fixed_components: Natural = 4,
+        hidden: Count = 64,
+        frequencies: Natural = 4,
+        mask_hidden: Count = 32,
         order: Order = "detector",
         *,
         geometry: Geometry,
     ) -> None:
         super().__init__()
-        if order not in get_args(Order):
-            raise UserError(
-                f"energy.order={order} is unknown: choose {', '.join(get_args(Order))}"
-            )
-        least = {"components": (components, 1), "fixed_components": (fixed_components, 0)}
-        least |= {"hidden": (hidden, 1), "frequencies": (frequencies, 0)}
-        least["mask_hidden"] = (mask_hidden, 1)
-        for name, (value, lowest) in least.items():
-            if value < lowest:
-                raise UserError(f"energy.{name}={value} is too small: give {lowest} or more")
         size = geometry.n_layers
         self.size, self.max_response, self.sorts = size, geometry.max_response, order != "detector"
         self.components, self.frequencies = components, frequencies

@@ -1,20 +1,20 @@
 """Spline flow on the ratios of layer energies, with empty layers explicit."""
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from caloman_cli.config.values import Count, Natural, Positive, checked
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.errors import UserError
 from caloman_cli.models.energies.base import EnergyModel
 from caloman_cli.models.energies.energy_table import EnergyTable
 from caloman_cli.models.energies.filled_layers import FilledLayers
 from caloman_cli.models.energies.ratios import from_ratios, to_ratios
 from caloman_cli.models.energies.tails import bend, unbend
 from caloman_cli.models.energies.training_layers import CHUNK, Order, faintest_first, measure
-from caloman_cli.models.nn.flows import build_nsf
+from caloman_cli.models.nn.flows import Bins, build_nsf
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource, iterate
 
@@ -22,6 +22,7 @@ Scaling = Literal["per_energy", "max_abs"]
 Tails = Literal["linear", "logarithmic"]
 
 
+@checked
 class SplineFlowEnergy(EnergyModel):
     r"""p(layers | E_inc) = p(which layers are empty | E_inc) x p(energies of the others | ...).
 
@@ -70,12 +71,12 @@ class SplineFlowEnergy(EnergyModel):
 
     def __init__(
         self,
-        n_layers: int = 4,
-        hidden: int = 64,
-        n_blocks: int = 2,
-        n_bins: int = 16,
-        tail_bound: float = 8.0,
-        mask_hidden: int = 32,
+        n_layers: Count = 4,
+        hidden: Count = 64,
+        n_blocks: Natural = 2,
+        n_bins: Bins = 16,
+        tail_bound: Positive = 8.0,
+        mask_hidden: Count = 32,
         scaling: Scaling = "per_energy",
         order: Order = "detector",
         tails: Tails = "linear",
@@ -83,14 +84,6 @@ class SplineFlowEnergy(EnergyModel):
         geometry: Geometry,
     ) -> None:
         super().__init__()
-        choices = ("scaling", scaling, Scaling), ("order", order, Order), ("tails", tails, Tails)
-        for name, value, allowed in choices:
-            if value not in get_args(allowed):
-                raise UserError(
-                    f"energy.{name}={value} is unknown: choose {', '.join(get_args(allowed))}"
-                )
-        if mask_hidden < 1:
-            raise UserError(f"energy.mask_hidden={mask_hidden} is too small: give 1 or more")
         size = geometry.n_layers
         self.scaling, self.max_response = scaling, geometry.max_response
         self.filled_layers = FilledLayers(size, 1, mask_hidden)

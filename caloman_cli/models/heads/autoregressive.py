@@ -1,17 +1,19 @@
 """Sampled voxels, ring by ring: what was drawn before decides what is drawn next."""
 
 import functools
-from typing import Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
+from caloman_cli.config.values import Count, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.heads.block_networks import BlockNetworks, energy_told, sum_after
 from caloman_cli.models.heads.block_weights import Follow, Hidden, Weights
-from caloman_cli.models.heads.blocks import Blocks
+from caloman_cli.models.heads.blocks import Blocks, Order
 from caloman_cli.models.heads.dipoles import Dipoles
 from caloman_cli.models.heads.division import divided
 from caloman_cli.models.heads.hurdle_mixture import ShareHead
@@ -40,6 +42,7 @@ class Walked(NamedTuple):
     moments: Tensor
 
 
+@checked
 class Autoregressive(ShareHead[Walked]):
     r"""Blocks of voxels in order; each sees the decoder's state and every block before it.
 
@@ -91,20 +94,16 @@ class Autoregressive(ShareHead[Walked]):
 
     def __init__(
         self,
-        order: Literal["layer", "ring", "half_ring"] = "half_ring",
-        state: int = 128,
-        hidden: int = 48,
-        components: int = 3,
+        order: Order = "half_ring",
+        state: Count = 128,
+        hidden: Count = 48,
+        components: Annotated[int, Ge(2)] = 3,
         dipoles: bool = False,
         *,
         geometry: Geometry,
         conditions: Conditions,
     ) -> None:
         super().__init__(components, geometry=geometry, conditions=conditions)
-        if components < 2:
-            raise UserError(f"head.components={components} must be 2 or more in a walk, e.g. 3")
-        if min(state, hidden) < 1:
-            raise UserError(f"head.state={state}, head.hidden={hidden} must be 1 or more")
         self.blocks = Blocks(geometry, order)
         self.footprint = 10 * self.x_dim + 4 * (state + hidden)
         self.feature_dim = 2 * self.x_dim + len(self.blocks)

@@ -1,11 +1,13 @@
 """Sampled voxels of many equal layers: one network walks through the detector."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
+from caloman_cli.config.values import Count, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.heads import history, mixture
@@ -47,6 +49,7 @@ class Layers(NamedTuple):
     moments: Tensor
 
 
+@checked
 class Cylinder(ShareHead[Layers]):
     r"""Layer after layer, every other slice in alpha and then those between, with shared weights.
 
@@ -90,23 +93,16 @@ class Cylinder(ShareHead[Layers]):
 
     def __init__(
         self,
-        layer_features: int = 48,
-        embedding: int = 16,
-        hidden: int = 128,
-        components: int = 3,
+        layer_features: Count = 48,
+        embedding: Count = 16,
+        hidden: Count = 128,
+        components: Annotated[int, Ge(2)] = 3,
         direction: bool = False,
         *,
         geometry: Geometry,
         conditions: Conditions,
     ) -> None:
         super().__init__(components, geometry=geometry, conditions=conditions)
-        if components < 2:
-            raise UserError(f"head.components={components} must be 2 or more in a walk, e.g. 3")
-        if min(layer_features, embedding, hidden) < 1:
-            raise UserError(
-                f"head.layer_features={layer_features}, head.embedding={embedding}, "
-                f"head.hidden={hidden} must be 1 or more"
-            )
         shape = geometry.image_shape
         if shape is None or not self.serves(geometry):
             name = "cylinder_direction" if direction else "cylinder"

@@ -1,13 +1,13 @@
 """Independent normals around a decoded mean."""
 
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from caloman_cli.config.values import Positive, checked
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.errors import UserError
 from caloman_cli.models.heads.base import Head
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.conditions import Conditions
@@ -28,6 +28,7 @@ class Normal(NamedTuple):
     sigma: Tensor
 
 
+@checked
 class Gaussian(Head[Normal]):
     """x ~ N(mean, sigma^2), voxel by voxel.
 
@@ -49,16 +50,12 @@ class Gaussian(Head[Normal]):
         self,
         sigma: Sigma = "shower",
         draw: bool = False,
-        value: float = 1.0,
+        value: Positive = 1.0,
         *,
         geometry: Geometry,
         conditions: Conditions,
     ) -> None:
         super().__init__(geometry=geometry, conditions=conditions)
-        if sigma not in get_args(Sigma):
-            raise UserError(f"head.sigma={sigma} is unknown: choose {', '.join(get_args(Sigma))}")
-        if not value > 0:
-            raise UserError(f"head.value={value} must be positive")
         self.sigma, self.draw, self.value = sigma, draw, value
         self.out_dim = self.x_dim + {"shower": 1, "voxel": self.x_dim, "fixed": 0}[sigma]
         self.footprint = self.out_dim

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from caloman_cli.config.values import Count, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.heads import mixture
@@ -40,8 +41,6 @@ class ShareHead(Head[Params]):
 
     def __init__(self, components: int, *, geometry: Geometry, conditions: Conditions) -> None:
         super().__init__(geometry=geometry, conditions=conditions)
-        if components < 1:
-            raise UserError(f"head.components={components} must be 1 or more, e.g. 3")
         self.components = components
         self.n_parameters = mixture.n_parameters(components)
         self.cut = max(geometry.threshold, 1e-6)  # [MeV]
@@ -104,6 +103,7 @@ class Hurdle(NamedTuple):
     edge: Tensor
 
 
+@checked
 class HurdleMixture(ShareHead[Hurdle]):
     r"""Voxels independent given the decoder's output: lit or empty, then a log-share.
 
@@ -123,7 +123,9 @@ class HurdleMixture(ShareHead[Hurdle]):
 
     kind = "estimate"  # of an integral
 
-    def __init__(self, components: int = 3, *, geometry: Geometry, conditions: Conditions) -> None:
+    def __init__(
+        self, components: Count = 3, *, geometry: Geometry, conditions: Conditions
+    ) -> None:
         super().__init__(components, geometry=geometry, conditions=conditions)
         self.out_dim = self.n_parameters * self.x_dim
         self.footprint = 3 * self.out_dim

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge, Lt
 from nflows.nn.nets import ResidualNet
 from nflows.transforms import (
     CompositeTransform,
@@ -16,10 +18,12 @@ from nflows.transforms.base import Transform
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caloman_cli.errors import UserError
+from caloman_cli.models.nn.mlp import Activation
 from caloman_cli.models.nn.spline import MIN_BIN, SplineCoupling
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+Bins = Annotated[int, Ge(2), Lt(int(1 / MIN_BIN))]
+"""Bins of a spline, each with a least width."""
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "silu": F.silu,
     "elu": F.elu,
@@ -164,12 +168,6 @@ class _Constant(nn.Module):
         return self.values.expand(len(inputs), -1)
 
 
-def _activation(name: str) -> Callable[[Tensor], Tensor]:
-    if name not in ACTIVATIONS:
-        raise UserError(f"activation={name} is unknown; choose from {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
-
-
 def build_nsf(
     dim: int,
     context_dim: int,
@@ -179,7 +177,7 @@ def build_nsf(
     n_blocks: int = 3,
     n_bins: int = 8,
     tail_bound: float = 8.0,
-    activation: str = "relu",
+    activation: Activation = "relu",
     dropout: float = 0.0,
     lu: bool = True,
 ) -> ConditionalFlow:
@@ -201,20 +199,10 @@ def build_nsf(
         dropout: Drop-out probability of the networks.
         lu: Whether an LU-parametrised linear map follows each coupling.
 
-    Raises:
-        UserError: For numbers that make no flow.
-
     References:
         Durkan, Bekasov, Murray, Papamakarios (2019), Neural Spline Flows, arXiv:1906.04032.
     """
-    _check(dim=dim, n_layers=n_layers, hidden=hidden)
-    function = _activation(activation)
-    if not 2 <= n_bins < 1 / MIN_BIN:
-        raise UserError(f"n_bins={n_bins} is out of range; choose 2 to {int(1 / MIN_BIN) - 1}")
-    if not tail_bound > 0:
-        raise UserError(
-            f"tail_bound={tail_bound} must be positive; latents of unit scale want 3-10"
-        )
+    function = ACTIVATIONS[activation]
 
     def conditioner(n_in: int, n_out: int) -> nn.Module:
         if n_in + context_dim == 0:
@@ -240,7 +228,7 @@ def build_maf(
     n_layers: int = 5,
     hidden: int = 64,
     n_blocks: int = 2,
-    activation: str = "relu",
+    activation: Activation = "relu",
     dropout: float = 0.0,
     lu: bool = True,
 ) -> ConditionalFlow:
@@ -258,14 +246,10 @@ def build_maf(
         dropout: Drop-out probability of the networks.
         lu: Whether an LU-parametrised linear map follows each layer.
 
-    Raises:
-        UserError: For numbers that make no flow.
-
     References:
         Papamakarios, Pavlakou, Murray (2017), Masked Autoregressive Flow, arXiv:1705.07057.
     """
-    _check(dim=dim, n_layers=n_layers, hidden=hidden)
-    function = _activation(activation)
+    function = ACTIVATIONS[activation]
     layers: list[nn.Module] = []
     for _ in range(n_layers):
         affine = MaskedAffineAutoregressiveTransform(
@@ -283,9 +267,3 @@ def build_maf(
         if lu:
             layers.append(LULinear(dim))
     return ConditionalFlow(CompositeTransform(layers), dim)
-
-
-def _check(**positive: int) -> None:
-    for name, value in positive.items():
-        if value < 1:
-            raise UserError(f"{name}={value} must be at least 1")

@@ -1,11 +1,13 @@
 """The multilayer perceptron that encoders and decoders share."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
-from caloman_cli.errors import UserError
+from caloman_cli.config.values import Count, checked
 
+Activation = Literal["relu", "silu", "elu", "gelu", "tanh"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "silu": nn.SiLU,
@@ -15,6 +17,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+@checked
 class MLP(nn.Sequential):
     """Linear layers, each but the last normed and activated: (B, in_dim) -> (B, out_dim).
 
@@ -32,17 +35,11 @@ class MLP(nn.Sequential):
     def __init__(
         self,
         in_dim: int,
-        hidden: Sequence[int],
+        hidden: Sequence[Count],
         out_dim: int,
-        activation: str = "relu",
+        activation: Activation = "relu",
         layer_norm: bool = False,
     ) -> None:
-        if activation not in ACTIVATIONS:
-            raise UserError(
-                f"activation={activation} is unknown: choose {', '.join(sorted(ACTIVATIONS))}"
-            )
-        if any(width < 1 for width in hidden):
-            raise UserError(f"hidden={list(hidden)} must be positive widths, e.g. [512, 512, 512]")
         widths = [in_dim, *hidden]
         layers: list[nn.Module] = []
         for a, b in zip(widths[:-1], widths[1:], strict=True):

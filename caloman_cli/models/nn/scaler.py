@@ -2,19 +2,22 @@
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.values import checked
 from caloman_cli.errors import UserError
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import DrawnRows, RowSource, iterate
 
-KINDS = ("standardize", "whiten", "max_abs", "none")
+ScalerKind = Literal["standardize", "whiten", "max_abs", "none"]
 CONSTANT = 1e-12  # relative variance below which float32 numbers are a constant
 _CHUNK = 65_536
 
 
+@checked
 class Scaler(nn.Module):
     """z (B, D) <-> u (B, A): drop inactive dimensions, then scale the A active ones.
 
@@ -46,10 +49,6 @@ class Scaler(nn.Module):
 
     def __init__(self, kind: str, prune: float, dim: int) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise UserError(f"scaler={kind} is unknown; choose from {', '.join(KINDS)}")
-        if not 0 <= prune < 1:
-            raise UserError(f"prune={prune} is out of range; choose 0 (off) to below 1, say 1e-3")
         self.kind, self.prune = kind, prune
         self.register_buffer("active", torch.ones(dim, dtype=torch.bool))
         self.register_buffer("mean", torch.zeros(dim))

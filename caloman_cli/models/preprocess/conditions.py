@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.values import Positive, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.models.preprocess.base import Context, Stream
 from caloman_cli.models.preprocess.moments import Moments
 
 
+@checked
 class Conditions(nn.Module):
     r"""The condition vector c (B, C) of a context.
 
@@ -35,7 +37,7 @@ class Conditions(nn.Module):
         empty_bits: bool = True,
         standardize: bool = True,
         offset: float = 0.0,
-        floor: float = 1e-3,
+        floor: Positive = 1e-3,
     ) -> None:
         super().__init__()
         self.empty_bits, self.standardize = empty_bits, standardize

@@ -1,16 +1,19 @@
 """From shares to the real line and to unit scale."""
 
 import math
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor
 
+from caloman_cli.config.values import checked
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.errors import UserError
 from caloman_cli.models.preprocess.base import Context, Stream, Transform
 from caloman_cli.models.preprocess.moments import Moments
 
 
+@checked
 class Logit(Transform):
     r"""Shares in [0, 1] to the real line, :math:`\mathrm{logit}(\alpha + (1 - 2\alpha) v)`.
 
@@ -21,10 +24,8 @@ class Logit(Transform):
         UserError: alpha is not in (0, 0.5).
     """
 
-    def __init__(self, alpha: float = 1e-6) -> None:
+    def __init__(self, alpha: Annotated[float, Gt(0), Lt(0.5)] = 1e-6) -> None:
         super().__init__()
-        if not 0.0 < alpha < 0.5:
-            raise UserError(f"Logit: alpha={alpha} must lie between 0 and 0.5, e.g. 1e-6")
         self.alpha = alpha
 
     def forward(self, x: Tensor, context: Context) -> Tensor:

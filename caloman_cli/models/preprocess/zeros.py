@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from caloman_cli.config.values import NotNegative, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.preprocess.base import Context, Transform
@@ -16,6 +17,7 @@ _LANDS = 0.1  # decades above the cut that voxels from the gap below it land in
 _NOTHING = 1e-20
 
 
+@checked
 class DequantizeZeros(Transform):
     r"""Dark voxels get energies below the readout cut, :math:`E = E_{cut} 10^{a + s n}`.
 
@@ -50,9 +52,9 @@ class DequantizeZeros(Transform):
 
     keys: Tensor
 
-    def __init__(self, level: float = -1.0, spread: float = 0.2) -> None:
+    def __init__(self, level: float = -1.0, spread: NotNegative = 0.2) -> None:
         super().__init__()
-        if spread < 0 or level + _WIDEST * spread >= 0:
+        if level + _WIDEST * spread >= 0:
             raise UserError(
                 f"DequantizeZeros: level={level}, spread={spread} reach the readout cut: "
                 f"choose level + {_WIDEST:g} spread below 0, e.g. level=-1.0 spread=0.2"
