@@ -11,7 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 from caloman_cli.config import schema, targets
 from caloman_cli.config.compose import joined, meanings
 from caloman_cli.config.mistakes import one_line, suggestion
-from caloman_cli.config.settings import STAGES, StageSettings, TrainerSettings
+from caloman_cli.config.settings import StageSettings, TrainerSettings
+from caloman_cli.config.stages import LEARNING
 from caloman_cli.config.values import fits, setting_types, spell
 from caloman_cli.errors import UserError
 
@@ -59,7 +60,7 @@ def trainer_settings(node: DictConfig) -> TrainerSettings:
     """
     values: Any = OmegaConf.to_container(node, resolve=True)
     _Check({}, set()).mapping(values, TrainerSettings, "trainer")
-    stages = {name: StageSettings(**values[name]) for name in STAGES if name in values}
+    stages = {name: StageSettings(**values[name]) for name in LEARNING if name in values}
     settings = TrainerSettings(**values | stages)
     settings.check()
     return settings

@@ -51,6 +51,9 @@ _OLD_ROOMS = {
 """Module of version 0.1 -> the room where its classes are now."""
 
 
+_STUDENT = f"{_MODELS}.densities.FlowMap"
+
+
 @cache
 def names(room: str) -> Mapping[str, str]:
     """The public classes of a room, by name -> the module that defines each; none is imported."""
@@ -84,12 +87,22 @@ def current(name: str) -> str:
 
 
 def renamed(values: Any) -> Any:
-    """Plain values of a file, with today's names of the classes in them."""
+    """Plain values of a file, with today's names of the classes and of their settings in them."""
     if isinstance(values, dict):
-        return {
+        node = {
             key: current(value) if key == TARGET and isinstance(value, str) else renamed(value)
             for key, value in values.items()
         }
+        return _with_net(node) if node.get(TARGET) == _STUDENT else node
     if isinstance(values, list):
         return [renamed(value) for value in values]
     return values
+
+
+def _with_net(node: dict[str, Any]) -> dict[str, Any]:
+    """A student of a flow had the sizes of its network as its own; now it has the network."""
+    sizes = {key: node[key] for key in ("hidden", "n_blocks", "n_frequencies") if key in node}
+    rest = {key: value for key, value in node.items() if key not in sizes}
+    return (
+        {**rest, "net": {TARGET: f"{_MODELS}.densities.VelocityNet", **sizes}} if sizes else node
+    )

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from caloman_cli.config.stages import LEARNING
 from caloman_cli.config.values import Count, NotNegative, Positive, Share, checked
 from caloman_cli.errors import UserError
-
-STAGES = ("energy", "encoder", "density")
 
 
 @checked
@@ -70,7 +69,7 @@ class TrainerSettings:
     """The group ``trainer``.
 
     Args:
-        energy, encoder, density: One block for each stage.
+        energy, encoder, density: One block for each stage that learns.
         latents: What the density model learns: posterior ``sample``\\ s, drawn anew for every
             batch, or posterior ``mean``\\ s.
         checkpoint_minutes: ``last.pt`` is written after every epoch, and within an epoch when
@@ -88,17 +87,13 @@ class TrainerSettings:
     tf32: bool = False
 
     def stage(self, name: str) -> StageSettings:
-        """The block of one of :data:`STAGES`."""
-        block: StageSettings = {
-            "energy": self.energy,
-            "encoder": self.encoder,
-            "density": self.density,
-        }[name]
+        """The block of a stage that learns, one of :data:`~caloman_cli.config.stages.LEARNING`."""
+        block: StageSettings = getattr(self, name)
         return block
 
     def check(self) -> None:
         """Raise a UserError where values exclude each other."""
-        for name in STAGES:
+        for name in LEARNING:
             self.stage(name).check(f"trainer.{name}")
         for name in ("energy", "density"):
             if self.stage(name).precision != "float32":

@@ -23,7 +23,6 @@ from caloman_cli.models.densities.base import Density
 from caloman_cli.models.encoders.base import Encoder
 from caloman_cli.models.energies.base import EnergyModel
 from caloman_cli.models.noise import BLOCK, Noise
-from caloman_cli.models.older import modern
 from caloman_cli.models.preprocess.base import Context
 from caloman_cli.models.preprocess.preprocess import Preprocess
 from caloman_cli.models.trainable import plain_state
@@ -305,8 +304,6 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Tw
             f"{path} has format {found}, written by caloman {content.get('version')}; this "
             f"version reads format {FORMAT}"
         )
-    if isinstance(content.get("config"), dict):
-        content = {**content, "config": modern(content["config"])}
     model = _rebuilt(path, content)
     return model.to(device).eval(), content["config"]
 

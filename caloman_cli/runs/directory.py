@@ -10,6 +10,7 @@
     split.npz          rows of the training and of the validation split
     preprocess.pt      fitted preprocessing
     {energy,encoder,density}/  last.pt (resume exactly), best.pt, done.json
+    calibration/       best.pt, done.json
     latents.h5         hand-off from the encoder to the density model
     model.pt           self-contained
     samples/ evaluation/
@@ -29,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from caloman_cli.config.public import renamed
-from caloman_cli.config.settings import STAGES
+from caloman_cli.config.stages import STAGES
 from caloman_cli.config.targets import refuse_interpolations
 from caloman_cli.data.files import is_part, load_state, lock, remove_dead_parts, write_text
 from caloman_cli.errors import UserError
@@ -244,8 +245,8 @@ class RunDirectory:
         them.
         """
         self.model_path.unlink(missing_ok=True)
-        for name in STAGES:
-            StageFolder(self.path / name).clear()
+        for stage in STAGES:
+            StageFolder(self.path / stage.name).clear()
         for name in _FOLDERS:
             if (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from caloman_cli.config.settings import STAGES
+from caloman_cli.config.stages import EVERY, STAGES
 from caloman_cli.data.files import replacing
 from caloman_cli.errors import UserError
 from caloman_cli.runs.differences import differences, listed, only
@@ -15,16 +15,6 @@ from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.runs.stages import StageFolder
 
 log = logging.getLogger(__name__)
-
-_EVERY = ("seed", "dataset", "preprocess", "trainer.deterministic", "trainer.tf32")
-_ENCODER = ("encoder", "head", "trainer.encoder")
-_OWN = {
-    "energy": ("energy", "trainer.energy"),
-    "encoder": _ENCODER,
-    "density": (*_ENCODER, "density", "trainer.density", "trainer.latents"),
-}
-"""Keys that a stage depends on. The encoder learns from true layer energies, the density model
-from the encoder's latents."""
 
 
 class Reuse:
@@ -64,7 +54,7 @@ class Reuse:
                 f"reuse={path} learned from other showers ({', '.join(known.get('paths', []))})"
                 " than dataset.train: give a run that learned from the same"
             )
-        apart = self._apart(stored, config, _EVERY)
+        apart = self._apart(stored, config, EVERY)
         if apart:
             raise UserError(
                 f"reuse={path} differs in what every stage depends on, {apart}: make it the same"
@@ -72,13 +62,13 @@ class Reuse:
             )
         self.reasons: dict[str, str] = {}
         for stage in STAGES:
-            apart = self._apart(stored, config, _OWN[stage])
-            folder = self._folder(stage)
+            apart = self._apart(stored, config, stage.keys)
+            folder = self._folder(stage.name)
             if apart or not folder.done:
-                self.reasons[stage] = apart or "not finished there"
+                self.reasons[stage.name] = apart or "not finished there"
             elif not folder.is_intact():
-                self.reasons[stage] = "damaged there"
-        self.stages = [stage for stage in STAGES if stage not in self.reasons]
+                self.reasons[stage.name] = "damaged there"
+        self.stages = [stage.name for stage in STAGES if stage.name not in self.reasons]
         if not self.stages:
             reasons = "; ".join(f"{stage} ({why})" for stage, why in self.reasons.items())
             raise UserError(f"reuse={path} has no stage that serves: {reasons}; leave reuse out")

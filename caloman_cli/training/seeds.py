@@ -7,6 +7,8 @@ import torch
 
 from caloman_cli.models.noise import mix
 
+SPLIT, WEIGHTS, DIMENSION, CALIBRATION, LATENTS = range(5)
+"""What the seed of a run is for, beside its stages."""
 _PREPARE, _PERMUTE, _STEP, _VALIDATE = range(4)
 
 

@@ -22,7 +22,6 @@ from caloman_cli.errors import UserError
 from caloman_cli.loggers import make_logger
 from caloman_cli.models.densities.flow_map import FlowMap
 from caloman_cli.models.densities.ode import ODE
-from caloman_cli.models.densities.velocity import Velocity
 from caloman_cli.models.noise import Noise, mix
 from caloman_cli.models.trainable import TensorRows, iterate
 from caloman_cli.models.two_step import TwoStep, load_model, make, save_model
@@ -38,7 +37,7 @@ _WEIGHTS, _TRAINING, _VALIDATION = range(3)  # what a seed is for
 _VALIDATION_SHARE = 10  # a tenth as many paths validate
 _ROWS = 4096
 _SECONDS_BETWEEN_LINES = 30.0
-_STUDENT = Place("caloman_cli.models.densities", f"{Velocity.__module__}:Velocity")
+_STUDENT = Place("caloman_cli.models.densities", "caloman_cli.models.densities.velocity:Velocity")
 _CHUNK_VALUES = 1 << 24  # 64 MiB of float32 for the widest layer of a batch
 
 
@@ -141,7 +140,7 @@ def _student_config(
     net = {**flow.student(), **given}
     constructor(net, _STUDENT, "student")
     density = {
-        "_target_": f"{FlowMap.__module__}.{FlowMap.__qualname__}",
+        "_target_": "caloman_cli.models.densities.FlowMap",
         "net": net,
         "steps": cfg.steps,
         "scaler": flow.scaler.kind,

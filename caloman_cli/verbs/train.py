@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from caloman_cli.config.check import trainer_settings
 from caloman_cli.data.cache import default_cache_dir, voxel_array
@@ -20,21 +19,20 @@ from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.errors import UserError
 from caloman_cli.loggers import make_logger
 from caloman_cli.metrics.intrinsic_dimension import estimate_latent_dim
-from caloman_cli.models.encoders.base import Encoder
-from caloman_cli.models.noise import Noise, mix
+from caloman_cli.models.noise import mix
 from caloman_cli.models.two_step import TwoStep, build, save_model
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.differences import RESOLVED
 from caloman_cli.runs.directory import RunDirectory
-from caloman_cli.training.latents import active_dimensions, read_latents, write_latents
 from caloman_cli.training.reuse import Reuse
-from caloman_cli.training.rows import ShowerRows, VoxelRows, VoxelStore, layer_rows
-from caloman_cli.training.session import fit_stage, session
+from caloman_cli.training.rows import ShowerRows, VoxelRows, VoxelStore
+from caloman_cli.training.seeds import DIMENSION, SPLIT, WEIGHTS
+from caloman_cli.training.session import session
+from caloman_cli.training.stages import Workshop, make_stages
 from caloman_cli.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
-_SPLIT, _WEIGHTS, _DIMENSION, _CALIBRATION, _LATENTS = range(5)  # what a seed is for
 _FEW = 200  # showers that no model learns from
 _LOOKED_AT = 1000  # showers, for whether they differ
 _DIMENSION_SHOWERS = 10_000
@@ -145,58 +143,11 @@ def _train(
         len(validation),
         device,
     )
-    preprocess = model.preprocess
-    if directory.stage("energy").done:
-        fit_stage(trainer, "energy", model.energy, train, validation)
-    else:
-        layers = layer_rows(train, preprocess), layer_rows(validation, preprocess)
-        fit_stage(trainer, "energy", model.energy, *layers)
-    x_train, x_validation = VoxelRows(train, preprocess), VoxelRows(validation, preprocess)
-    manifold = fit_stage(trainer, "encoder", model.encoder, x_train, x_validation)
-
-    def encode() -> None:
-        everything = VoxelRows(ShowerRows(store, np.arange(len(store))), preprocess)
-        seed = mix(cfg.seed, _LATENTS)
-        write_latents(directory.latents_path, model.encoder, everything, train_index, seed)
-
-    if directory.files.ensure(directory.latents_path, encode, of=manifold.get("sha256")):
-        log.warning("density: trained on other latents: trained again")
-        directory.stage("density").clear()
-    _record_latents(directory, model.encoder)
-    latents = read_latents(directory.latents_path, trainer.settings.latents, device)
-    fit_stage(trainer, "density", model.density, *latents)
+    make_stages(Workshop(trainer, model, train, validation))
     model.spectrum = Spectrum.measured(showers.energies[train_index])
-    _calibrate(model, train, mix(cfg.seed, _CALIBRATION))
     save_model(directory.model_path, model, cfg)
     directory.files.seal(directory.model_path)
     log.info("trained: %s", directory.model_path)
-
-
-def _record_latents(directory: RunDirectory, encoder: Encoder) -> None:
-    """Say, and keep beside the encoder's summary, how many latents it uses."""
-    folder, learned = directory.stage("encoder"), encoder.n_learned
-    summary = folder.summary()
-    if "active_latents" in summary:
-        return
-    active = active_dimensions(directory.latents_path, learned)
-    if active:
-        log.info("%d of %d latents are active", active, learned)
-    else:
-        log.warning(
-            "the encoder has collapsed: 0 of %d latents are active, so the manifold is empty and"
-            " the second step has nothing to learn; %s",
-            *(learned, encoder.remedy),
-        )
-    summary = folder.finish({**summary, "latents": learned, "active_latents": active})
-    directory.record_stage("encoder", summary)
-
-
-def _calibrate(model: TwoStep, train: ShowerRows, seed: int) -> None:
-    def generate(e_inc: Tensor, start: int) -> Tensor:
-        return model.draw(e_inc, Noise(seed, start, len(e_inc), e_inc.device))
-
-    model.eval()
-    model.calibration.fit(train, generate)
 
 
 def _prepared_model(
@@ -227,7 +178,7 @@ def _prepared_model(
 
 
 def _built(cfg: DictConfig, geometry: Geometry, device: torch.device) -> TwoStep:
-    torch.manual_seed(mix(cfg.seed, _WEIGHTS))
+    torch.manual_seed(mix(cfg.seed, WEIGHTS))
     return build(_with_latent_dim(cfg, 1) if _is_auto(cfg) else cfg, geometry).to(device)
 
 
@@ -238,7 +189,7 @@ def _intrinsic_dimension(cfg: DictConfig, model: TwoStep, train: ShowerRows) -> 
     """
     x_dim = model.preprocess.x_dim
     n = min(len(train), _DIMENSION_SHOWERS, math.isqrt(_DIMENSION_COMPARISONS // x_dim))
-    seed = mix(cfg.seed, _DIMENSION)
+    seed = mix(cfg.seed, DIMENSION)
     chosen = np.sort(np.random.default_rng(seed).choice(len(train), n, replace=False))
     x, _ = VoxelRows(train, model.preprocess).rows(chosen)
     latent_dim = estimate_latent_dim(x.cpu().numpy())
@@ -262,7 +213,7 @@ def _split(cfg: DictConfig, directory: RunDirectory, n: int) -> tuple[np.ndarray
     """Row numbers of the training and the validation split, kept in ``split.npz``."""
 
     def divide() -> None:
-        seed = mix(cfg.seed, _SPLIT)
+        seed = mix(cfg.seed, SPLIT)
         train, validation = split_indices(n, cfg.dataset.validation_fraction, seed)
         with replacing(directory.split_path) as part, part.open("wb") as file:
             np.savez(file, train=train, validation=validation)

@@ -6,14 +6,21 @@ from functools import partial
 import pytest
 import torch
 
-from caloman_cli.data.files import load_state, read_json, save_state
-from caloman_cli.errors import UserError
+from caloman_cli.data.files import load_state, read_json, save_state, write_json
+from caloman_cli.errors import CannotWrite, UserError
+from caloman_cli.models.calibrations.voxel_spectrum import VoxelSpectrum
 from caloman_cli.models.two_step import load_model
 from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.training.trainer import Trainer
+from caloman_cli.verbs import train as verb
 from caloman_cli.verbs.train import run
 from tests.training.test_train_verb import SMALL, compose, write_showers
+
+
+def no_room(path, *_):
+    raise CannotWrite(f"{path}: no room")
+
 
 OTHER = ["density.hidden=16", "trainer.density.epochs=1"]
 
@@ -61,12 +68,55 @@ def test_another_second_step_is_that_of_a_run_from_scratch(config, folder, tiny_
     assert stages == [(row["stage"], row["epoch"]) for row in RunDirectory(alone).history.rows()]
     found = read_json(path / "provenance.json")
     assert found["reused"] == {"run": str(folder / "first"), "stages": ["energy", "encoder"]}
-    assert set(found["stages"]) == {"energy", "encoder", "density"}
+    assert list(found["stages"]) == ["energy", "encoder", "density", "calibration"]
 
 
 def test_another_calibration_trains_nothing(config, folder, fitted):
     assert same(run(config()), folder / "first")
+    path = run(config("calibration=voxel_spectrum", "overwrite=true"))
     assert fitted == []
+    reused = ["energy", "encoder", "density"]
+    assert read_json(path / "provenance.json")["reused"]["stages"] == reused
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """How often a calibration was measured."""
+    calls, fit = [], VoxelSpectrum.fit
+
+    def watched(self, *arguments):
+        calls.append(1)
+        fit(self, *arguments)
+        self.shift += len(calls)  # so that one is told from the other
+
+    monkeypatch.setattr(VoxelSpectrum, "fit", watched)
+    return calls
+
+
+def test_a_calibration_is_measured_once_and_again_with_another_model(
+    folder, tiny_geometry, tmp_path, measured, monkeypatch
+):
+    calibrated = partial(compose, folder, tiny_geometry, "calibration=voxel_spectrum")
+    cut = calibrated(output=tmp_path / "cut")
+    with monkeypatch.context() as patch, pytest.raises(CannotWrite):
+        patch.setattr(verb, "save_model", no_room)
+        run(cut)
+    path = run(cut)  # killed after the last stage, before the model file
+    assert measured == [1]
+    again = run(calibrated(f"reuse={path}", output=tmp_path / "again"))
+    assert measured == [1]
+    assert same(again, path)
+    other = run(calibrated(f"reuse={path}", *OTHER, output=tmp_path / "other"))
+    assert measured == [1, 1]
+    assert read_json(other / "provenance.json")["reused"]["stages"] == ["energy", "encoder"]
+    shift = load_model(other / "model.pt")[0].calibration.shift
+    assert float(shift.min()) >= 1.5  # the second one's
+    # As where the density of the first run was damaged and trained again, otherwise.
+    (other / "model.pt").unlink()
+    summary = read_json(other / "calibration/done.json")
+    write_json(other / "calibration/done.json", {**summary, "of": {"energy": "another"}})
+    run(calibrated(*OTHER, output=other))
+    assert measured == [1, 1, 1]
 
 
 def test_what_differs_is_trained_with_all_that_depends_on_it(config, fitted):

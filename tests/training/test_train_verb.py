@@ -108,8 +108,9 @@ def test_a_run_leaves_everything_that_is_promised(whole):
     assert names == {
         *("config.yaml", "provenance.json", "status.json", "train.log", "history.jsonl"),
         *("split.npz", "preprocess.pt", "latents.h5", "model.pt", ".lock"),
-        *("energy", "encoder", "density"),
+        *("energy", "encoder", "density", "calibration"),
     }
+    assert {entry.name for entry in (path / "calibration").iterdir()} == {"best.pt", "done.json"}
     for stage in ("energy", "encoder", "density"):
         files = {entry.name for entry in (path / stage).iterdir()}
         assert files == {"last.pt", "best.pt", "done.json"}

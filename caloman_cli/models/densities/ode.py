@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from caloman_cli.config.values import Count, Fraction, checked
 from caloman_cli.models.densities.base import Density
-from caloman_cli.models.densities.velocity import VelocityNet
 from caloman_cli.models.kinds import Kind
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.scaler import ScalerKind
@@ -75,7 +74,7 @@ class ODE(Density):
 
         One of the same shape as ``velocity`` begins with its weights.
         """
-        return {"_target_": f"{VelocityNet.__module__}.{VelocityNet.__qualname__}"}
+        return {"_target_": "caloman_cli.models.densities.VelocityNet"}
 
     def _sample(self, c: Tensor, noise: Noise) -> Tensor:
         return self.path(noise.normal(self.scaler.n_active).to(c), c, self.steps)[:, -1]
