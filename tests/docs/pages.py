@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -69,3 +70,14 @@ def commands(page: Path, program: str, inline: bool = True) -> list[str]:
 def arguments(command: str) -> list[str]:
     """The words of a command, without its comment and the dots of what is left out."""
     return [word for word in shlex.split(command, comments=True) if word != "..."]
+
+
+def write_shown_files(shown_by: Iterable[Path], folder: Path) -> None:
+    """Write the blocks of pages whose first line is a comment with a file's name."""
+    for page in shown_by:
+        for _, block in blocks(page):
+            named = re.match(r"# (\S+\.(?:py|yaml))\n", block)
+            if named is not None:
+                path = folder / named[1]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(block)

@@ -15,7 +15,16 @@ from caloman_cli.cli.hydra_app import Application
 from caloman_cli.cli.main import find_verb, usage
 from caloman_cli.config.compose import groups, own_keys
 from caloman_cli.errors import UserError
-from tests.docs.pages import ROOT, arguments, blocks, commands, is_frozen, name, pages
+from tests.docs.pages import (
+    ROOT,
+    arguments,
+    blocks,
+    commands,
+    is_frozen,
+    name,
+    pages,
+    write_shown_files,
+)
 
 PAGES = [page for page in pages() if not is_frozen(page)]
 
@@ -81,7 +90,8 @@ def test_a_caloman_command_composes(command, tmp_path, monkeypatch):
     for option in shown.keys() & set(rest):
         at = rest.index(option)
         del rest[at : at + 1 + shown[option]]
-    if any(word.endswith("=mine") for word in rest):  # a class of the reader's
+    if "my_package" in command or "--config-dir" in rest or "=mine" in command:
+        monkeypatch.syspath_prepend(tmp_path)
         rest = _with_own_options(rest, tmp_path)
     answer = shown_answer(command)
     if answer is None:
@@ -105,18 +115,18 @@ def _incomplete() -> Iterator[None]:
 
 
 def _with_own_options(words: list[str], folder: Path) -> list[str]:
-    """Write an option ``mine`` for each group that is told to use it."""
-    own = folder / "mine"
+    """Write what the reader has written: files that pages show, and any option ``mine``."""
+    write_shown_files(PAGES, folder)
     for word in words:
         group, _, option = word.partition("=")
         if option == "mine":
-            (own / group).mkdir(parents=True)
             source = sorted((ROOT / "conf" / group).glob("*.yaml"))[0]
-            (own / group / "mine.yaml").write_text(source.read_text())
+            (folder / "mine" / group).mkdir(parents=True, exist_ok=True)
+            (folder / "mine" / group / "mine.yaml").write_text(source.read_text())
     if "--config-dir" in words:
         at = words.index("--config-dir")
         words = words[:at] + words[at + 2 :]
-    return ["--config-dir", str(own), *words]
+    return ["--config-dir", str(folder / "mine"), *words]
 
 
 class _Parsed(Exception):
