@@ -1,6 +1,7 @@
 """The energy model: coordinates, empty layers, tables, and the flow on top."""
 
 import itertools
+import math
 
 import hypothesis.strategies as st
 import numpy as np
@@ -340,3 +341,12 @@ def test_a_layer_that_is_never_empty_is_not_generated_empty():
         empty = (model.sample(e_inc, Noise(1, 0, 2000)) == 0).float().mean(0)
     assert (empty[:2] < 0.003).all()
     assert abs(float(empty[2]) - 0.25) < 0.15
+
+
+def test_a_beam_of_one_energy_is_a_feature_of_order_one():
+    """Its logarithms differ from their mean by rounding, which is no width."""
+    table = EnergyTable(1)
+    e_inc = torch.full((400, 1), 5.0)
+    table.place(e_inc)
+    assert float(table.feature(e_inc).abs().max()) < 1e-6
+    assert float(table.feature(2 * e_inc)[0]) == pytest.approx(math.log(2.0))

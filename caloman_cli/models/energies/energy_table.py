@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 KNOTS = 64
+_ROUNDING = 1e-9
 _PER_KNOT = 400  # showers behind one knot of a continuous spectrum, at least
 _ENOUGH = 20  # showers that measure a coordinate at one knot
 _CENTRAL = (0.1587, 0.5, 0.8413)  # quantiles at -1, 0 and 1 standard deviations of a Gaussian
@@ -45,7 +46,8 @@ class EnergyTable(nn.Module):
         logs = e_inc.double().log().flatten()
         self.center.copy_(logs.mean())
         std = logs.std(correction=0)
-        self.width.copy_(std if std > 0 else torch.ones(()))
+        # Equal energies differ from their mean by rounding.
+        self.width.copy_(std if std > _ROUNDING else torch.ones(()))
         # Files round the discrete energies; no detector is scanned in steps of 0.01 %.
         knots = torch.unique((logs * 1e4).round()) / 1e4
         if len(knots) > KNOTS:
