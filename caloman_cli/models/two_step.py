@@ -22,6 +22,8 @@ from caloman_cli.models.calibrations.base import Calibration, Unchanged
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.encoders.base import Encoder
 from caloman_cli.models.energies.base import EnergyModel
+from caloman_cli.models.kinds import Kind
+from caloman_cli.models.likelihood import DRAWS, Likelihood, kind_of, likelihood_of, measure_of
 from caloman_cli.models.noise import BLOCK, Noise
 from caloman_cli.models.preprocess.base import Context
 from caloman_cli.models.preprocess.preprocess import Preprocess
@@ -140,17 +142,29 @@ class TwoStep(nn.Module):
         skipped = {id(parameter) for parameter in self.encoder.training_only()}
         return sum(p.numel() for p in self.parameters() if id(p) not in skipped)
 
-    def log_prob(self, voxels: Tensor, e_inc: Tensor) -> Tensor:
-        r"""log p(shower | E_inc) on the learned manifold [nats], shape (B,), float64.
+    @property
+    def kind(self) -> Kind:
+        """What :meth:`log_prob` is: as good as the weakest of its parts."""
+        return kind_of(self)
 
-        :math:`\log p_E(E_l | E_{inc}) + \log p_Z(g(x, c) | c) - \frac12 \log\det J^T J` with g
-        the encoder and J the Jacobian of the decoded mean at g(x, c).
+    @property
+    def measure(self) -> str:
+        """With respect to what :meth:`log_prob` is a density, in words."""
+        return measure_of(self)
 
-        The first term is per MeV of each non-empty layer; the others are a density with respect
-        to D-dimensional volume in preprocessed units. The sum compares showers under one model,
-        not models of different D, and is not a density in R^V unless D = V. It belongs to the
-        projection of x on the manifold: read :meth:`reconstruction_error` beside it. It is exact
-        where the density's and the energy model's ``log_prob`` are. The calibration is left out.
+    def log_prob(self, voxels: Tensor, e_inc: Tensor, draws: int = DRAWS, seed: int = 0) -> Tensor:
+        """log p(shower | E_inc) [nats], shape (B,), float64, see :meth:`likelihood`."""
+        return self.likelihood(voxels, e_inc, draws, seed).total
+
+    def likelihood(
+        self, voxels: Tensor, e_inc: Tensor, draws: int = DRAWS, seed: int = 0
+    ) -> Likelihood:
+        r"""log p(shower | E_inc), and how far its draws are spread.
+
+        Per MeV, of the measure that :attr:`measure` names, exact or not as :attr:`kind` says; see
+        :mod:`caloman_cli.models.likelihood` for the ways of different encoders. What is computed
+        at the projection of a shower on the manifold belongs to that:
+        read :meth:`reconstruction_error` beside it.
 
         It is infinite, which a warning says, where the decoder has fewer directions than latents,
         as in a shower without energy: the image of latent space there has no volume.
@@ -158,19 +172,21 @@ class TwoStep(nn.Module):
         Args:
             voxels: [MeV], shape (B, V).
             e_inc: Incident energies [MeV], shape (B, 1).
+            draws: From the posterior, where it has a density.
+            seed: Of the draws.
 
         Raises:
+            UserError: A part has no density.
             FloatingPointError: A part of it is NaN.
 
         References:
             Loaiza-Ganem et al. (2022), Diagnosing and fixing manifold overfitting in deep
             generative models, arXiv:2204.07172.
+            Burda, Grosse, Salakhutdinov (2016), Importance weighted autoencoders,
+            arXiv:1509.00519.
         """
-        context = self.preprocess.context(voxels, e_inc)
-        x, c = self.preprocess(voxels, e_inc)
-        z = self.encoder.encode(x, c)
-        manifold = self.density.log_prob(z, c).double() - self.encoder.half_logdet(z, c)
-        total = self.energy.log_prob(context.layers, e_inc).double() + manifold
+        found = likelihood_of(self, voxels, e_inc, draws, seed)
+        total = found.total
         broken, endless = int(total.isnan().sum()), int(total.isinf().sum())
         if broken:
             raise FloatingPointError(
@@ -183,7 +199,7 @@ class TwoStep(nn.Module):
                 "latents lose a direction",
                 *(endless, len(total)),
             )
-        return total
+        return found
 
     def reconstruction_error(self, voxels: Tensor, e_inc: Tensor) -> Tensor:
         """Squared distance of a shower to the manifold, preprocessed units, shape (B,)."""

@@ -6,9 +6,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+_ROUNDING = 1e-5  # of a direction's length, of slopes in single precision
+
 
 def half_logdet(
-    decoder: Callable[[Tensor, Tensor], Tensor], z: Tensor, c: Tensor, chunk: int = 64
+    decoder: Callable[..., Tensor], z: Tensor, *given: Tensor, chunk: int = 64
 ) -> Tensor:
     r""":math:`\frac12 \log\det J^T J` of a decoder at each row, J = d decoder / dz.
 
@@ -16,9 +18,9 @@ def half_logdet(
     forming :math:`J^T J` would square the condition number.
 
     Args:
-        decoder: (z (B, D), c (B, C)) -> x (B, V), row by row.
+        decoder: (z (B, D), \\*given) -> x (B, V), row by row.
         z: Shape (B, D).
-        c: Shape (B, C).
+        given: What else it is given, rows that stay as they are, such as c (B, C).
         chunk: Rows whose Jacobians (V, D) are held at once.
 
     Returns:
@@ -32,17 +34,21 @@ def half_logdet(
         Caterini et al. (2021), Rectangular flows for manifold learning, arXiv:2106.01413.
     """
 
-    def one(z_row: Tensor, c_row: Tensor) -> Tensor:
-        return decoder(z_row[None], c_row[None])[0]
+    def jacobian(z: Tensor, *given: Tensor) -> Tensor:
+        """(B, V, D): every row once for each direction."""
+        n, dim = z.shape
+        z, *given_each = (rows.repeat_interleave(dim, 0) for rows in (z, *given))
+        directions = torch.eye(dim, dtype=z.dtype, device=z.device).repeat(n, 1)
+        along = torch.func.jvp(lambda z: decoder(z, *given_each), (z,), (directions,))[1]
+        return along.unflatten(0, (n, dim)).mT
 
-    jacobian = torch.func.vmap(torch.func.jacfwd(one))
     parts, wanted = [], torch.is_grad_enabled()
-    # Without gradients networks save memory in place, for which vmap has no fast rule.
+    # Without gradients networks save memory in place, which tangents do not survive.
     with warnings.catch_warnings(), torch.enable_grad():
         # torch loads its own forward-mode rules through a function that it deprecates.
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        for z_part, c_part in zip(z.split(chunk), c.split(chunk), strict=True):
-            slopes = jacobian(z_part, c_part).double()
+        for rows in zip(*(every.split(chunk) for every in (z, *given)), strict=True):
+            slopes = jacobian(*rows).double()
             slopes = slopes if wanted else slopes.detach()
             broken = int((~torch.isfinite(slopes)).flatten(1).any(1).sum())
             if broken:
@@ -51,5 +57,8 @@ def half_logdet(
                     " its training diverged or its latents are far outside the training data"
                 )
             r = torch.linalg.qr(slopes, mode="r").R
-            parts.append(r.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1))
+            lengths, left = slopes.norm(dim=1), r.diagonal(dim1=-2, dim2=-1).abs()
+            # Of a direction that depends on the others only rounding is left.
+            left = torch.where(left > _ROUNDING * lengths, left, 0.0)
+            parts.append(left.log().sum(-1))
     return torch.cat(parts) if parts else z.new_zeros(0, dtype=torch.float64)

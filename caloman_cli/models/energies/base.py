@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from caloman_cli.models.kinds import Kind
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import Trainable
 
@@ -13,7 +14,12 @@ class EnergyModel(Trainable):
 
     Args (given at build time, never in YAML):
         geometry: The detector.
+
+    Attributes:
+        kind: What :meth:`log_prob` is, see :data:`~caloman_cli.models.kinds.Kind`.
     """
+
+    kind: Kind = "exact"
 
     def sample(self, e_inc: Tensor, noise: Noise) -> Tensor:
         """Draw layer energies [MeV], shape (B, L), for incident energies [MeV], shape (B, 1)."""

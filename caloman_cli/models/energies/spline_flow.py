@@ -66,6 +66,7 @@ class SplineFlowEnergy(EnergyModel):
         Krause, Shih (2021), CaloFlow, arXiv:2106.05285.
     """
 
+    kind = "estimate"
     floor: Tensor
     order: Tensor
 

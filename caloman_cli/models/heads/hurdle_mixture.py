@@ -202,10 +202,9 @@ class HurdleMixture(ShareHead[Hurdle]):
 
         log_x = torch.where(lit, torch.log(x.clamp(min=_NOTHING)), -torch.inf)
         low = self.layers.largest(torch.where(lit, (edge - y) * std, -torch.inf))
-        high, n_lit = -self.layers.largest(log_x), self.layers.sum(lit.to(x))
-        # Shares are cut at one, which leaves a voxel that is alone what it is.
-        high = torch.where(n_lit == 1.0, torch.inf, high)
-        shared = torch.where(n_lit > 0, log_integral(log_parts, low, high), 0.0).sum(1)
-        volume = torch.where(lit, log_x + std.log(), 0.0).sum(1)
+        shared = log_integral(log_parts, low, -self.layers.largest(log_x))
+        volume = self.layers.sum(torch.where(lit, log_x + std.log(), 0.0))
+        several = self.layers.sum(lit.to(x)) > 1  # a voxel that is alone has all there is
+        parts = torch.where(several, shared - volume, 0.0).sum(1)
         bits = F.binary_cross_entropy_with_logits(m.lit, lit.to(x), reduction="none")
-        return shared - volume - torch.where(possible, bits, 0.0).sum(1)
+        return parts - torch.where(possible, bits, 0.0).sum(1)

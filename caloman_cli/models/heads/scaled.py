@@ -17,7 +17,7 @@ import torch
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
-_FARTHEST = 4.0  # log of a sum that is looked for
+_FARTHEST = 6.0  # log of a sum that is looked for
 _ROUNDS, _POINTS = 4, 9  # each looks four times as closely at where the last one was best
 _WIDEST, _NODES = 3.5, 32  # asinh of the distance to the maximum in widths; points
 

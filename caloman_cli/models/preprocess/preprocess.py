@@ -118,12 +118,16 @@ class Preprocess(nn.Module):
             x = step(x, context)
         return total
 
-    def inverse(self, x: Tensor, context: Context) -> Tensor:
-        """x (B, V), dimensionless -> voxels (B, V) MeV, never negative, never NaN."""
+    def inverse(self, x: Tensor, context: Context, readout: bool = True) -> Tensor:
+        """x (B, V), dimensionless -> voxels (B, V) MeV, never negative, never NaN.
+
+        Without ``readout`` they are left as they are before the readout cut.
+        """
+        steps = [step for step in self._steps if readout or not isinstance(step, Threshold)]
         rows = _CACHE_VOXELS // self.x_dim + 1 if x.device.type == "cpu" else max(1, len(x))
         parts = []
         for part, *of_part in zip(*(every.split(rows) for every in (x, *context)), strict=True):
-            for step in reversed(self._steps):
+            for step in reversed(steps):
                 part = step.inverse(part, Context(*of_part))
             parts.append(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
