@@ -36,9 +36,10 @@ _LEAST_VALUES = 1 << 24  # of a thread
 _DEVICE_VALUES = 1 << 28
 _ANY_SIZE = 100_000  # of a model with hardly any networks
 _SIZED = ("preprocess", "energy", "encoder", "head", "density")  # calibration counts showers
-FORMAT = 8
-"""Version of the layout of a model file; 7, without the energies trained on, can be read too."""
+FORMAT = 9
+"""Version of the layout of a model file: 9 names classes by their rooms."""
 _WITHOUT_SPECTRUM = 7
+_READ = (_WITHOUT_SPECTRUM, 8, FORMAT)
 SAMPLING = 2
 """Version of the way from seed and incident energies to showers.
 
@@ -315,10 +316,10 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Tw
     found = content.get("format")
     if found is None:
         raise FileError(f"{path} is not a model file of caloman: give a run's model.pt")
-    if found not in (FORMAT, _WITHOUT_SPECTRUM):
+    if found not in _READ:
         raise FileError(
             f"{path} has format {found}, written by caloman {content.get('version')}; this "
-            f"version reads format {FORMAT}"
+            f"version reads formats {_READ[0]} to {FORMAT}"
         )
     model = _rebuilt(path, content)
     return model.to(device).eval(), content["config"]
