@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le, Predicate, doc
+from annotated_types import Le, Predicate, doc
 
 from caloman_cli.config.settings import TrainerSettings
-from caloman_cli.config.values import Count, Natural, NotNegative, Share
+from caloman_cli.config.values import Count, Natural, NotNegative, Several, Share
 
 _LEAST_ENERGY, _MOST_ENERGY = 1e-3, 1e15  # MeV: what a file of showers may hold, too
 
@@ -229,7 +229,7 @@ class Distill:
     overwrite: bool
     steps: Count
     teacher_steps: Count | None
-    paths: Annotated[int, Ge(2)]
+    paths: Several
     student: dict[str, Any]
     trainer: TrainerSettings
     logger: Target

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 Count = Annotated[int, at.Ge(1)]
+Several = Annotated[int, at.Ge(2)]
 Natural = Annotated[int, at.Ge(0)]
 Positive = Annotated[float, at.Gt(0)]
 NotNegative = Annotated[float, at.Ge(0)]
@@ -155,6 +156,6 @@ def _spell_rules(kind: Any, rules: Sequence[Any]) -> str:
         said = [f"between {bounds[at.Gt].gt} and {bounds[at.Lt].lt}"]
     else:
         words = {at.Ge: "{.ge} or more", at.Gt: "above {.gt}", at.Le: "at most {.le}",
-                 at.Lt: "below {.lt}"}  # fmt: skip
+                 at.Lt: "below {.lt}", at.MinLen: "{.min_length} or more of them"}  # fmt: skip
         said = [text.format(bounds[rule]) for rule, text in words.items() if rule in bounds]
     return f"{spell(kind)}, {' and '.join(said)}"

@@ -1,9 +1,11 @@
 """The space in which samples are compared: high-level features or voxels."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge
 
+from caloman_cli.config.values import checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison
@@ -13,9 +15,11 @@ from caloman_cli.metrics.points import LogVoxels
 from caloman_cli.metrics.precision_recall import corrected_empty
 
 SpaceName = Literal["high", "voxels"]
+Largest = Annotated[int, Ge(100)]
 LARGEST_BYTES = 4 * 2**30
 
 
+@checked
 class Space:
     """Rows of numbers that stand for showers.
 
@@ -25,9 +29,7 @@ class Space:
         max_showers: Of each set, spread over it. None: all.
     """
 
-    def __init__(self, name: SpaceName = "high", max_showers: int | None = None) -> None:
-        if max_showers is not None and max_showers < 100:
-            raise UserError(f"max_showers={max_showers}, must be 100 or more")
+    def __init__(self, name: SpaceName = "high", max_showers: Largest | None = None) -> None:
         self.name, self.max_showers = name, max_showers
 
     @property

@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from caloman_cli.errors import UserError
+from annotated_types import MinLen
+
+from caloman_cli.config.values import Count, Natural, Positive, checked
 
 Measure = Literal["generation", "end to end"]
 Status = Literal["ok", "out of memory", "too slow"]
 
 
+BatchSizes = Annotated[Sequence[Count], MinLen(1)]
+
+
+@checked
 @dataclass(frozen=True)
 class TimingSettings:
     """How a sweep is made.
@@ -25,24 +31,12 @@ class TimingSettings:
         max_memory: Largest memory of a point on the CPU [GiB], or None for what is available.
     """
 
-    batch_sizes: tuple[int, ...] = (1, 100, 1_000, 5_000, 10_000, 50_000)
-    repeats: int = 10
-    warmup: int = 3
-    max_seconds: float = 60.0
-    min_showers: int = 1_000
-    max_memory: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.batch_sizes or min(self.batch_sizes) < 1:
-            raise UserError(
-                f"timing batch_sizes={list(self.batch_sizes)}: give one or more numbers from 1"
-            )
-        if self.repeats < 1 or self.warmup < 0 or self.max_seconds <= 0 or self.min_showers < 1:
-            raise UserError(
-                f"timing repeats={self.repeats} warmup={self.warmup} max_seconds="
-                f"{self.max_seconds} min_showers={self.min_showers}: repeats and min_showers "
-                "start at 1, warmup at 0, max_seconds is positive"
-            )
+    batch_sizes: BatchSizes = (1, 100, 1_000, 5_000, 10_000, 50_000)
+    repeats: Count = 10
+    warmup: Natural = 3
+    max_seconds: Positive = 60.0
+    min_showers: Count = 1_000
+    max_memory: Positive | None = None
 
 
 @dataclass(frozen=True)

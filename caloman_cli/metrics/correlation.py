@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from caloman_cli.config.values import Several, checked
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.features import Features
 
@@ -39,6 +40,7 @@ def layer_correlations(features: Features) -> CorrelationMatrix:
     return CorrelationMatrix(ids, values, tuple(i for i, no in zip(ids, still, strict=True) if no))
 
 
+@checked
 class CorrelationTest:
     """Differences between the Pearson matrices of two samples.
 
@@ -47,9 +49,7 @@ class CorrelationTest:
         seed: Of the bootstrap.
     """
 
-    def __init__(self, resamplings: int = 100, seed: int = 0) -> None:
-        if resamplings < 2:
-            raise UserError(f"correlation resamplings is {resamplings}, must be 2 or more")
+    def __init__(self, resamplings: Several = 100, seed: int = 0) -> None:
         self.resamplings, self.seed = resamplings, seed
 
     def __call__(self, reference: Features, generated: Features) -> dict[str, float]:

@@ -17,14 +17,22 @@ References:
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 from scipy.linalg import eigh, eigvalsh
 from scipy.optimize import curve_fit
 from tqdm import tqdm
 
+from caloman_cli.config.values import Count, Several, checked
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.samples import checked, jackknife_errors, over_maxima, standardised
+from caloman_cli.metrics.samples import (
+    enough,
+    jackknife_errors,
+    over_maxima,
+    standardised,
+)
 
 OFFICIAL_MIN, OFFICIAL_MAX = 10_000, 50_000
 BLOCK_ROWS = 8192
@@ -76,6 +84,7 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     return float(shift @ shift + traces - 2 * np.sqrt(spectrum.clip(0)).sum())
 
 
+@checked
 class FrechetPhysicsDistance:
     """Fréchet physics distance (FPD) with the challenge's settings.
 
@@ -97,21 +106,15 @@ class FrechetPhysicsDistance:
 
     def __init__(
         self,
-        min_samples: int | None = None,
+        min_samples: Several | None = None,
         max_samples: int = OFFICIAL_MAX,
-        n_sizes: int = 10,
-        n_draws: int = 20,
+        n_sizes: Annotated[int, Ge(3)] = 10,
+        n_draws: Several = 20,
         seed: int = 42,
     ) -> None:
-        if min_samples is not None and not 2 <= min_samples < max_samples:
+        if min_samples is not None and min_samples >= max_samples:
             raise UserError(
-                f"FPD min_samples is {min_samples}, must be at least 2 and less than "
-                f"max_samples={max_samples}"
-            )
-        if n_sizes < 3 or n_draws < 2:
-            raise UserError(
-                f"FPD n_sizes={n_sizes} and n_draws={n_draws}, must be at least 3 and 2: a line "
-                "and its error are fitted"
+                f"FPD min_samples is {min_samples}, must be less than max_samples={max_samples}"
             )
         self.min_samples, self.max_samples = min_samples, max_samples
         self.n_sizes, self.n_draws, self.seed = n_sizes, n_draws, seed
@@ -132,7 +135,7 @@ class FrechetPhysicsDistance:
         Raises:
             UserError: A sample has fewer than 100 rows, or the two have other columns.
         """
-        samples = over_maxima(*checked(100, reference=reference, generated=generated))
+        samples = over_maxima(*enough(100, reference=reference, generated=generated))
         sizes = self._sizes(min(len(sample) for sample in samples))
         rng = np.random.default_rng(self.seed)
         values = np.empty((len(sizes), self.n_draws))
@@ -169,6 +172,7 @@ class FrechetPhysicsDistance:
         return (1 / inverse).astype(np.int32)
 
 
+@checked
 class FrechetDistance:
     """Fréchet distance of all rows, and its extrapolation to infinite samples.
 
@@ -181,12 +185,12 @@ class FrechetDistance:
     """
 
     def __init__(
-        self, n_sizes: int = 15, n_draws: int = 1, standardise: bool = True, seed: int = 0
+        self,
+        n_sizes: Annotated[int, Ge(3)] = 15,
+        n_draws: Count = 1,
+        standardise: bool = True,
+        seed: int = 0,
     ) -> None:
-        if n_sizes < 3 or n_draws < 1:
-            raise UserError(
-                f"FD n_sizes={n_sizes} and n_draws={n_draws}, must be at least 3 and 1"
-            )
         self.n_sizes, self.n_draws = n_sizes, n_draws
         self.standardise, self.seed = standardise, seed
 
@@ -199,7 +203,7 @@ class FrechetDistance:
         Raises:
             UserError: A sample has fewer than 100 rows, or the two have other columns.
         """
-        samples = checked(100, reference=reference, generated=generated)
+        samples = enough(100, reference=reference, generated=generated)
         if self.standardise:
             samples = standardised(*samples)
         real, sample = moments(samples[0]), samples[1]

@@ -16,12 +16,14 @@ References:
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Ge, MinLen
 from torch import Tensor
 
+from caloman_cli.config.values import Count, checked
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.neighbours import nearest
 from caloman_cli.metrics.points import Table
@@ -153,6 +155,11 @@ def estimate_latent_dim(
     return min(max(1, math.ceil(factor * rows[0].mackay)), x.shape[1])
 
 
+Neighbours = Annotated[list[Annotated[int, Ge(3)]], MinLen(1)]
+"""One or more numbers of neighbours."""
+
+
+@checked
 class DimensionTable:
     """The table of intrinsic dimensions: for all showers and per incident energy, for every k.
 
@@ -170,16 +177,10 @@ class DimensionTable:
     """
 
     def __init__(
-        self, k: list[int], by_energy: bool, max_showers: int, seed: int, n_bins: int = 6
+        self, k: Neighbours, by_energy: bool, max_showers: int, seed: int, n_bins: Count = 6
     ) -> None:
-        if not k or min(k) < 3:
-            raise UserError(
-                f"k={list(k)} must name numbers of neighbours of at least 3, say [10,20]"
-            )
         if max_showers <= max(k):
             raise UserError(f"max_showers={max_showers} must exceed the largest k, {max(k)}")
-        if n_bins < 1:
-            raise UserError(f"n_bins={n_bins} must be at least 1")
         self.k, self.by_energy, self.max_showers = sorted(k), by_energy, max_showers
         self.seed, self.n_bins = seed, n_bins
 

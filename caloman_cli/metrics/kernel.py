@@ -24,8 +24,8 @@ from scipy.stats import iqr
 from torch import Tensor
 from tqdm import tqdm
 
-from caloman_cli.errors import UserError
-from caloman_cli.metrics.samples import checked, over_maxima, standardised
+from caloman_cli.config.values import Several, checked
+from caloman_cli.metrics.samples import enough, over_maxima, standardised
 
 OFFICIAL_BATCH = 10_000
 BLOCK = 2048
@@ -83,6 +83,7 @@ def kernel_sums(first: Tensor, second: Tensor, degree: int, block: int = BLOCK) 
     return KernelSums((within[0], within[1]), (diagonal[0], diagonal[1]), mean)
 
 
+@checked
 class KernelPhysicsDistance:
     """Kernel physics distance (KPD) with the challenge's settings: degree 4, median of batches.
 
@@ -98,15 +99,11 @@ class KernelPhysicsDistance:
 
     def __init__(
         self,
-        batch_size: int | None = None,
-        n_batches: int = 10,
+        batch_size: Several | None = None,
+        n_batches: Several = 10,
         seed: int = 42,
         device: torch.device | str = "cpu",
     ) -> None:
-        if batch_size is not None and batch_size < 2:
-            raise UserError(f"KPD batch_size is {batch_size}, must be 2 or more")
-        if n_batches < 2:
-            raise UserError(f"KPD n_batches is {n_batches}, must be 2 or more")
         self.batch_size, self.n_batches, self.seed = batch_size, n_batches, seed
         self.device = torch.device(device)
 
@@ -126,7 +123,7 @@ class KernelPhysicsDistance:
         Raises:
             UserError: A sample has fewer than 100 rows, or the two have other columns.
         """
-        samples = over_maxima(*checked(100, reference=reference, generated=generated))
+        samples = over_maxima(*enough(100, reference=reference, generated=generated))
         n = min(len(sample) for sample in samples)
         size = self.batch_size or min(OFFICIAL_BATCH, n)
         values, biases = [], []
@@ -149,6 +146,7 @@ class KernelPhysicsDistance:
         }
 
 
+@checked
 class KernelDistance:
     """Kernel distance (KD): mean of subsets drawn without replacement, kernel of degree 3.
 
@@ -162,16 +160,12 @@ class KernelDistance:
 
     def __init__(
         self,
-        subset_size: int = 1000,
-        n_subsets: int = 100,
+        subset_size: Several = 1000,
+        n_subsets: Several = 100,
         standardise: bool = True,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        if subset_size < 2 or n_subsets < 2:
-            raise UserError(
-                f"KD subset_size={subset_size} and n_subsets={n_subsets}, must be 2 or more"
-            )
         self.subset_size, self.n_subsets = subset_size, n_subsets
         self.standardise, self.seed = standardise, seed
         self.device = torch.device(device)
@@ -186,7 +180,7 @@ class KernelDistance:
         Raises:
             UserError: A sample has fewer than 100 rows, or the two have other columns.
         """
-        samples = checked(100, reference=reference, generated=generated)
+        samples = enough(100, reference=reference, generated=generated)
         if self.standardise:
             samples = standardised(*samples)
         n = min(len(sample) for sample in samples)

@@ -27,10 +27,11 @@ from scipy.stats import mannwhitneyu
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
+from caloman_cli.config.values import Count, Several, Share, checked
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.neighbours import nearest
 from caloman_cli.metrics.points import Table
-from caloman_cli.metrics.samples import batch_errors, checked, standardised
+from caloman_cli.metrics.samples import batch_errors, enough, standardised
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ COMPONENTS = 64
 BATCHES = 10  # disjoint parts that give the error of the authentic share
 
 
+@checked
 class CopyTest:
     """Compare generated and held-out real points by their distances to the training points.
 
@@ -56,18 +58,13 @@ class CopyTest:
 
     def __init__(
         self,
-        k: int = 50,
-        quantile: float = 0.01,
-        cells: int = 3,
+        k: Several = 50,
+        quantile: Share = 0.01,
+        cells: Count = 3,
         standardise: bool = True,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        if k < 2 or not 0 < quantile < 1 or cells < 1:
-            raise UserError(
-                f"memorisation k={k}, quantile={quantile}, cells={cells}: must be at least 2, "
-                "between 0 and 1, at least 1"
-            )
         self.k, self.quantile, self.cells = k, quantile, cells
         self.standardise, self.seed = standardise, seed
         self.device = torch.device(device)
@@ -92,7 +89,7 @@ class CopyTest:
             UserError: A sample has fewer than 100 rows, the columns differ, or the held-out
                 points are training points.
         """
-        held, sample, known = checked(100, reference=reference, generated=generated, train=train)
+        held, sample, known = enough(100, reference=reference, generated=generated, train=train)
         if self.standardise:
             known, held, sample = standardised(known, held, sample)
         k = min(self.k, len(known) - 1)

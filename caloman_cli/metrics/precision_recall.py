@@ -20,6 +20,7 @@ References:
 import numpy as np
 import torch
 
+from caloman_cli.config.values import Count, Natural, checked
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.neighbours import Axis, Screen, full_precision, nearest, squared_distances
 from caloman_cli.metrics.points import Points, Subset, Table
@@ -39,6 +40,7 @@ def corrected_empty(threshold: float) -> float:
     return threshold / 2
 
 
+@checked
 class NeighbourTest:
     """Precision, recall, density and coverage from k nearest neighbours.
 
@@ -55,13 +57,11 @@ class NeighbourTest:
 
     def __init__(
         self,
-        k: int = 5,
-        batches: int = 10,
+        k: Count = 5,
+        batches: Natural = 10,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        if k < 1 or batches < 0:
-            raise UserError(f"PRDC k={k} and batches={batches}, must be at least 1 and 0")
         self.k, self.batches, self.seed = k, batches, seed
         self.device = torch.device(device)
 

@@ -22,17 +22,24 @@ References:
 """
 
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from scipy.linalg import eigvalsh
 from torch import Tensor
 
-from caloman_cli.errors import UserError
+from caloman_cli.config.values import Count, Natural, Several, checked
 from caloman_cli.metrics.frechet import FrechetDistance
 from caloman_cli.metrics.kernel import KernelDistance
 from caloman_cli.metrics.precision_recall import NeighbourTest
-from caloman_cli.metrics.samples import batch_errors, checked, jackknife_errors, standardised
+from caloman_cli.metrics.samples import (
+    batch_errors,
+    enough,
+    jackknife_errors,
+    standardised,
+)
 
 STEPS, DROP_AT, RATE = 100, 50, 0.5  # the published fit of the widths
 WIDEST = 20.0, -100.0  # bounds of the logarithms of squared widths
@@ -55,6 +62,7 @@ def sliced_wasserstein(first: np.ndarray, second: np.ndarray) -> float:
     return math.sqrt(np.mean(shift**2) + (spreads[0] - spreads[1]) ** 2)
 
 
+@checked
 class FeatureLikelihood:
     """Feature likelihood score and the share of overfit Gaussians.
 
@@ -68,15 +76,11 @@ class FeatureLikelihood:
 
     def __init__(
         self,
-        max_samples: int = 4000,
-        batches: int = 5,
+        max_samples: Annotated[int, Ge(50)] = 4000,
+        batches: Natural = 5,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        if max_samples < 50 or batches < 0:
-            raise UserError(
-                f"FLS max_samples={max_samples} and batches={batches}, must be at least 50 and 0"
-            )
         self.max_samples, self.batches, self.seed = max_samples, batches, seed
         self.device = torch.device(device)
 
@@ -97,7 +101,7 @@ class FeatureLikelihood:
         Raises:
             UserError: A sample has fewer than 100 rows, or the columns differ.
         """
-        held, sample, known = checked(100, reference=reference, generated=generated, train=train)
+        held, sample, known = enough(100, reference=reference, generated=generated, train=train)
         rng = np.random.default_rng(self.seed)
         drawn = [rng.permutation(side) for side in standardised(known, held, sample)]
         n = min(self.max_samples, len(known) // 2, len(held), len(sample))
@@ -125,6 +129,7 @@ class FeatureLikelihood:
         }
 
 
+@checked
 class QualityTest:
     """Fréchet and kernel distances, neighbours, Vendi scores, sliced Wasserstein distance.
 
@@ -138,14 +143,12 @@ class QualityTest:
 
     def __init__(
         self,
-        k: int = 5,
-        n_subsets: int = 100,
-        batches: int = 10,
+        k: Count = 5,
+        n_subsets: Several = 100,
+        batches: Several = 10,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        if batches < 2:
-            raise UserError(f"sample quality batches is {batches}, must be 2 or more")
         self.batches, self.seed = batches, seed
         self.frechet = FrechetDistance(seed=seed)
         self.kernel = KernelDistance(n_subsets=n_subsets, seed=seed, device=device)
@@ -167,7 +170,7 @@ class QualityTest:
         found: dict[str, float | None] = {}
         found |= self.frechet(reference, generated)
         found |= self.kernel(reference, generated)
-        scaled = standardised(*checked(100, reference=reference, generated=generated))
+        scaled = standardised(*enough(100, reference=reference, generated=generated))
         found |= self.neighbours(*scaled)
         found |= _moment_metrics(*scaled)
         errors = jackknife_errors(_moment_metrics, scaled, self.batches, self.seed)

@@ -9,7 +9,7 @@ from caloman_cli.errors import UserError
 Statistic = Callable[..., Mapping[str, float]]
 
 
-def checked(at_least: int, **samples: np.ndarray) -> list[np.ndarray]:
+def enough(at_least: int, **samples: np.ndarray) -> list[np.ndarray]:
     """Samples as float64 arrays of shape (N, d), after a look at what they hold.
 
     Args:

@@ -309,13 +309,13 @@ def test_mistakes_are_named(tiny_geometry):
     few, enough = gaussian(tiny_geometry, 99, 1), gaussian(tiny_geometry, 150, 2)
     with pytest.raises(UserError, match="needs 100 showers or more"):
         ClassifierTest()(few, enough)
-    with pytest.raises(UserError, match="mode is 'lo', must be one of low, low_normed, high"):
+    with pytest.raises(UserError, match="mode=lo: must be low, low_normed, high"):
         ClassifierTest("lo")
-    with pytest.raises(UserError, match="preset is 'big'"):
+    with pytest.raises(UserError, match="preset=big: must be auto, official, small"):
         ClassifierTest(preset="big")
-    with pytest.raises(UserError, match="epochs is 0"):
+    with pytest.raises(UserError, match="epochs=0: must be an integer, 1 or more"):
         ClassifierTest(epochs=0)
-    with pytest.raises(UserError, match="learning_rate is 0, must be above 0"):
+    with pytest.raises(UserError, match="learning_rate=0: must be a number, above 0"):
         ClassifierTest(learning_rate=0)
-    with pytest.raises(UserError, match="protocol is 'old', must be one of final, legacy2022"):
+    with pytest.raises(UserError, match="protocol=old: must be final, legacy2022"):
         ClassifierTest(protocol="old")

@@ -121,8 +121,8 @@ def test_automatic_latent_dimension_rounds_up():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"k": []}, "at least 3"),
-        ({"k": [2]}, "at least 3"),
+        ({"k": []}, "3 or more.*1 or more of them"),
+        ({"k": [2]}, "3 or more"),
         ({"max_showers": 5}, "largest k"),
         ({"n_bins": 0}, "n_bins"),
     ],

@@ -63,7 +63,7 @@ def test_subsets_are_at_most_half_of_the_sample():
 
 
 def test_mistakes_are_told():
-    with pytest.raises(UserError, match="batch_size is 1"):
+    with pytest.raises(UserError, match="batch_size=1: must be an integer, 2 or more"):
         KernelPhysicsDistance(batch_size=1)
     with pytest.raises(UserError, match="needs 100 or more"):
         KernelPhysicsDistance()(normal(99, 3, 0), normal(500, 3, 1))

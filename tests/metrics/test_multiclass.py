@@ -80,5 +80,5 @@ def test_mistakes_are_named(tiny_geometry):
         MulticlassTest()(first, {"one": first, "two": foreign})
     with pytest.raises(UserError, match="reference has 368 voxels and one has 12"):
         MulticlassTest()(foreign, {"one": first, "two": first})
-    with pytest.raises(UserError, match="mode is 'lo'"):
+    with pytest.raises(UserError, match="mode=lo"):
         MulticlassTest("lo")

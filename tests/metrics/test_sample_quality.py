@@ -127,5 +127,5 @@ def test_mistakes_are_told(tiny_geometry):
         CorrelationTest()(*[showers(tiny_geometry, 50, seed, 0.5) for seed in (0, 1)])
     with pytest.raises(UserError, match="max_samples=10"):
         FeatureLikelihood(10)
-    with pytest.raises(UserError, match="batches is 1"):
+    with pytest.raises(UserError, match="batches=1: must be an integer, 2"):
         QualityTest(batches=1)

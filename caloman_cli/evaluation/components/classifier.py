@@ -3,16 +3,19 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import MinLen
 from matplotlib.figure import Figure
 
+from caloman_cli.config.values import Count, NotNegative, Positive, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
 from caloman_cli.metrics.classifier.inputs import Mode
+from caloman_cli.metrics.classifier.training import Preset
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.protocol import ProtocolName
 from caloman_cli.metrics.score import Score, key_of
@@ -26,6 +29,7 @@ Curve = Mapping[str, Any]
 """``fpr``, ``tpr`` and ``tpr_std`` (None for one training), as a classifier test returns them."""
 
 
+@checked
 class Classifier:
     """How well a neural network tells generated showers from real ones.
 
@@ -45,21 +49,19 @@ class Classifier:
 
     def __init__(
         self,
-        modes: list[Mode] | None = None,
-        preset: Literal["auto", "official", "small"] = "auto",
-        units: int | None = None,
-        epochs: int | None = None,
-        learning_rate: float = 2e-4,
-        batch_size: int = 1000,
-        repeats: int = 1,
-        threshold: float | None = None,
+        modes: Annotated[list[Mode], MinLen(1)] | None = None,
+        preset: Preset = "auto",
+        units: Count | None = None,
+        epochs: Count | None = None,
+        learning_rate: Positive = 2e-4,
+        batch_size: Count = 1000,
+        repeats: Count = 1,
+        threshold: NotNegative | None = None,
     ) -> None:
         self.modes: list[Mode] = ["low", "high"] if modes is None else modes
         self.preset, self.units, self.epochs = preset, units, epochs
         self.learning_rate, self.batch_size = learning_rate, batch_size
         self.repeats, self.threshold = repeats, threshold
-        if not self.modes:
-            raise UserError("classifier modes=[] is empty: give low, low_normed, high or resnet")
         for mode in self.modes:  # refuses wrong settings before any work
             self._test(mode, 0, "final")
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from caloman_cli.config.values import NotNegative, Several
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.rows import compared
 from caloman_cli.evaluation.style import DIVERGING, colour_map, figure, house_style
@@ -27,7 +28,10 @@ class LayerCorrelation:
     needs: ClassVar[tuple[Need, ...]] = ("reference", "generated")
 
     def __init__(
-        self, resamplings: int = 100, plot: bool = True, threshold: float | None = None
+        self,
+        resamplings: Several = 100,
+        plot: bool = True,
+        threshold: NotNegative | None = None,
     ) -> None:
         self.test = CorrelationTest(resamplings)
         self.plot, self.threshold = plot, threshold

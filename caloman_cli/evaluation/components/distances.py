@@ -4,6 +4,7 @@ import logging
 from functools import partial
 from typing import ClassVar
 
+from caloman_cli.config.values import NotNegative, Several
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
@@ -37,11 +38,11 @@ class PhysicsDistances:
     def __init__(
         self,
         fpd: bool = True,
-        fpd_min_samples: int | None = None,
+        fpd_min_samples: Several | None = None,
         kpd: bool = True,
-        kpd_batch_size: int | None = None,
-        kpd_batches: int = 10,
-        threshold: float | None = None,
+        kpd_batch_size: Several | None = None,
+        kpd_batches: Several = 10,
+        threshold: NotNegative | None = None,
     ) -> None:
         if not fpd and not kpd:
             raise UserError("distances: fpd and kpd are both false, nothing is left")

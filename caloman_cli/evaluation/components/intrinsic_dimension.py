@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from caloman_cli.config.values import Count
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.truth import spread
@@ -34,7 +35,7 @@ class IntrinsicDimension:
     needs: ClassVar[tuple[Need, ...]] = ("reference",)
 
     def __init__(
-        self, k: list[int], by_energy: bool = True, max_showers: int = 5_000, n_bins: int = 6
+        self, k: list[int], by_energy: bool = True, max_showers: Count = 5_000, n_bins: Count = 6
     ) -> None:
         self.table = DimensionTable(k, by_energy, max_showers, 0, n_bins)
 

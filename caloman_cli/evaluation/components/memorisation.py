@@ -4,8 +4,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from caloman_cli.config.values import Several
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
-from caloman_cli.evaluation.space import Space, SpaceName
+from caloman_cli.evaluation.space import Largest, Space, SpaceName
 from caloman_cli.metrics.memorisation import CopyTest
 from caloman_cli.metrics.samples import standardised
 from caloman_cli.metrics.score import Score
@@ -25,7 +26,10 @@ class Memorisation:
     needs: ClassVar[tuple[Need, ...]] = ("reference", "generated", "train")
 
     def __init__(
-        self, space: SpaceName = "high", k: int = 50, max_showers: int | None = None
+        self,
+        space: SpaceName = "high",
+        k: Several = 50,
+        max_showers: Largest | None = None,
     ) -> None:
         self.space = Space(space, max_showers)
         self.test = CopyTest(k)

@@ -1,13 +1,15 @@
 """Which of several generators real showers look most like."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
+from caloman_cli.config.values import Count
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.metrics.classifier.inputs import Mode
 from caloman_cli.metrics.classifier.multiclass import MulticlassTest
+from caloman_cli.metrics.classifier.training import Preset
 from caloman_cli.metrics.score import Score, key_of
 
 SECTION = "log-posterior"
@@ -33,10 +35,10 @@ class Multiclass:
         self,
         others: list[Path],
         mode: Mode = "low",
-        preset: Literal["auto", "official", "small"] = "auto",
-        units: int | None = None,
-        epochs: int | None = None,
-        repeats: int = 1,
+        preset: Preset = "auto",
+        units: Count | None = None,
+        epochs: Count | None = None,
+        repeats: Count = 1,
         with_truth: bool = True,
     ) -> None:
         if not others:

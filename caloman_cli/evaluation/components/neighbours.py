@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from caloman_cli.config.values import Count, Natural, NotNegative, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
@@ -28,6 +29,7 @@ OFFICIAL_K = 5
 RADII = 2  # of the balls of real showers: raised where a number changes
 
 
+@checked
 class PrecisionRecall:
     """Precision, recall, density and coverage on logarithms of voxels.
 
@@ -44,17 +46,15 @@ class PrecisionRecall:
 
     def __init__(
         self,
-        k: int = OFFICIAL_K,
+        k: Count = OFFICIAL_K,
         official: bool = True,
         corrected: bool = True,
-        batches: int = 10,
-        max_showers: int | None = None,
-        threshold: float | None = None,
+        batches: Natural = 10,
+        max_showers: Count | None = None,
+        threshold: NotNegative | None = None,
     ) -> None:
         if not official and not corrected:
             raise UserError("precision_recall: official and corrected are both false")
-        if max_showers is not None and max_showers < 1:
-            raise UserError(f"precision_recall max_showers={max_showers}, must be 1 or more")
         self.test = NeighbourTest(k, batches)
         self.official, self.corrected = official, corrected
         self.max_showers, self.threshold = max_showers, threshold

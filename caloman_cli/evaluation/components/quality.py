@@ -2,11 +2,12 @@
 
 from typing import ClassVar
 
+from caloman_cli.config.values import Count, Several
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.rows import Sides, at_equal_numbers, compared
-from caloman_cli.evaluation.space import Space, SpaceName
+from caloman_cli.evaluation.space import Largest, Space, SpaceName
 from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.sample_quality import FeatureLikelihood, QualityTest
 from caloman_cli.metrics.score import Score
@@ -43,9 +44,9 @@ class SampleQuality:
     def __init__(
         self,
         space: SpaceName = "high",
-        k: int = 5,
-        n_subsets: int = 100,
-        max_showers: int | None = None,
+        k: Count = 5,
+        n_subsets: Several = 100,
+        max_showers: Largest | None = None,
     ) -> None:
         self.space, self.k, self.n_subsets = Space(space, max_showers), k, n_subsets
         QualityTest(k, n_subsets)  # refuses wrong settings before any work

@@ -7,11 +7,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from caloman_cli.config.values import Count, Natural, Positive
 from caloman_cli.data.spectrum import draw_known
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.style import GENERATED, TRUTH, figure, house_style
 from caloman_cli.evaluation.timing import environment, sweep
-from caloman_cli.evaluation.timing_points import Measure, TimingPoint, TimingSettings, to_dict
+from caloman_cli.evaluation.timing_points import (
+    BatchSizes,
+    Measure,
+    TimingPoint,
+    TimingSettings,
+    to_dict,
+)
 from caloman_cli.metrics.score import Score, key_of
 
 _MACHINE = {"device": "device_name", "threads": "threads", "numbers": "dtype"}
@@ -39,12 +46,12 @@ class Timing:
 
     def __init__(
         self,
-        batch_sizes: list[int],
-        repeats: int = 10,
-        warmup: int = 3,
-        max_seconds: float = 60.0,
-        min_showers: int = 1_000,
-        max_memory: float | None = None,
+        batch_sizes: BatchSizes,
+        repeats: Count = 10,
+        warmup: Natural = 3,
+        max_seconds: Positive = 60.0,
+        min_showers: Count = 1_000,
+        max_memory: Positive | None = None,
     ) -> None:
         self.settings = TimingSettings(
             tuple(batch_sizes), repeats, warmup, max_seconds, min_showers, max_memory

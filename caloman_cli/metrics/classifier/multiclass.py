@@ -37,6 +37,7 @@ from caloman_cli.metrics.classifier.training import (
     SMALL_BELOW,
     ClassifierSettings,
     Plan,
+    Preset,
     fit,
     logits,
     new_network,
@@ -68,7 +69,7 @@ class MulticlassTest:
     def __init__(
         self,
         mode: Mode = "low",
-        preset: str = "auto",
+        preset: Preset = "auto",
         units: int | None = None,
         epochs: int | None = None,
         learning_rate: float = 2e-4,

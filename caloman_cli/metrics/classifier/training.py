@@ -15,15 +15,17 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from caloman_cli.config.values import Count, NotNegative, Positive, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.classifier.inputs import MODES, ClassifierRows, Mode
+from caloman_cli.metrics.classifier.inputs import ClassifierRows, Mode
 from caloman_cli.metrics.classifier.resnet import ResNet18, image_shape
 from caloman_cli.metrics.classifier.splits import Split, split_sizes
 from caloman_cli.metrics.protocol import ProtocolName, find_protocol
 
 log = logging.getLogger(__name__)
 
+Preset = Literal["auto", "official", "small"]
 EPOCHS = {"official": 50, "small": 25}
 SMALL_UNITS = 512
 SMALL_BELOW = 20_000  # showers per class: fewer do not fill the official network
@@ -48,6 +50,7 @@ class Plan:
     threshold: float
 
 
+@checked
 @dataclass(frozen=True)
 class ClassifierSettings:
     """What a user may choose of a classifier; see :class:`ClassifierTest` for each.
@@ -57,29 +60,17 @@ class ClassifierSettings:
     """
 
     mode: Mode
-    preset: str
-    units: int | None
-    epochs: int | None
-    learning_rate: float
-    batch_size: int
-    repeats: int
-    threshold: float | None
+    preset: Preset
+    units: Count | None
+    epochs: Count | None
+    learning_rate: Positive
+    batch_size: Count
+    repeats: Count
+    threshold: NotNegative | None
     uncut_voxels: bool
     protocol: ProtocolName
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise UserError(f"classifier mode is '{self.mode}', must be one of {', '.join(MODES)}")
-        if self.preset not in ("auto", *EPOCHS):
-            raise UserError(
-                f"classifier preset is '{self.preset}', must be auto or {' or '.join(EPOCHS)}"
-            )
-        for name in ("units", "epochs", "repeats", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"classifier {name} is {value}, must be 1 or more")
-        if self.learning_rate <= 0:
-            raise UserError(f"classifier learning_rate is {self.learning_rate}, must be above 0")
         rules = find_protocol(self.protocol)
         if self.mode == "resnet":
             if not rules.resnet:

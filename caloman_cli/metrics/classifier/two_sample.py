@@ -29,6 +29,7 @@ from caloman_cli.metrics.classifier.training import (
     SMALL_BELOW,
     ClassifierSettings,
     Plan,
+    Preset,
     fit,
     logits,
     network,
@@ -66,7 +67,7 @@ class ClassifierTest:
     def __init__(
         self,
         mode: Mode = "low",
-        preset: str = "auto",
+        preset: Preset = "auto",
         units: int | None = None,
         epochs: int | None = None,
         learning_rate: float = 2e-4,

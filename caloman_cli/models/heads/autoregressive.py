@@ -1,14 +1,13 @@
 """Sampled voxels, ring by ring: what was drawn before decides what is drawn next."""
 
 import functools
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
-from caloman_cli.config.values import Count, checked
+from caloman_cli.config.values import Count, Several, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.heads.block_networks import BlockNetworks, energy_told, sum_after
@@ -97,7 +96,7 @@ class Autoregressive(ShareHead[Walked]):
         order: Order = "half_ring",
         state: Count = 128,
         hidden: Count = 48,
-        components: Annotated[int, Ge(2)] = 3,
+        components: Several = 3,
         dipoles: bool = False,
         *,
         geometry: Geometry,

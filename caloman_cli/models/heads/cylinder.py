@@ -1,13 +1,12 @@
 """Sampled voxels of many equal layers: one network walks through the detector."""
 
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
-from caloman_cli.config.values import Count, checked
+from caloman_cli.config.values import Count, Several, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.heads import history, mixture
@@ -96,7 +95,7 @@ class Cylinder(ShareHead[Layers]):
         layer_features: Count = 48,
         embedding: Count = 16,
         hidden: Count = 128,
-        components: Annotated[int, Ge(2)] = 3,
+        components: Several = 3,
         direction: bool = False,
         *,
         geometry: Geometry,

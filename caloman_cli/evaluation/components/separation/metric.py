@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from matplotlib.figure import Figure
 
+from caloman_cli.config.values import NotNegative, checked
 from caloman_cli.data.showers import Showers
-from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.components.separation.pages import histogram_pages
 from caloman_cli.evaluation.components.separation.response import (
@@ -36,6 +36,7 @@ MISLEADING = 0.1  # of the showers outside of the bins: S says little, and gets 
 Plots = Literal["all", "main", "none"]
 
 
+@checked
 class Separation:
     """Separation power of every histogram, with the figures of all that they show.
 
@@ -46,9 +47,7 @@ class Separation:
 
     needs: ClassVar[tuple[Need, ...]] = ("reference", "generated")
 
-    def __init__(self, threshold: float | None = None, plots: Plots = "all") -> None:
-        if plots not in ("all", "main", "none"):
-            raise UserError(f"separation plots={plots}, must be all, main or none")
+    def __init__(self, threshold: NotNegative | None = None, plots: Plots = "all") -> None:
         self.threshold, self.plots = threshold, plots
 
     def __call__(self, comparison: Comparison) -> Section:
