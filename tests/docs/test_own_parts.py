@@ -1,7 +1,9 @@
 """The parts of a reader's own that the how-tos write: trained, sampled and scored as they say."""
 
 import json
+import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,18 @@ def written(tmp_path, monkeypatch):
     yield lambda page: write_shown_files([ROOT / "docs/howto" / page], tmp_path)
     for module in [name for name in sys.modules if name.split(".")[0] == "my_package"]:
         del sys.modules[module]
+
+
+def test_contracts_have_what_the_page_says_to_write():
+    page = (ROOT / "docs/howto/own_model.md").read_text()
+    rows = re.findall(
+        r"^\| [^|]*\| `(caloman_cli[\w.]+)\.(\w+)` \| ([^|]*)\|$", page, re.MULTILINE
+    )
+    assert len(rows) == 6
+    for room, contract, written in rows:
+        made = getattr(import_module(room), contract)
+        told = {*dir(made), *made.__annotations__}
+        assert set(re.findall(r"`(\w+)`", written)) <= told, contract
 
 
 def test_own_density(caloman, written):
