@@ -1,6 +1,5 @@
 """Fetch the official files: a cut download continues where it stopped, and checksums decide."""
 
-import hashlib
 import http.client
 import logging
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from caloman_cli import __version__
-from caloman_cli.data.files import write_error
+from caloman_cli.data.files import checksum, write_error
 from caloman_cli.errors import UserError
 
 ADDRESS = "https://zenodo.org/records/{record}/files/{name}?download=1"
@@ -182,10 +181,7 @@ def _by_hand(files: Sequence[RemoteFile], folder: Path, url: str, error: Excepti
 
 def _md5(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(
-                stream, lambda: hashlib.md5(usedforsecurity=False)
-            ).hexdigest()
+        return checksum(path, "md5")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
 

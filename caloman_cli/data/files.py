@@ -9,11 +9,12 @@ import secrets
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from caloman_cli.errors import CannotWrite, FileError, UserError
 
@@ -162,10 +163,17 @@ def read_json(path: Path, remedy: str = "restore it") -> dict:
     return content
 
 
-def sha256(path: Path) -> str:
-    """Checksum of a file, 64 hexadecimal digits."""
+_HASHES: dict[str, Callable[[], Any]] = {
+    "sha256": hashlib.sha256,
+    "md5": partial(hashlib.md5, usedforsecurity=False),  # what the official records give
+    "blake2b": partial(hashlib.blake2b, digest_size=32),  # the fastest, where the choice is ours
+}
+
+
+def checksum(path: Path, kind: Literal["sha256", "md5", "blake2b"] = "sha256") -> str:
+    """Checksum of a file in hexadecimal digits, 64 of SHA-256 and BLAKE2b, 32 of MD5."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, _HASHES[kind]).hexdigest()
 
 
 def save_state(path: Path, state: dict) -> None:

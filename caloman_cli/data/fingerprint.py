@@ -5,7 +5,7 @@ import hashlib
 import time
 from pathlib import Path
 
-from caloman_cli.data.files import write_text
+from caloman_cli.data.files import checksum, write_text
 
 Identity = tuple[str, int, int, int, int]
 _known: dict[Identity, str] = {}
@@ -33,8 +33,7 @@ def content_fingerprint(path: Path, memory: Path | None = None) -> str:
             if text[64:] == _check(text[:64]):
                 _known[identity] = text[:64].decode()
                 return _known[identity]
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+    found = checksum(path, "blake2b")
     if _identity(path) == identity and time.time() - path.stat().st_mtime > SETTLED:
         _known[identity] = found
         if note is not None:

@@ -1,11 +1,11 @@
 """What an evaluation was made of: facts for readers, provenance for programs."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from caloman_cli.data.files import checksum
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Metric
 from caloman_cli.published import DATASETS
@@ -84,8 +84,7 @@ def model_hash(cfg: DictConfig) -> str | None:
     """SHA-256 of the model that ``run=`` names."""
     if cfg.run is None:
         return None
-    with find_model(Path(cfg.run)).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return checksum(find_model(Path(cfg.run)))
 
 
 def _identity(showers: Showers) -> dict[str, Any]:

@@ -7,11 +7,11 @@ References:
     10.5281/zenodo.6366323 (dataset 3).
 """
 
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from caloman_cli.data.files import checksum
 from caloman_cli.data.geometry import official_geometries
 from caloman_cli.data.showers import Showers
 
@@ -52,6 +52,4 @@ def other_geometry(reference: Showers) -> str | None:
 @cache
 def _md5(path: Path, size: int, changed: int) -> str:
     """Checksum of a file, computed once for each state of it."""
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
-    return found.hexdigest()
+    return checksum(path, "md5")

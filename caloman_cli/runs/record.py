@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from caloman_cli.data.files import read_json, sha256, write_json
+from caloman_cli.data.files import checksum, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Record:
 
     def seal(self, file: Path, of: str | None = None) -> None:
         """Keep the checksum of a file of the run, and what it was made of."""
-        entry = {"sha256": sha256(file)} | ({} if of is None else {"of": of})
+        entry = {"sha256": checksum(file)} | ({} if of is None else {"of": of})
         self.set(checksums={**self._checksums(), self._name(file): entry})
 
     def forget(self, file: Path) -> None:
@@ -48,7 +48,7 @@ class Record:
         entry = self._checksums().get(self._name(file))
         if entry is None:
             return None
-        return file.is_file() and sha256(file) == entry["sha256"]
+        return file.is_file() and checksum(file) == entry["sha256"]
 
     def damaged(self) -> list[Path]:
         """Files that are there and are not as the run has written them."""

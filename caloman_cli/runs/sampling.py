@@ -9,7 +9,7 @@ import torch
 
 import caloman_cli
 from caloman_cli.config.settings import TrainerSettings
-from caloman_cli.data.files import sha256
+from caloman_cli.data.files import checksum
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.errors import UserError
 from caloman_cli.models.noise import Noise
@@ -82,7 +82,7 @@ def provenance(
     git = git_state()
     data = _training_data(RunDirectory(model_path.parent))
     try:
-        digest = sha256(model_path)
+        digest = checksum(model_path)
     except FileNotFoundError as error:
         raise _replaced(model_path.parent) from error
     return {

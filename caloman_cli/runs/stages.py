@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from caloman_cli.data.files import (
+    checksum,
     load_state,
     read_json,
-    sha256,
     write_error,
     write_json,
     write_text,
@@ -75,7 +75,7 @@ class StageFolder:
         Returns:
             The summary with the checksum of the selected weights.
         """
-        summary = {**summary, "sha256": sha256(self.best)}
+        summary = {**summary, "sha256": checksum(self.best)}
         write_json(self._done, summary)
         return summary
 
@@ -86,7 +86,7 @@ class StageFolder:
             UserError: They are missing or damaged.
         """
         known = self.summary().get("sha256")
-        if known is not None and self.best.exists() and sha256(self.best) != known:
+        if known is not None and self.best.exists() and checksum(self.best) != known:
             raise UserError(f"{self.best} is damaged: {self.remedy}")
         state: dict = load_state(self.best, device, self.remedy)["model"]
         return state

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from caloman_cli.data.files import sha256
+from caloman_cli.data.files import checksum
 from caloman_cli.data.showers import read_energies
 from caloman_cli.data.spectrum import Spectrum, draw_known, known_spectrum, warn_foreign
 from caloman_cli.errors import UserError
@@ -105,7 +105,7 @@ def _origin(cfg: DictConfig, model: TwoStep) -> dict[str, str | int | float]:
     """What the file says of its incident energies."""
     if cfg.energies is not None:
         path = Path(cfg.energies)
-        return {"energies_file": path.name, "energies_sha256": sha256(path)}
+        return {"energies_file": path.name, "energies_sha256": checksum(path)}
     if cfg.energy is not None:
         return {"energies_asked": f"{_asked(cfg.energy)} MeV"}
     return {"energies_drawn": str(known_spectrum(model))}
