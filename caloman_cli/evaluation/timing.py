@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -38,8 +38,10 @@ from caloman_cli.evaluation.timing_points import (
     TimingSettings,
     describe,
 )
-from caloman_cli.models.noise import Noise
 from caloman_cli.runs.provenance import Usage, device_name
+
+if TYPE_CHECKING:  # to score two files loads no model
+    from caloman_cli.models.noise import Noise
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ logger = logging.getLogger(__name__)
 class Sampler(KnowsEnergies, Protocol):
     """What is timed: incident energies (B, 1) [MeV] to voxels (B, V) [MeV]."""
 
-    def sample(self, e_inc: Tensor, noise: Noise) -> Tensor: ...
+    def sample(self, e_inc: Tensor, noise: "Noise") -> Tensor: ...
 
     def generating_parameters(self) -> int: ...
 
@@ -128,6 +130,8 @@ def environment(model: Sampler, device: torch.device) -> dict[str, str | int]:
 
 
 def _generation(model: Sampler, e_inc: np.ndarray, device: torch.device) -> Callable[[], None]:
+    from caloman_cli.models.noise import Noise
+
     rows = torch.as_tensor(e_inc, dtype=torch.float32, device=device)
 
     def once() -> None:
@@ -145,6 +149,8 @@ def _end_to_end(
     device: torch.device,
     scratch: Path,
 ) -> Callable[[], None]:
+    from caloman_cli.models.noise import Noise
+
     path = scratch / "timing.hdf5"
 
     def once() -> None:
