@@ -1,19 +1,31 @@
-"""Scores beside what real showers score: JSON for programs, CSV and Markdown for people."""
+"""Scores beside what real showers score: JSON and CSV for programs, tables for people."""
 
 import csv
 import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from tabulate import tabulate
 
 from caloman_cli.data.files import write_text
 from caloman_cli.metrics.goals import Goal, distance
 
 FORMAT = 2  # of metrics.json: 1 had neither keys nor goals
+_TEX = {
+    "_": r"\_",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "×10³": r"$\times 10^3$",
+    "[10⁶]": r"[$10^6$]",
+    "–": "--",
+    "±": r"$\pm$",
+}
 
 
 @dataclass(frozen=True)
@@ -38,14 +50,22 @@ class Grid:
             [f"**{cell}**" for cell in row] if index in self.strong else row
             for index, row in enumerate(self.rows)
         ]
-        widths = [max(len(row[i]) for row in [self.heads, *rows]) for i in range(len(self.heads))]
-        rules = [
-            "-" * (width - 1) + ":" if i in self.numeric else "-" * width
-            for i, width in enumerate(widths)
-        ]
-        rule = "| " + " | ".join(rules) + " |"
-        lines = [_line(cells, widths, self.numeric) for cells in (self.heads, *rows)]
-        return "\n".join([lines[0], rule, *lines[1:]])
+        sides = ["right" if i in self.numeric else "left" for i in range(len(self.heads))]
+        return str(tabulate(rows, self.heads, "pipe", colalign=sides, disable_numparse=True))
+
+    def latex(self, bold: Collection[tuple[int, int]] = ()) -> str:
+        """A LaTeX ``tabular`` (package booktabs).
+
+        Args:
+            bold: Row and column of cells that stand out, beside the strong rows.
+        """
+        sides = "".join("r" if i in self.numeric else "l" for i in range(len(self.heads)))
+        lines = [f"\\begin{{tabular}}{{{sides}}}", r"\toprule", _tex_line(self.heads)]
+        lines.append(r"\midrule")
+        for index, row in enumerate(self.rows):
+            marked = [index in self.strong or (index, i) in bold for i in range(len(row))]
+            lines.append(_tex_line(row, marked))
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 @dataclass(frozen=True)
@@ -119,29 +139,6 @@ def summary(scores: Sequence[Score]) -> str:
     return score_grid(chosen, with_section=True).markdown() if chosen else ""
 
 
-def to_markdown(
-    title: str, scores: Sequence[Score], notes: Iterable[str] = (), facts: Iterable[str] = ()
-) -> str:
-    """A readable report: facts and notes, the summary, then one table per section.
-
-    Args:
-        title: Heading.
-        scores: The scores in the order in which they are shown.
-        notes: What a reader must know before quoting a number.
-        facts: Lines about the inputs.
-    """
-    parts = [f"# {title}", "\n".join(f"- {fact}" for fact in facts)]
-    notes = list(notes)
-    if notes:
-        parts.append("\n".join(f"> **Note.** {note}\n>" for note in notes).removesuffix("\n>"))
-    if top := summary(scores):
-        parts += ["## Summary", top]
-    for section in dict.fromkeys(score.section for score in scores):
-        members = [score for score in scores if score.section == section]
-        parts += [f"## {section.capitalize()}", score_grid(members).markdown()]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
 def to_csv(scores: Sequence[Score]) -> str:
     """One line per score, full precision, empty where a value is not defined."""
     stream = io.StringIO()
@@ -189,30 +186,22 @@ def with_unique_keys(scores: Iterable[Score]) -> list[Score]:
     return list(unique.values())
 
 
-def write_tables(
-    directory: Path,
-    title: str,
-    scores: Sequence[Score],
-    notes: Sequence[str],
-    facts: Sequence[str],
-    details: Mapping[str, Any],
+def write_scores(
+    directory: Path, scores: Sequence[Score], notes: Sequence[str], details: Mapping[str, Any]
 ) -> list[Path]:
-    """Write ``metrics.json``, ``table.md`` and ``table.csv``, each atomically.
+    """Write ``metrics.json`` and ``table.csv``, each atomically.
 
     Args:
         directory: Existing directory.
-        title: Heading of the Markdown table.
         scores: All scores.
         notes: What a reader must know before quoting a number.
-        facts: Lines about the inputs.
         details: Everything else that ``metrics.json`` carries: settings, provenance.
 
     Returns:
-        The three paths.
+        The two paths.
     """
     texts = {
         "metrics.json": to_json(scores, **details, notes=list(notes)),
-        "table.md": to_markdown(title, scores, notes, facts),
         "table.csv": to_csv(scores),
     }
     for name, text in texts.items():
@@ -220,7 +209,7 @@ def write_tables(
     return [directory / name for name in texts]
 
 
-def compact_grid(scores: Sequence[Score], with_section: bool = False) -> Grid:
+def score_grid(scores: Sequence[Score], with_section: bool = False) -> Grid:
     """Scores for readers: spreads stand behind the values, a section only where it begins.
 
     Args:
@@ -249,35 +238,14 @@ def compact_grid(scores: Sequence[Score], with_section: bool = False) -> Grid:
     return Grid([*first, *shown], rows, range(len(first), n))
 
 
-def score_grid(scores: Sequence[Score], with_section: bool = False) -> Grid:
-    """Scores as a table of the columns that any of them has.
-
-    Args:
-        scores: At least one.
-        with_section: Begin each row with its section.
-    """
-    first = ("metric", "quantity") if with_section else ("quantity",)
-    columns = {
-        name: get
-        for name, get in _COLUMNS.items()
-        if name == "generated" or any(get(score) is not None for score in scores)
-    }
-    with_notes = any(score.note for score in scores)
-    heads = [*first, *columns, *(["note"] if with_notes else [])]
-    rows = []
-    for score in scores:
-        names = [score.section, score.quantity] if with_section else [score.quantity]
-        cells = [number(get(score)) for get in columns.values()]
-        rows.append([*names, *cells, *([score.note] if with_notes else [])])
-    return Grid(heads, rows, range(len(first), len(first) + len(columns)))
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], numeric: range) -> str:
-    padded = [
-        cell.rjust(width) if i in numeric else cell.ljust(width)
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "| " + " | ".join(padded) + " |"
+def _tex_line(cells: Sequence[str], bold: Sequence[bool] | None = None) -> str:
+    """A line of a LaTeX table; ``bold`` says so of each cell."""
+    texts = []
+    for index, cell in enumerate(cells):
+        for plain, command in _TEX.items():
+            cell = cell.replace(plain, command)
+        texts.append(rf"\textbf{{{cell}}}" if bold is not None and bold[index] else cell)
+    return " & ".join(texts) + r" \\"
 
 
 def with_spread(value: float | None, spread: float | None) -> str:

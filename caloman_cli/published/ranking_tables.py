@@ -10,17 +10,6 @@ from caloman_cli.metrics.score import Grid, number
 from caloman_cli.published.quantities import QUANTITIES, Quantity, Table
 from caloman_cli.published.ranking import Ranking, Row
 
-_TEX = {
-    "_": r"\_",
-    "&": r"\&",
-    "%": r"\%",
-    "#": r"\#",
-    "×10³": r"$\times 10^3$",
-    "–": "--",
-    "±": r"$\pm$",
-}
-_TEX |= {"[10⁶]": r"[$10^6$]"}
-
 
 def markdown(ranking: Ranking) -> str:
     """Notes, places, then a table each for quality, separation powers and cost."""
@@ -91,14 +80,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 def to_tex(rows: Sequence[Row]) -> str:
     """Quality of every row; the measured one is bold."""
-    shown = columns(rows, "quality")
-    heads = ["model", *(quantity.label for quantity in shown)]
-    lines = [f"\\begin{{tabular}}{{l{'r' * len(shown)}}}", r"\toprule", tex_line(heads)]
-    lines.append(r"\midrule")
-    for row in rows:
-        cells = [row.name, *(_shown(quantity, row.value(quantity.key)) for quantity in shown)]
-        lines.append(tex_line(cells, [row.ours] * len(cells)))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    return _grid(rows, columns(rows, "quality")).latex()
 
 
 def _grid(rows: Sequence[Row], shown: Sequence[Quantity]) -> Grid:
@@ -116,13 +98,3 @@ def _shown(quantity: Quantity, value: float | None) -> str:
         return "–"
     scaled = value * quantity.scale
     return f"{scaled:.3f}" if quantity.goal == "half" else number(float(f"{scaled:.3g}"))
-
-
-def tex_line(cells: Sequence[str], bold: Sequence[bool] | None = None) -> str:
-    """A line of a LaTeX table; ``bold`` says so of each cell."""
-    texts = []
-    for index, cell in enumerate(cells):
-        for plain, command in _TEX.items():
-            cell = cell.replace(plain, command)
-        texts.append(rf"\textbf{{{cell}}}" if bold is not None and bold[index] else cell)
-    return " & ".join(texts) + r" \\"

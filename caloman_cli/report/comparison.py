@@ -11,7 +11,6 @@ from functools import cached_property
 
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.score import Grid, Score, number, with_spread
-from caloman_cli.published.ranking_tables import tex_line
 from caloman_cli.report.found import Evaluation
 
 TRUTH = "independent real showers"
@@ -105,14 +104,14 @@ class RunComparison:
 
     def to_tex(self) -> str:
         """A LaTeX ``tabular`` (package booktabs), the best value of each quantity bold."""
-        columns = "ll" + "r" * len(self.columns)
-        lines = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", tex_line(self.grid.heads)]
-        lines.append(r"\midrule")
-        best = [self._best(column) for column in self.columns]
-        for cells in self.grid.rows:
-            bold = [name == cells[0] for name in best]
-            lines.append(tex_line(cells, [False, False, *bold]))
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+        best = {index: self._best(column) for index, column in enumerate(self.columns, 2)}
+        bold = {
+            (row, column)
+            for row, cells in enumerate(self.grid.rows)
+            for column, name in best.items()
+            if name == cells[0]
+        }
+        return self.grid.latex(bold)
 
     def _best(self, column: Column) -> str | None:
         """The row with the best value; None where no row has any."""

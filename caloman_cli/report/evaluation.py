@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from caloman_cli.evaluation.comparison import Drawn, Section
-from caloman_cli.metrics.score import Grid, Score, compact_grid, number
+from caloman_cli.metrics.score import Grid, Score, number, score_grid
 from caloman_cli.published import ranking_tables
 from caloman_cli.published.ranking import Ranking
 from caloman_cli.report.document import (
@@ -80,7 +80,7 @@ def _summary(facts: Sequence[str], notes: Sequence[str], scores: Sequence[Score]
         blocks.append(Items(notes, warning=True))
     chosen = [score for score in scores if score.summary]
     if chosen:
-        blocks.append(Table(compact_grid(chosen, with_section=True)))
+        blocks.append(Table(score_grid(chosen, with_section=True)))
         blocks.append(
             Text(
                 "truth: the same number for independent real showers, which no model can beat but "
@@ -115,11 +115,11 @@ def _metric(item: Measured) -> list[Block]:
     blocks: list[Block] = [Items(item.section.notes)] if item.section.notes else []
     top = [score for score in scores if score.summary]
     if 0 < len(scores) <= LONG:
-        blocks.append(Table(compact_grid(scores)))
+        blocks.append(Table(score_grid(scores)))
     elif scores:
         if top:
-            blocks.append(Table(compact_grid(top)))
-        blocks.append(Fold(f"All {len(scores)} rows", [Table(compact_grid(scores))]))
+            blocks.append(Table(score_grid(top)))
+        blocks.append(Fold(f"All {len(scores)} rows", [Table(score_grid(scores))]))
     return [*blocks, *_pictures(item.figures)]
 
 

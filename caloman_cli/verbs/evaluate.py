@@ -18,7 +18,7 @@ from caloman_cli.evaluation.logged import evaluation_logger, tell
 from caloman_cli.evaluation.record import input_facts, input_notes, provenance
 from caloman_cli.evaluation.standing import console, standing, write_standing
 from caloman_cli.evaluation.timing import environment
-from caloman_cli.metrics.score import Score, key_of, summary, with_unique_keys, write_tables
+from caloman_cli.metrics.score import Score, key_of, summary, with_unique_keys, write_scores
 from caloman_cli.report.evaluation import Measured, evaluation_document
 from caloman_cli.report.write import write_report
 from caloman_cli.runs.provenance import Usage
@@ -41,8 +41,8 @@ def run(cfg: DictConfig) -> Path:
         cfg: The checked config of ``conf/evaluate.yaml``.
 
     Returns:
-        The directory with ``report.html``, ``report.md``, ``metrics.json``, ``table.md``,
-        ``table.csv``, ``plots/`` and, for the challenge's detectors, ``ranking.md``,
+        The directory with ``report.html``, ``report.md``, ``metrics.json``, ``table.csv``,
+        ``plots/`` and, for the challenge's detectors, ``ranking.md``,
         ``ranking.csv`` and ``ranking.tex``.
 
     Raises:
@@ -112,12 +112,10 @@ def _written(
     title = f"{comparison.label} on {dataset.name}: {cfg.evaluation.name}"
     facts, record = input_facts(comparison), provenance(cfg, comparison)
     standings = {} if ranking is None else {"ranking": ranking.to_dict()}
-    paths += write_tables(
+    paths += write_scores(
         comparison.output,
-        title,
         scores,
         [*notes, *(note for item in measured for note in item.section.notes)],
-        facts,
         {"dataset": dataset.name, **record, **standings, "metrics": details},
     )
     document = evaluation_document(title, facts, notes, measured, ranking, pareto, record)

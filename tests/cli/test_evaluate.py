@@ -34,7 +34,7 @@ def test_two_files(caloman, tmp_path, on_files):
     ratio = scores["separation power", "E_ratio"]
     assert float(ratio["generated/floor"]) > 3 > float(ratio["truth/floor"])
     assert float(scores["classifier", "AUC high"]["truth"]) <= 1
-    table = (out / "table.md").read_text()
+    table = (out / "report.md").read_text()
     assert "truth/floor" in table
     assert "truth: 300 showers of truth (real, independent)" in table
     assert not list(out.rglob("*.part*"))
@@ -65,14 +65,14 @@ def test_a_detector_of_ones_own_with_figures(caloman, tmp_path):
     assert "single_showers" in figures
     check_page((tmp_path / "out/report.html").read_text(), len(figures))
     assert not (tmp_path / "out/ranking.md").exists()  # nothing is published for it
-    for name in ("table.md", "report.md", "report.html", "metrics.json"):
+    for name in ("report.md", "report.html", "metrics.json"):
         text = (tmp_path / "out" / name).read_text()
         assert "omparable with published" not in text, name
     record = json.loads((tmp_path / "out/metrics.json").read_text())
     assert record["inputs"]["reference"]["files"] == ["b.hdf5"]
     page = (tmp_path / "out/report.html").read_text()
     assert "generated: a.hdf5" in page
-    assert str(tmp_path) not in page + (tmp_path / "out/table.md").read_text()
+    assert str(tmp_path) not in page + (tmp_path / "out/report.md").read_text()
 
 
 def test_intrinsic_dimension_of_real_showers_alone(caloman, tmp_path, files):
@@ -143,7 +143,7 @@ def test_a_file_against_itself_is_perfect_and_said_to_be_a_copy(caloman, tmp_pat
     assert result.status == 0, result.err
     for row in scores_of(tmp_path / "out").values():
         assert row["generated"] in ("0.0", "") or float(row["generated"]) < 1e-15
-    assert "not an independent sample" in (tmp_path / "out/table.md").read_text()
+    assert "not an independent sample" in (tmp_path / "out/report.md").read_text()
 
 
 def test_other_incident_energies_are_said(caloman, tmp_path, files):
@@ -155,7 +155,7 @@ def test_other_incident_energies_are_said(caloman, tmp_path, files):
     )  # fmt: skip
     assert result.status == 0, result.err
     out = tmp_path / "outputs/evaluate/other/histograms"
-    table = (out / "table.md").read_text()
+    table = (out / "report.md").read_text()
     assert "energies=REFERENCE" in table
     assert "no truth= given, halves of the reference: 150 even against 150 odd" in table
     row = scores_of(out)["separation power", "E_ratio"]
@@ -218,7 +218,7 @@ def test_toy_reference_is_not_called_geant4(caloman, tmp_path, files):
         "output=out",
     )  # fmt: skip
     assert result.status == 0, result.err
-    table = (tmp_path / "out/table.md").read_text()
+    table = (tmp_path / "out/report.md").read_text()
     assert "not Geant4" in table
     assert "(real" not in table
 

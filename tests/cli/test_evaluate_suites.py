@@ -148,7 +148,7 @@ def test_every_metric_on_files(caloman, tmp_path, files):
             assert keys[quantity.score]["goal"] == quantity.goal, quantity
     published = set(load("ds1_photons")[0].values)  # what the challenge measured of Geant4
     assert set(places) == published - {"AUC high"}
-    table = (tmp_path / "out/table.md").read_text()
+    table = (tmp_path / "out/report.md").read_text()
     assert "No ResNet classifier: the layers of ds1_photons differ in shape" in table
     assert "FPD ×10³ is not comparable" in (tmp_path / "out/ranking.md").read_text()
 

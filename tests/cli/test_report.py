@@ -83,7 +83,7 @@ def test_every_block_in_both_forms(tmp_path):
     assert "Title <b>" in page.words
     assert "5 < 6" in page.words
     assert '<tr class="strong"><td>b</td>' in html
-    assert "| **b** |" in markdown
+    assert "| **b**  |" in markdown
     assert "![A & B](plots/a%20b.png)" in markdown
     assert "> careful" in markdown
     assert "```\na: 1\n```" in markdown

@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
-from caloman_cli.metrics.score import Score, summary, to_csv, to_json, to_markdown, write_tables
+from caloman_cli.metrics.score import Score, score_grid, summary, to_csv, to_json, write_scores
 
 SCORES = [
     Score("separation power", "E_ratio", 0.002, 0.001, 0.001, 0.001, summary=True,
@@ -16,36 +17,29 @@ SCORES = [
 ]  # fmt: skip
 
 MARKDOWN = """\
-# A model
+| metric           | quantity   |   generated |   generated/floor |   truth |   truth/floor |
+|:-----------------|:-----------|------------:|------------------:|--------:|--------------:|
+| separation power | E_ratio    |       0.002 |                 2 |   0.001 |             1 |
+| classifier       | AUC low    | 0.75 ± 0.01 |                 – |     0.5 |             – |"""
 
-- reference: 10 showers
-
-> **Note.** Not Geant4.
-
-## Summary
-
-| metric           | quantity | generated | spread | generated/floor | truth | truth/floor |
-| ---------------- | -------- | --------: | -----: | --------------: | ----: | ----------: |
-| separation power | E_ratio  |     0.002 |      – |               2 | 0.001 |           1 |
-| classifier       | AUC low  |      0.75 |   0.01 |               – |   0.5 |           – |
-
-## Separation power
-
-| quantity  | generated | generated/floor | truth | truth/floor | note              |
-| --------- | --------: | --------------: | ----: | ----------: | ----------------- |
-| E_ratio   |     0.002 |               2 | 0.001 |           1 |                   |
-| E_layer/0 |         – |               – |     – |           – | no entry in range |
-
-## Classifier
-
-| quantity | generated | spread | truth |
-| -------- | --------: | -----: | ----: |
-| AUC low  |      0.75 |   0.01 |   0.5 |
+LATEX = r"""\begin{tabular}{lrl}
+\toprule
+quantity & generated & note \\
+\midrule
+E\_ratio & \textbf{0.002} &  \\
+\textbf{E\_layer/0} & \textbf{--} & \textbf{no entry in range} \\
+\bottomrule
+\end{tabular}
 """
 
 
 def test_markdown_to_the_letter():
-    assert to_markdown("A model", SCORES, ["Not Geant4."], ["reference: 10 showers"]) == MARKDOWN
+    assert summary(SCORES) == MARKDOWN
+
+
+def test_latex_to_the_letter():
+    grid = score_grid([replace(score, floor=None, truth=None) for score in SCORES[:2]])
+    assert replace(grid, strong=frozenset([1])).latex({(0, 1)}) == LATEX
 
 
 def test_nothing_to_summarise():
@@ -53,7 +47,8 @@ def test_nothing_to_summarise():
 
 
 def test_small_numbers_are_not_rounded_away():
-    assert "3.21e-07 |" in to_markdown("t", [Score("s", "q", 3.21e-7, key="q", goal="lower")])
+    score = Score("s", "q", 3.21e-7, key="q", goal="lower", summary=True)
+    assert "3.21e-07 |" in summary([score])
 
 
 def test_csv_keeps_full_precision_and_leaves_undefined_values_empty():
@@ -74,5 +69,5 @@ def test_json_has_null_and_never_nan():
 
 def test_files_replace_older_ones_and_leave_nothing_else(tmp_path):
     for _ in range(2):
-        paths = write_tables(tmp_path, "t", SCORES, [], [], {})
+        paths = write_scores(tmp_path, SCORES, [], {})
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(p.name for p in paths)
