@@ -1,3 +1,3 @@
 """Two-step generative models of calorimeter showers, from one command line."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

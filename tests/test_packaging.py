@@ -1,6 +1,7 @@
 """What users install: the built wheel and sdist, from another folder, without the checkout."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -74,6 +75,7 @@ def test_wheel_and_sdist_have_every_config(built):
 @pytest.mark.slow
 def test_the_wheel_works_anywhere(installed):
     assert installed("--version") == f"caloman {caloman_cli.__version__}\n"
+    assert "@software{caloman" in installed("--cite")
     assert "train" in installed("--help")
     assert "experiment=demo" in installed("train", "--help")
     assert "latent_dim" in installed("train", "--cfg", "job", "experiment=demo")
@@ -87,16 +89,19 @@ def test_the_project_says_one_version_everywhere():
     citation = (ROOT / "CITATION.cff").read_text()
     assert project["dynamic"] == ["version"]
     assert f"version: {caloman_cli.__version__}\n" in citation
+    assert re.search(r'^date-released: "\d{4}-\d\d-\d\d"$', citation, re.MULTILINE)
 
 
 def test_every_dependency_is_pinned_in_the_constraints():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, groups = content["project"], content["dependency-groups"].values()
     pinned = {
         line.partition("==")[0].lower().replace("_", "-")
         for line in (ROOT / "constraints.txt").read_text().splitlines()
         if "==" in line
     }
     wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    wanted += [name for group in groups for name in group if isinstance(name, str)]
     names = {name.split(">")[0].split("=")[0].split("[")[0].lower() for name in wanted}
     assert names <= pinned
     assert not [line for line in pinned if "+" in line]

@@ -126,6 +126,11 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
     if arguments[0] == "--version":
         say(f"caloman {__version__}\n")
         return OK
+    if arguments[0] == "--cite":
+        from caloman_cli.cli.citation import bibtex
+
+        say(bibtex() + "\n")
+        return OK
     verb, rest = find_verb(arguments)
     if verb is None:
         say(usage(arguments[0]))
@@ -152,10 +157,12 @@ def find_verb(arguments: list[str]) -> tuple[Verb | None, list[str]]:
     family = [words.split()[1] for words in VERBS if words.startswith(f"{first} ")]
     if not family:
         names = dict.fromkeys(words.split()[0] for words in VERBS)
-        if first == "version":
-            raise UserError("unknown verb 'version': write caloman --version")
+        if first in ("version", "cite"):
+            raise UserError(f"unknown verb '{first}': write caloman --{first}")
         if first.startswith("-"):
-            raise UserError(f"unknown option '{first}': try --help or --version, or name a verb")
+            raise UserError(
+                f"unknown option '{first}': try --help, --version or --cite, or name a verb"
+            )
         raise UserError(f"unknown verb '{first}': {suggestion(first, names)}")
     if not rest:
         raise UserError(f"'caloman {first}' needs one of: {', '.join(family)}")
@@ -180,6 +187,7 @@ def usage(family: str = "") -> str:
             "",
             "caloman VERB --help    what a verb takes, with examples",
             "caloman --version      the version",
+            "caloman --cite         BibTeX of the software and of the papers it rests on",
             "--debug                full tracebacks (or CALOMAN_DEBUG=1)",
             'tab completion (bash)  eval "$(caloman -sc install=bash)"',
             "",

@@ -30,6 +30,18 @@ def test_version(caloman):
     assert caloman("--version").out == f"caloman {caloman_cli.__version__}\n"
 
 
+def test_how_to_cite_is_bibtex_of_the_software_and_its_papers(caloman):
+    cited = caloman("--cite").out
+    assert re.findall(r"^@\w+\{(.+),$", cited, re.MULTILINE) == [
+        f"caloman_{caloman_cli.__version__}",
+        "cresswell2022",
+        "krause2024",
+    ]
+    assert "eprint = {2211.15380}" in cited
+    assert "Zaborowska, Anna and others}" in cited
+    assert cited.count("{") == cited.count("}")
+
+
 @pytest.mark.parametrize("words", HELPED, ids=" ".join)
 def test_help_of_a_verb_has_examples_keys_and_what_they_mean(caloman, words):
     result = caloman(*words, "--help")
