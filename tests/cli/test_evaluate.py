@@ -269,6 +269,24 @@ def test_timing_of_a_run_needs_no_reference(caloman, run_dir, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".hdf5"] == []
 
 
+def test_likelihood_of_a_run_on_showers_that_it_has_not_seen(caloman, run_dir, tmp_path):
+    before = {*run_dir.glob("samples/*")}
+    result = caloman(
+        "evaluate", f"run={run_dir}", "evaluation=likelihood", "output=out",
+        "evaluation.likelihood.max_showers=20",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    assert {*run_dir.glob("samples/*")} == before  # of real showers alone
+    scores = check_keys(tmp_path / "out")
+    total, layers, voxels = (
+        scores[key]["generated"] for key in ("log_prob", "log_prob_layers", "log_prob_voxels")
+    )
+    assert total == pytest.approx(layers + voxels)
+    assert scores["log_prob"]["conditions"]["kind"] == "estimate"
+    assert "per MeV of each non-empty layer and of D-dimensional volume" in result.out + result.err
+    assert (tmp_path / "out/plots/likelihood.png").stat().st_size > 1000
+
+
 def test_too_few_showers_for_a_classifier_are_a_row_that_says_so(caloman, tmp_path):
     energies, voxels = generate(load_geometry("ds1_photons"), 40, seed=1)
     few = write(tmp_path / "few.hdf5", energies, voxels)
@@ -291,6 +309,7 @@ def test_too_few_showers_for_a_classifier_are_a_row_that_says_so(caloman, tmp_pa
         (["run=a", "generated=b"], "both given"),
         (["generated=b.hdf5"], "dataset=NAME"),
         (["evaluation=timing", "generated=b", "dataset=ds2"], "needs a model"),
+        (["evaluation=likelihood", "generated=b", "dataset=ds2"], "needs a model: give run=DIR"),
         (["run=nowhere"], "does not exist"),
         (["generated=a.hdf5", "reference=b.hdf5", "dataset=ds1_photons"], "does not exist"),
         (["protocol=2022"], "must be final, legacy2022"),
