@@ -35,13 +35,25 @@ def documented(program: str, inline: bool = True) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def distinct(found: list[str]) -> list[str]:
-    """One of those that differ in names of files only: composing opens none."""
-    files = re.compile(
-        r"(?<==)\[?'?(?:[\w./*,-]*(?:[/*]|\.hdf5|\.xml)[\w./*,-]*|[A-Z_]+)'?\]?(?= |$)"
+def said(command: str) -> frozenset[str]:
+    """What a command says; names of files, seeds and numbers of showers say nothing here."""
+    file = re.compile(r"(?<==)\[?[\w./*,-]*(?:[/*]|\.hdf5|\.xml)[\w./*,-]*\]?$|(?<==)[A-Z_]+$")
+    number = re.compile(r"(?<=^n=)\d+$|(?<=^seed=)[\d,]+$")
+    verb = 2 if command.startswith("data ") else 1
+    words = arguments(command)
+    return frozenset(
+        [" ".join(words[:verb]), *(number.sub("1", file.sub("FILE", w)) for w in words[verb:])]
     )
-    kinds = {files.sub("FILE", " ".join(arguments(command))): command for command in found}
-    return list(kinds.values())
+
+
+def distinct(found: list[str]) -> list[str]:
+    """Those that say something which no other of them says as well."""
+    longest = sorted(found, key=lambda command: -len(said(command)))
+    kept: dict[str, frozenset[str]] = {}
+    for command in longest:
+        if not any(said(command) <= other for other in kept.values()):
+            kept[command] = said(command)
+    return list(kept)
 
 
 FENCED = documented("caloman", inline=False)
@@ -180,13 +192,8 @@ def test_commands_are_found_wherever_they_stand(tmp_path):
         ["report"],
     ]
     assert commands(page, "python") == ["-m pytest", "scripts/a.py x"]
-    same = [
-        "sample run=RUN",
-        "sample run=outputs/a",
-        "sample run=outputs/a n=1",
-        "train a=[b.hdf5]",
-    ]
-    assert distinct(same) == same[1:]
+    alike = ["sample run=RUN", "sample run=outputs/a n=1", "train a=[b.hdf5]", "train a=1"]
+    assert sorted(distinct(alike)) == sorted(alike[1:])
     assert ends(["-m", "a=1,2,3", "b=[1,2]"]) == [
         ["-m", "a=1", "b=[1,2]"],
         ["-m", "a=3", "b=[1,2]"],
