@@ -2,16 +2,21 @@
 
 import itertools
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
+from caloman_cli.config.targets import named, trusting
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.errors import UserError
+from caloman_cli.models.densities.base import Density
 from caloman_cli.models.encoders.base import Encoder
 from caloman_cli.models.heads.base import Head
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.preprocess.conditions import Conditions
 from caloman_cli.models.preprocess.preprocess import Preprocess
 from caloman_cli.models.trainable import TensorRows
@@ -29,14 +34,28 @@ SMALL = {
 }
 
 
+N_CODES = 5
+TOYS = ROOT / "tests/toys/conf"
+
+
 def options(group: str) -> list[str]:
     """The options of a group: the names of its YAML files."""
     return sorted(path.stem for path in (ROOT / f"conf/{group}").glob("*.yaml"))
 
 
+def toys(group: str) -> list[str]:
+    """The options that strangers add to a group."""
+    return sorted(path.stem for path in (TOYS / group).glob("*.yaml"))
+
+
+def folder(group: str, option: str) -> Path:
+    """Where an option's YAML is."""
+    return (TOYS if option in toys(group) else ROOT / "conf") / group
+
+
 def small(group: str, option: str) -> DictConfig:
     """An option's config with sizes that train in no time."""
-    cfg = OmegaConf.load(ROOT / f"conf/{group}/{option}.yaml")
+    cfg = OmegaConf.load(folder(group, option) / f"{option}.yaml")
     assert isinstance(cfg, DictConfig)
     for key, value in SMALL.items():
         if key in cfg and not (isinstance(value, list) and isinstance(cfg[key], int)):
@@ -48,7 +67,24 @@ def small(group: str, option: str) -> DictConfig:
 
 def maker(group: str, option: str):
     """The constructor of an option, waiting for its build-time arguments."""
-    return make({group: OmegaConf.to_container(small(group, option))}, group)
+    return made(group, option, small(group, option))
+
+
+def made(group: str, option: str, cfg: DictConfig | ListConfig):
+    """The same with a config of one's own."""
+    values: Any = OmegaConf.to_container(cfg)
+    with trusting(named(values) if option in toys(group) else ()):
+        return make({group: values}, group)
+
+
+def build_density(option: str, z_dim: int = 4, c_dim: int = 3, **settings) -> Density:
+    """A density of the latents that it learns, as its YAML says but for some settings."""
+    cfg = OmegaConf.load(folder("density", option) / f"{option}.yaml")
+    unmade = made("density", option, OmegaConf.merge(cfg, settings))
+    codes = "real" not in unmade.func.accepts
+    latents = Latents(z_dim, "codes", N_CODES) if codes else Latents(z_dim)
+    density: Density = unmade(latents=latents, c_dim=c_dim)
+    return density
 
 
 def flat(n: int) -> dict:
@@ -154,6 +190,11 @@ def served() -> list[tuple[str, str]]:
     """Heads with the names of the detectors that they take."""
     every = itertools.product(options("head"), detectors(tiny()).items())
     return [(head, name) for head, (name, geometry) in every if serves(head, geometry)]
+
+
+def latents_of(option: str, head: str) -> Latents:
+    """What an encoder hands over."""
+    return make_encoder(option, head, toy_for(head, tiny())).latents
 
 
 def wants_moments(head: str) -> bool:
