@@ -28,6 +28,7 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.classifier.inputs import MODES, Mode
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.correlation import CorrelationTest
+from caloman_cli.metrics.dipoles import DipoleTest, dipoles
 from caloman_cli.metrics.features import feature_matrix, high_level_features
 from caloman_cli.metrics.frechet import FrechetDistance, FrechetPhysicsDistance
 from caloman_cli.metrics.histograms import separation_power
@@ -61,6 +62,7 @@ TABLES = {  # the columns that the Markdown shows; the CSV has all
         "FD": "FD",
         "KD": "KD",
         "correlation": "Δ correlation",
+        "dipoles": "Δ dipoles",
     },
     "Neighbours": {
         "precision": "precision",
@@ -100,6 +102,7 @@ class Judge:
     def __init__(self, samples: Samples, classifiers: list[Mode], seed: int) -> None:
         self.reference, self.seed = samples.reference, seed
         self.reference_features = high_level_features(self.reference)
+        self.reference_dipoles = dipoles(self.reference)
         self.held = feature_matrix(self.reference_features)
         self.known = feature_matrix(high_level_features(samples.train))
         self.classifiers = [
@@ -133,6 +136,10 @@ class Judge:
         yield from self._distances(matrix)
         difference = CorrelationTest(seed=self.seed)(self.reference_features, features)
         yield "correlation", _value(difference, "correlation_rms", "correlation_rms_error")
+        leaning = DipoleTest(seed=self.seed)(
+            showers.geometry, self.reference_dipoles, dipoles(showers)
+        )
+        yield "dipoles", _value(leaning, "layers")
         shapes = self.neighbours(self.cloud, self._cloud(showers), reference_radii=self.radii)
         for name in ("precision", "recall", "density", "coverage"):
             yield name, _value(shapes, name, f"{name}_error")
