@@ -48,6 +48,7 @@ VERBS = {
         Verb("report", "compare evaluations of many runs in one table"),
         Verb("data download", "fetch official files, checksums verified"),
         Verb("data check", "look through a file of showers for problems", argument="file"),
+        Verb("data split", "divide a file into parts that share no shower", argument="file"),
         Verb("data generate", "make showers with the built-in generator"),
     )
 }

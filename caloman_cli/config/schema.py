@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Le, Predicate, doc
+from annotated_types import Gt, Le, Predicate, doc
 
 from caloman_cli.config.settings import TrainerSettings
 from caloman_cli.config.values import Count, Natural, NotNegative, Several, Share
@@ -32,6 +32,7 @@ def _form(pattern: str) -> Predicate:
 
 Seed = Annotated[Natural, Le(2**63 - 1)]
 Device = Annotated[str, _form(r"auto|cpu|cuda(:\d+)?"), doc("auto, cpu, cuda or cuda:<index>")]
+Portion = Annotated[float, Gt(0), Le(1)]
 Name = Annotated[str, _form(r"[\w.-]+"), doc("a name of letters, digits, _ . -")]
 Incident = Annotated[Any, Predicate(_incident), doc("an energy above 0 [MeV] or [low,high]")]
 
@@ -198,6 +199,27 @@ class DataGenerate:
 
 
 @dataclass
+class Parts:
+    """Shares of a file's showers."""
+
+    train: Portion | None
+    truth: Portion | None
+    reference: Portion | None
+
+
+@dataclass
+class DataSplit:
+    """``caloman data split``."""
+
+    dataset: Dataset
+    file: Path
+    out: Path
+    parts: Parts
+    seed: Seed | None
+    overwrite: bool
+
+
+@dataclass
 class Train:
     """``caloman train``."""
 
@@ -247,5 +269,6 @@ VERBS: dict[str, type] = {
     "data_download": DataDownload,
     "data_check": DataCheck,
     "data_generate": DataGenerate,
+    "data_split": DataSplit,
 }
 """Name of the primary config -> its keys."""

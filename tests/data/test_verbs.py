@@ -12,7 +12,7 @@ from caloman_cli.config.compose import CONF
 from caloman_cli.data.check import check_file
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.verbs import data_check, data_download, data_generate
+from caloman_cli.verbs import data_check, data_download, data_generate, data_split
 from tests.conftest import load_geometry
 from tests.data.conftest import make_showers, write_hdf5
 
@@ -233,3 +233,79 @@ def test_download_fetches_both_roles(tmp_path, monkeypatch):
     monkeypatch.setenv("CALOMAN_DATA", str(tmp_path))
     assert data_download.run(config("data_download", "dataset=ds1_pions")) == tmp_path
     assert asked == ["dataset_1_pions_1.hdf5", "dataset_1_pions_2.hdf5"]
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """A file of 100 photons whose incident energies tell them apart."""
+    energies, voxels = make_showers(load_geometry("ds1_photons"), 100)
+    energies = 1000.0 + np.arange(100.0)[:, None]
+    return write_hdf5(tmp_path / "whole.hdf5", energies, voxels)
+
+
+def split(file, *overrides):
+    return config("data_split", "dataset=ds1_photons", f"file={file}", *overrides)
+
+
+def numbers_of(path):
+    with h5py.File(path) as file:
+        return (file["incident_energies"][:, 0] - 1000).tolist()
+
+
+@pytest.mark.parametrize("seed", ["1", "null"])
+def test_a_split_file_has_every_shower_once(tmp_path, numbered, seed):
+    out = tmp_path / "parts"
+    assert data_split.run(split(numbered, f"out={out}", f"seed={seed}")) == out
+    found = {path.stem: numbers_of(path) for path in sorted(out.iterdir())}
+    assert {name: len(part) for name, part in found.items()} == {
+        "train": 50, "truth": 25, "reference": 25,
+    }  # fmt: skip
+    assert sorted(sum(found.values(), [])) == list(range(100))
+    assert all(part == sorted(part) for part in found.values())
+    assert (found["train"] == list(range(50))) is (seed == "null")
+    with h5py.File(numbered) as whole, h5py.File(out / "truth.hdf5") as part:
+        rows = [int(number) for number in found["truth"]]
+        np.testing.assert_array_equal(part["showers"][:], whole["showers"][:].astype("f4")[rows])
+        assert part.attrs["source"] == "whole.hdf5"
+
+
+def test_a_split_replaces_nothing_unasked_and_writes_all_or_nothing(tmp_path, numbered):
+    out = tmp_path / "parts"
+    out.mkdir()
+    (out / "truth.hdf5").write_text("mine")
+    with pytest.raises(UserError, match="truth.hdf5 exists"):
+        data_split.run(split(numbered, f"out={out}"))
+    assert [path.name for path in out.iterdir()] == ["truth.hdf5"]
+    data_split.run(split(numbered, f"out={out}", "parts.truth=null"))
+    assert (out / "truth.hdf5").read_text() == "mine"
+    data_split.run(split(numbered, f"out={out}", "overwrite=true"))
+    assert len(numbers_of(out / "truth.hdf5")) == 25
+
+
+def test_a_split_that_fails_midway_leaves_nothing(tmp_path, numbered, monkeypatch):
+    with h5py.File(numbered, "r+") as file:
+        file["showers"][99, 0] = np.nan
+    with pytest.raises(UserError):
+        data_split.run(split(numbered, f"out={tmp_path / 'parts'}"))
+    folder = tmp_path / "parts"
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["parts.train=0.8"], "parts add up to 1.3, at most 1"),
+        (["parts.truth=0.001"], "parts.truth=0.001 of 100 showers is none"),
+        (["parts.train=null", "parts.truth=null", "parts.reference=null"], "names no part"),
+    ],
+)
+def test_shares_that_cannot_be_are_named(tmp_path, numbered, overrides, message):
+    with pytest.raises(UserError, match=message):
+        data_split.run(split(numbered, f"out={tmp_path / 'parts'}", *overrides))
+    assert not (tmp_path / "parts").exists()
+
+
+def test_a_part_never_takes_the_place_of_the_whole(tmp_path, numbered):
+    whole = numbered.rename(tmp_path / "train.hdf5")
+    with pytest.raises(UserError, match="is the file to divide"):
+        data_split.run(split(whole, f"out={tmp_path}", "overwrite=true"))
