@@ -12,7 +12,8 @@ depends on the encoder:
   a lower bound on average, which rises with K to log p. With a head whose shares sum to one it is
   the probability of which voxels are lit times a density per MeV of all of these but one in each
   layer, so that the whole is **per MeV of each lit voxel**: numbers of two such models can be
-  compared. With other heads it is per MeV of *every* voxel, dark ones too.
+  compared. With other heads it is per MeV of *every* voxel, dark ones too. A head whose
+  ``log_prob`` is a score keeps its own coordinates.
 - ``manifold``, where it is one point and D < V: :math:`\log p_Z(z | c) - \frac12 \log\det J^T J`
   at z = g(x, c), the shower's projection. J is the Jacobian of the whole way from z to MeV, all
   preprocessing included but the readout cut, at fixed layer energies: a density with respect to
@@ -49,6 +50,7 @@ MEASURES: dict[Way, str] = {
     "codes": "per MeV of every voxel, dark ones too, before generated showers are cut and scaled",
 }
 _LIT = "probability of which voxels are lit, per MeV of each lit one"
+_OWN = "in the head's own coordinates, which compares showers under one model and not models"
 _ROWS = 4096  # draws of z at once: a block's are the same whatever the memory
 _VALUES = 1 << 21  # numbers of a head that exist at once
 _STREAM = 0x6C6F67  # apart from samples of the same seed
@@ -124,9 +126,10 @@ def kind_of(model: "TwoStep") -> Kind:
 
 def measure_of(model: "TwoStep") -> str:
     """With respect to what ``log_prob`` of a model is a density, in words."""
-    found = _way(model)
-    lit = found in ("draws", "codes") and model.encoder.head.sums_to_one
-    return _LIT if lit else MEASURES[found]
+    found, head = _way(model), model.encoder.head
+    if found in ("draws", "codes") and head.sums_to_one:
+        return _OWN if head.kind == "score" else _LIT
+    return MEASURES[found]
 
 
 def likelihood_of(
@@ -184,8 +187,11 @@ def _manifold(model: "TwoStep", x: Tensor, c: Tensor, context: Context) -> Tenso
 
 def _per_mev(model: "TwoStep", voxels: Tensor, x: Tensor, context: Context) -> Tensor:
     """What makes densities of x such per MeV, shape (B,), float64."""
-    if not model.encoder.head.sums_to_one:
+    head = model.encoder.head
+    if not head.sums_to_one:
         return model.preprocess.log_det(voxels, context.e_inc)
+    if head.kind == "score":  # of numbers that are not the voxels' energies
+        return voxels.new_zeros(len(voxels), dtype=torch.float64)
     lit = model.preprocess.layers.sum((x > 0).double())
     energies = torch.where(context.layers > 0, context.layers, 1.0).double()
     return -((lit - 1.0).clamp(min=0.0) * energies.log()).sum(1)

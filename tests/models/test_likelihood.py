@@ -1,6 +1,7 @@
 """log p of showers: a density per MeV with known answers, a number for each, never NaN."""
 
 import math
+from functools import partial
 
 import h5py
 import numpy as np
@@ -10,7 +11,11 @@ from torch import nn
 
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.errors import UserError
+from caloman_cli.models.densities import FlowMap
+from caloman_cli.models.densities.velocity import VelocityNet
+from caloman_cli.models.encoders.base import Encoder
 from caloman_cli.models.encoders.jacobian import half_logdet
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.likelihood import Likelihood
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.base import Context
@@ -18,7 +23,7 @@ from caloman_cli.models.preprocess.zeros import DequantizeZeros
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.models.two_step import build
 from tests.conftest import load_geometry
-from tests.contracts.groups import showers, small
+from tests.contracts.groups import showers, small, toy_for
 
 CUT = 0.1
 PAIR = Geometry("pair", "photon", (Layer(0, (0.0, 5.0), 2),), CUT, 2.0)
@@ -299,19 +304,21 @@ NAMED = [
     ("gaussian", "pca", "logit_shares", "maf", "exact"),
     ("gaussian", "identity", "dequantized_log", "nsf", "score"),
     ("hurdle_mixture", "identity", "shares", "nsf", "score"),
+    ("cylinder", "vae", "shares", "nsf", "score"),
 ]
 
 
 @pytest.mark.parametrize(("head", "encoder", "preprocess", "density", "kind"), NAMED)
 def test_every_shower_has_a_number(head, encoder, preprocess, density, kind, tiny_geometry):
     """Empty layers, nothing at all, one voxel, more than ever seen, and of every kind."""
-    voxels, e_inc = (part.clone() for part in showers(tiny_geometry))
+    geometry = toy_for(head, tiny_geometry)
+    voxels, e_inc = (part.clone() for part in showers(geometry))
     model = fitted(
-        tiny_geometry, voxels, e_inc, head=head, encoder=encoder, preprocess=preprocess,
+        geometry, voxels, e_inc, head=head, encoder=encoder, preprocess=preprocess,
         density=density,
     )  # fmt: skip
     voxels[0], voxels[1, 1:], voxels[2] = 0.0, 0.0, 1e4 * voxels[2]
-    voxels[3, tiny_geometry.slices[-1]], e_inc[4], e_inc[5] = 0.0, 1e-2, 1e8
+    voxels[3, geometry.slices[-1]], e_inc[4], e_inc[5] = 0.0, 1e-2, 1e8
     with torch.no_grad():
         found = model.log_prob(voxels, e_inc, draws=2)
     assert found.dtype == torch.float64
@@ -319,6 +326,7 @@ def test_every_shower_has_a_number(head, encoder, preprocess, density, kind, tin
     assert torch.isfinite(found[6:]).double().mean() > 0.7
     assert model.kind == kind
     assert ("of each lit one" in model.measure) == (kind in ("bound", "estimate"))
+    assert ("own coordinates" in model.measure) == (head == "cylinder")
 
 
 @pytest.mark.parametrize(
@@ -402,3 +410,48 @@ def test_with_fewer_draws_it_is_the_mean_over_parts():
     assert float(found.voxels(2)) == pytest.approx(sum(two) / 2)
     assert float(found.voxels(1)) == pytest.approx(3.4)
     assert float(found.total) == pytest.approx(10 + math.log(sum(map(math.exp, weights[0])) / 5))
+
+
+def test_a_model_without_a_density_says_so_in_one_line(tiny_geometry):
+    """A density that only draws, and an encoder that only draws."""
+    voxels, e_inc = showers(tiny_geometry)
+    model = fitted(tiny_geometry, voxels, e_inc)
+    sizes = {"latents": model.encoder.latents, "c_dim": model.preprocess.c_dim}
+    model.density = FlowMap(partial(VelocityNet, 8, n_blocks=1), **sizes)
+    assert model.kind == "none"
+    with pytest.raises(UserError, match="FlowMap.*log_prob"):
+        model.log_prob(voxels, e_inc, draws=2)
+
+    class Implicit(type(model.encoder)):
+        _posterior = Encoder._posterior
+
+    model = fitted(tiny_geometry, voxels, e_inc)
+    model.encoder.__class__ = Implicit
+    assert model.kind == "none"
+    with pytest.raises(UserError, match="Implicit can only draw latents") as refused:
+        model.log_prob(voxels, e_inc, draws=2)
+    assert "\n" not in str(refused.value)
+
+
+def test_codes_have_the_term_of_their_own(tiny_geometry, monkeypatch):
+    """Of finitely many points log p(x, z) of one is a lower bound."""
+    voxels, e_inc = showers(tiny_geometry)
+    model = fitted(tiny_geometry, voxels, e_inc, encoder="ae", head="autoregressive")
+    encoder = model.encoder
+    model.encoder.latents = Latents(3, "codes", 4, "AE")
+    codes = torch.randint(4, (80, 3)).float()
+    monkeypatch.setattr(encoder, "encode", lambda x, c: codes[: len(x)])
+    monkeypatch.setattr(
+        model.density, "log_prob", lambda z, c: torch.full((len(z),), -3.0 * math.log(4.0))
+    )
+    with torch.no_grad():
+        found = model.likelihood(voxels, e_inc)
+        x, c = model.preprocess(voxels, e_inc)
+        head = encoder.head
+        given = head.log_density(encoder.decode(codes, c), x)
+    layers = model.preprocess.context(voxels, e_inc).layers
+    free = (model.preprocess.layers.sum((voxels > 0).double()) - 1.0).clamp(min=0.0)
+    units = (free * torch.where(layers > 0, layers, 1.0).log()).sum(1)
+    torch.testing.assert_close(found.voxels(1), given - 3.0 * math.log(4.0) - units)
+    assert found.log_weights.shape == (80, 1)
+    assert model.kind == "bound"
