@@ -18,8 +18,12 @@ TIMED = """
 import sys, time
 from pathlib import Path
 import h5py, numpy as np, torch
-from caloman_cli.models.two_step import load_model
-from caloman_cli.models.noise import Noise
+try:
+    from caloman_cli.models.two_step import load_model
+    from caloman_cli.models.noise import Noise
+except ModuleNotFoundError:  # of 0.1.0
+    from caloman_cli.model import load_model
+    from caloman_cli.noise import Noise
 model_path, showers, n, threads, repeats = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 torch.set_num_threads(threads)
 model, _ = load_model(Path(model_path))

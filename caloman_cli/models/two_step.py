@@ -24,7 +24,7 @@ from caloman_cli.models.encoders.base import Encoder
 from caloman_cli.models.energies.base import EnergyModel
 from caloman_cli.models.kinds import Kind
 from caloman_cli.models.likelihood import DRAWS, Likelihood, kind_of, likelihood_of, measure_of
-from caloman_cli.models.noise import BLOCK, Noise
+from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.base import Context
 from caloman_cli.models.preprocess.preprocess import Preprocess
 from caloman_cli.models.trainable import plain_state
@@ -40,8 +40,8 @@ FORMAT = 9
 """Version of the layout of a model file: 9 names classes by their rooms."""
 _WITHOUT_SPECTRUM = 7
 _READ = (_WITHOUT_SPECTRUM, 8, FORMAT)
-SAMPLING = 2
-"""Version of the way from seed and incident energies to showers.
+SAMPLING = 3
+"""Version of the way from seed and incident energies to showers; 3: noise is the same everywhere.
 
 Raise it with every change after which equal weights, seed and incident energies give other
 showers: in :class:`Noise`, the order of draws, :meth:`TwoStep.sample`, a part's ``sample`` or the
@@ -117,16 +117,13 @@ class TwoStep(nn.Module):
         """Draw x (B, V) from the decoder, as many rows at once as memory likes."""
         head = self.encoder.head
         values = _CACHE_VALUES if z.device.type == "cpu" else _DEVICE_VALUES
-        # As many parts for each thread, all of one size: the slowest one is waited for. They begin
-        # where the blocks of random numbers do, which are then drawn once. Threads with little to
-        # do would wait for each other at every call.
+        # As many parts for each thread, all of one size: the slowest one is waited for. Threads
+        # with little to do would wait for each other at every call.
         threads = torch.get_num_threads() if z.device.type == "cpu" else 1
         total = len(z) * head.footprint
         threads = max(1, min(threads, total // _LEAST_VALUES))
         n_parts = threads * max(1, math.ceil(total / (values * threads)))
-        offset = noise.start % BLOCK
-        rows = BLOCK * math.ceil((offset + len(z)) / (n_parts * BLOCK))
-        edges = [0, *range(rows - offset, len(z), rows), len(z)]
+        edges = [*range(0, len(z), math.ceil(len(z) / n_parts)), len(z)]
 
         def part(span: tuple[int, int]) -> Tensor:
             start, stop = span

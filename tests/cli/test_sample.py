@@ -18,7 +18,7 @@ from caloman_cli.models.trainable import TensorRows
 from caloman_cli.models.two_step import SAMPLING, TwoStep, build, load_model, save_model
 from caloman_cli.runs import sampling
 
-N = 700  # more than two blocks of noise, no multiple of one
+N = 700  # several batches, no multiple of one
 
 
 @pytest.fixture(scope="module")

@@ -146,10 +146,10 @@ def test_decoding_in_parts_changes_nothing(tiny_geometry, monkeypatch, head, sta
     )
     whole = model.sample(e_inc, Noise(9, start, 700))
     assert rows == [700]
-    monkeypatch.setattr("caloman_cli.models.two_step._CACHE_VALUES", 1)
+    values = 256 * model.encoder.head.footprint
+    monkeypatch.setattr("caloman_cli.models.two_step._CACHE_VALUES", values)
     parts = model.sample(e_inc, Noise(9, start, 700))
-    # Parts begin where blocks of random numbers do.
-    assert rows[1:] == {0: [256, 256, 188], 100: [156, 256, 256, 32]}[start]
+    assert rows[1:] == [234, 234, 232]  # as few as the memory asks for, all of one size
     different = (parts - whole).abs() > 1e-3 * whole + 1e-2
     # A voxel may be lit or not by the last bit of a matrix product.
     assert float(different.float().mean()) < 1e-3
