@@ -161,6 +161,17 @@ def test_any_batching_draws_the_same_rows(name):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
+def test_it_samples_in_inference_mode(name):
+    """As showers are drawn; what needs gradients says so."""
+    density, _, c = prepared(name)
+    with torch.inference_mode():
+        drawn = density.sample(c.clone(), Noise(3, 0, 200))
+    assert not drawn.requires_grad
+    with torch.no_grad():
+        assert drawn.equal(density.sample(c, Noise(3, 0, 200)))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
 def test_sampling_leaves_the_global_generator_alone(name):
     density, _, c = prepared(name)
     before = torch.get_rng_state()
