@@ -60,6 +60,10 @@ def test_own_metric(caloman, written, files):
         *sides, f"truth={files['truth']}", "dataset=ds1_photons", "output=outputs/scored",
     )  # fmt: skip
     assert done.status == 0, done.err
+    page = (ROOT / "docs/howto/compare_files.md").read_text()
+    for file in ("report.html", "report.md", "table.csv", "metrics.json"):
+        assert f"`{file}`" in page
+        assert (Path("outputs/scored") / file).exists()
     found = json.loads(Path("outputs/scored/metrics.json").read_text())
     score = {score["key"]: score for score in found["scores"]}["mean_response"]
     assert score["generated"] == pytest.approx(1.1, abs=3 * score["spread"])
