@@ -1,11 +1,14 @@
 """Quality against speed: the AUC of every submission over its time per shower."""
 
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import pairwise, product
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
-from caloman_cli.evaluation.labels import label_points
 from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE_EDGE,
@@ -19,6 +22,7 @@ from caloman_cli.published.ranking import Ranking, Row
 
 _MARKERS = dict(zip(BATCH_SIZES, ("s", "D", "o"), strict=True))
 _OTHERS = "#6f6f6f"
+_REACHES, _ANGLES = (9.0, 14.0, 20.0), np.deg2rad([0, 180, 90, 270, 45, 135, 225, 315])
 
 
 def auc_over_time(ranking: Ranking, device: str = "GPU", auc: str = "AUC low") -> Figure | None:
@@ -44,15 +48,15 @@ def auc_over_time(ranking: Ranking, device: str = "GPU", auc: str = "AUC low") -
     front = ranking.front(device, auc)
     comparable = ranking.comparable.why_not(auc) is None
     with house_style():
-        image = figure(7.2, 5.0, layout=None)  # names are placed in axes that stay where they are
-        ax = image.add_axes((0.1, 0.19, 0.88, 0.75))
+        image = figure(8.8, 5.0, layout=None)  # axes that stay where they are
+        ax = image.add_axes((0.08, 0.19, 0.7, 0.75))
         ax.set_xscale("log")
         for row in rows:
             _draw(ax, row, device, auc, hollow=row.ours and not comparable, on=row in front)
         ax.margins(x=0.12)
         floor = ranking.truth.value(auc)
         _limits(ax, [_point(row, device, auc)[1] for row in rows], floor)
-        corners = _front(ax, [_point(row, device, auc) for row in front])
+        _front(ax, [_point(row, device, auc) for row in front])
         if floor is not None:
             ax.axhline(floor, color=REFERENCE_EDGE, linestyle="--", linewidth=1, zorder=1)
             ax.text(
@@ -64,19 +68,9 @@ def auc_over_time(ranking: Ranking, device: str = "GPU", auc: str = "AUC low") -
         ax.grid(True, which="major", linewidth=0.4, color="0.88")
         _explain(ax, [row.fastest(device) for row in rows], bool(front))
         ax.set_title(f"{ranking.dataset}; published: {CITATION}", fontsize=9)
-        names = [
-            f"{row.name} (not comparable)" if row.ours and not comparable else row.name
-            for row in rows
-        ]
-        label_points(
-            ax,
-            [_point(row, device, auc) for row in rows],
-            names,
-            colours=[_colour(row, row in front) for row in rows],
-            sizes=[_size(row) for row in rows],
-            bold=[row.ours for row in rows],
-            corners=corners,
-        )
+        by_auc = sorted(rows, key=lambda row: -_point(row, device, auc)[1])
+        _number(ax, [_point(row, device, auc) for row in by_auc], [row.ours for row in by_auc])
+        _name(ax, [(row.name, _colour(row, row in front), row.ours) for row in by_auc], comparable)
         return image
 
 
@@ -112,10 +106,10 @@ def _draw(ax: Axes, row: Row, device: str, auc: str, *, hollow: bool, on: bool) 
     )
 
 
-def _front(ax: Axes, points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Draw the edge of what is known to be possible, up to the axes' ends; its corners."""
+def _front(ax: Axes, points: list[tuple[float, float]]) -> None:
+    """Draw the edge of what is known to be possible, up to the axes' ends."""
     if not points:
-        return []
+        return
     (left, right), (_, top) = ax.get_xlim(), ax.get_ylim()
     corners = [(points[0][0], top)]
     for (time, auc), (until, _) in pairwise([*points, (right, 0.0)]):
@@ -123,7 +117,42 @@ def _front(ax: Axes, points: list[tuple[float, float]]) -> list[tuple[float, flo
     ax.plot(*zip(*corners, strict=True), color=TRUTH, linewidth=1, alpha=0.6, zorder=2)
     ax.set_xlim(left, right)
     ax.set_ylim(top=top)
-    return corners
+
+
+def _number(ax: Axes, points: Sequence[tuple[float, float]], bold: Sequence[bool]) -> None:
+    """Number points from 1, each number at the first side of its point that is free."""
+    ax.autoscale_view()
+    where = ax.transData.transform(points)
+    taken = [Bbox.from_extents(*(xy - 6), *(xy + 6)) for xy in where]
+    for number, (point, strong) in enumerate(zip(points, bold, strict=True), 1):
+        label = ax.annotate(
+            str(number), point, (0, 0), textcoords="offset points", ha="center", va="center",
+            fontsize=8, fontweight="bold" if strong else "normal", zorder=6,
+        )  # fmt: skip
+        for reach, angle in product(_REACHES, _ANGLES):
+            label.set_position((reach * np.cos(angle), reach * np.sin(angle)))
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
+
+
+def _name(ax: Axes, names: Sequence[tuple[str, str, bool]], comparable: bool) -> None:
+    """Say beside the axes whose point has which number."""
+    tail = "" if comparable else " (not comparable)"
+    handles = [
+        Line2D([], [], linestyle="none", label=f"{number}  {name}{tail if ours else ''}")
+        for number, (name, _, ours) in enumerate(names, 1)
+    ]
+    below = ax.get_legend()
+    assert below is not None
+    key = ax.legend(
+        handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0,
+        handletextpad=0, fontsize=8,
+    )  # fmt: skip
+    for text, (_, colour, ours) in zip(key.get_texts(), names, strict=True):
+        text.set(color=colour, fontweight="bold" if ours else "normal")
+    ax.add_artist(below)  # a second legend takes the place of the first
 
 
 def _limits(ax: Axes, values: list[float], floor: float | None) -> None:

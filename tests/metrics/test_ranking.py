@@ -11,6 +11,7 @@ from runpy import run_path
 
 import numpy as np
 import pytest
+from matplotlib.legend import Legend
 from omegaconf import OmegaConf
 
 from caloman_cli.data.showers import Showers
@@ -270,18 +271,28 @@ def test_a_quartile_range_of_times_is_ranked_as_a_standard_deviation():
 
 
 @pytest.mark.parametrize(("dataset", "comparable"), [("ds3", Comparability()), ("ds2", ELSEWHERE)])
-def test_labels_of_the_figure_do_not_collide(dataset, comparable, tmp_path):
+def test_numbers_of_the_figure_do_not_collide_and_have_names(dataset, comparable, tmp_path):
     row = {"AUC low": 0.7, "time GPU 100": 6.0}
     image = auc_over_time(rank(dataset, row, comparable, label="mine"))
+    (key,) = (each for each in image.axes[0].get_children() if "mine" in str(_words(each)))
+    names = {name.split("  ")[1].split(" (")[0] for name in _words(key)}
+    assert names == {"mine", *(item.name for item in load(dataset) if item.name != TRUTH)}
+    hollow = comparable is ELSEWHERE
+    assert any("mine (not comparable)" in name for name in _words(key)) == hollow
     texts = [text for text in image.axes[0].texts if not text.get_text().startswith("Geant4 ")]
     boxes = [text.get_window_extent() for text in texts]
     assert len(boxes) == len(load(dataset))
+    assert {text.get_text() for text in texts} == {name.split()[0] for name in _words(key)}
     frame = image.bbox
     for i, box in enumerate(boxes):
         assert frame.contains(*box.min)
         assert frame.contains(*box.max)
         assert not [other for other in boxes[:i] if box.shrunk(0.9, 0.8).overlaps(other)]
     assert save(image, tmp_path / "pareto.png").stat().st_size > 0
+
+
+def _words(artist):
+    return [text.get_text() for text in artist.get_texts()] if isinstance(artist, Legend) else []
 
 
 def test_no_figure_without_published_numbers():
