@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from caloman_cli.config.public import renamed
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Metric
 from caloman_cli.evaluation.record import judged, model_hash, settings
@@ -40,7 +41,7 @@ def refuse_another(
         return
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        before, inputs = dict(stored["settings"]), dict(stored["inputs"])
+        before, inputs = renamed(dict(stored["settings"])), dict(stored["inputs"])
         known = {role: inputs[role]["fingerprint"] for role in inputs}
         model, device = stored["model_sha256"], stored["provenance"]["device"]["type"]
     except (OSError, ValueError) as error:

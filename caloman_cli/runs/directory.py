@@ -41,6 +41,8 @@ from caloman_cli.runs.status import Status
 
 log = logging.getLogger(__name__)
 
+FORMAT = 2  # of config.yaml: 1 had no number, and named classes by their files
+
 # In the order in which they are removed.
 _FILES = (
     "latents.h5",
@@ -106,6 +108,12 @@ class RunDirectory:
             raise UserError(
                 f"{self.config_path} is damaged: restore it, or begin again with overwrite=true"
             )
+        number = config.pop("format", 1)
+        if number not in range(1, FORMAT + 1):
+            raise UserError(
+                f"{self.config_path} has format {number}, this version of caloman reads up to "
+                f"{FORMAT}: take a newer version"
+            )
         values = OmegaConf.to_container(config)
         refuse_interpolations(values, str(self.config_path))
         return OmegaConf.create(renamed(values))
@@ -168,7 +176,9 @@ class RunDirectory:
         return not self.files.damaged()
 
     def write_config(self, config: dict) -> None:
-        write_text(self.config_path, OmegaConf.to_yaml(OmegaConf.create(config)))
+        """Write ``config.yaml``, with the number of its format."""
+        numbered = OmegaConf.create({"format": FORMAT, **config})
+        write_text(self.config_path, OmegaConf.to_yaml(numbered))
 
     def record(self, **entries: object) -> None:
         """Set entries of ``provenance.json``."""

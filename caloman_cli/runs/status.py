@@ -12,6 +12,8 @@ from typing import Any
 from caloman_cli.data.files import read_json, write_json
 from caloman_cli.errors import CannotWrite, UserError
 
+FORMAT = 2  # of status.json: 1 had no number
+
 
 class Status:
     """Running, ok, interrupted or failed, and since when.
@@ -27,6 +29,7 @@ class Status:
     def running(self) -> Iterator[None]:
         """Keep the file true while a block runs."""
         status: dict[str, Any] = {
+            "format": FORMAT,
             "status": "running",
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -59,6 +62,8 @@ class Status:
             return "not begun"
         try:
             status = read_json(self.path)
+            if status.get("format", 1) not in range(1, FORMAT + 1):  # a newer version's
+                return "unknown"
             state = str(status["status"])
             if state == "failed":
                 return f"failed: {status['error']['message']}"
@@ -66,7 +71,7 @@ class Status:
                 return state
             where = f"process {status['pid']} on {status['host']}"
             gone = status["host"] == socket.gethostname() and not _alive(int(status["pid"]))
-        except (UserError, KeyError, OverflowError, TypeError, ValueError):
+        except (UserError, AttributeError, KeyError, OverflowError, TypeError, ValueError):
             return "unknown"
         return f"cut off, {where} is gone" if gone else f"running, {where}"
 

@@ -128,3 +128,17 @@ def test_a_failed_evaluation_leaves_nothing(caloman, tmp_path, files, monkeypatc
     given = [f"generated={files['generated']}", f"reference={files['reference']}", *QUICK]
     assert caloman("evaluate", *given).status == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_an_evaluation_by_an_older_version_is_the_same_one(caloman, tmp_path, files, measured):
+    given = [f"generated={files['generated']}", f"reference={files['reference']}", *QUICK]
+    assert caloman("evaluate", *given, "output=out").status == 0
+    path = tmp_path / "out/metrics.json"
+    today = "caloman_cli.evaluation.components.Separation"
+    assert today in path.read_text()
+    path.write_text(path.read_text().replace(today, "caloman_cli.metrics.suite.Separation"))
+    again = caloman("evaluate", *given, "output=out")
+    assert again.status == 0, again.err
+    assert today in path.read_text()
+    path.write_text(path.read_text().replace(today, "caloman_cli.metrics.suite.Timing"))
+    assert "differs in evaluation.separation" in caloman("evaluate", *given, "output=out").err

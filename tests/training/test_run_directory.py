@@ -165,3 +165,27 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot make output="):
         claim(tmp_path / "file/run")
+
+
+def test_older_formats_are_read_and_newer_ones_refused_in_one_line(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    with run.claimed(CONFIG):
+        pass
+    path, text = run.config_path, run.config_path.read_text()
+    assert text.startswith("format: 2\n")
+    assert "format" not in run.config  # of the file, not of the run
+    path.write_text(text.removeprefix("format: 2\n"))  # as 0.1 wrote it
+    assert RunDirectory(run.path).config == run.config
+    with run.claimed(CONFIG):
+        pass
+    for number in ("3", "0", "new"):
+        path.write_text(text.replace("format: 2", f"format: {number}"))
+        with pytest.raises(UserError, match=f"format {number}, .* reads up to 2") as refused:
+            _ = run.config
+        assert "\n" not in str(refused.value)
+    status = read_json(run.status.path)
+    assert (status["format"], run.status.text()) == (2, "ok")
+    write_json(run.status.path, {"status": "ok"})
+    assert run.status.text() == "ok"
+    write_json(run.status.path, {"format": 3, "status": {"ok": True}})
+    assert run.status.text() == "unknown"
