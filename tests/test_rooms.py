@@ -1,6 +1,8 @@
 """Rooms import downwards only, and the package's root holds no loose modules."""
 
 import ast
+import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,30 @@ def knowing(text: str) -> set[str]:
 
 def test_nflows_is_wrapped_in_one_room():
     assert knowing("nflows") == {"models/nn"}
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module of the package, or something in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[count:]:
+            found = getattr(found, part, None)
+        return found is not None
+    return False
+
+
+def test_what_docstrings_point_to_exists():
+    lost = {
+        (path.name, name)
+        for path in PACKAGE.rglob("*.py")
+        for name in re.findall(
+            r":(?:class|func|mod|meth|data|attr):`~?(caloman_cli[\w.]*)`",
+            path.read_text(encoding="utf-8"),
+        )
+        if not exists(name)
+    }
+    assert not lost

@@ -26,8 +26,8 @@ class Encoder(Trainable):
     of charge: these are the business of this class alone. A new encoder writes, of the E latents
     that it learns,
 
-    - ``_posterior(x, c)``, a :class:`~caloman_cli.encoders.posterior.Posterior`; or, where it can
-      only draw, ``_draw(x, c)`` -> z (B, E), see :attr:`implicit`;
+    - ``_posterior(x, c)``, a :class:`~caloman_cli.models.encoders.posterior.Posterior`; or, where
+      it can only draw, ``_draw(x, c)`` -> z (B, E), see :attr:`implicit`;
     - ``_decode(z, told)`` -> the decoder's raw output (B, ``raw_dim``), with ``told``
       (B, ``told_dim``) the moments and conditions;
     - ``loss((x, c), player)``, which may use all methods here.
