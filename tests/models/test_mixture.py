@@ -7,8 +7,8 @@ import torch
 from scipy import stats
 
 from caloman_cli.models.heads import mixture
-from caloman_cli.models.heads.log_shares import LogShares
 from caloman_cli.models.heads.mixture import Mixture
+from caloman_cli.models.heads.shares import LogShares
 from caloman_cli.models.noise import Noise
 
 EDGES = [-math.inf, -4.0, -0.3, 0.8, 3.0]

@@ -15,9 +15,9 @@ from caloman_cli.models.heads.block_weights import Follow, Hidden, Weights
 from caloman_cli.models.heads.blocks import Blocks, Order
 from caloman_cli.models.heads.dipoles import Dipoles
 from caloman_cli.models.heads.division import divided
-from caloman_cli.models.heads.hurdle_mixture import ShareHead
 from caloman_cli.models.heads.lit import TOLERANCE, cross_entropy, must_end
 from caloman_cli.models.heads.portions import FAR, log_slope, logit, portion
+from caloman_cli.models.heads.shares import ShareHead
 from caloman_cli.models.heads.walk import Take, Walk, put
 from caloman_cli.models.nn.marks import choose, mark
 from caloman_cli.models.noise import Noise

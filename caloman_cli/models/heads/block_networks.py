@@ -14,8 +14,8 @@ from caloman_cli.models.heads.block_weights import (
 )
 from caloman_cli.models.heads.blocks import Blocks
 from caloman_cli.models.heads.lit import Bits
-from caloman_cli.models.heads.log_shares import LogShares
 from caloman_cli.models.heads.portions import LEAST, Components, components, logit, places
+from caloman_cli.models.heads.shares import LogShares
 
 _NOTHING = 1e-12
 _LEAST = 1e-6  # of a layer's energy that a network is told is left

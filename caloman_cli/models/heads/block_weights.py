@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from caloman_cli.models.heads.log_shares import LogShares
 from caloman_cli.models.heads.portions import Places
+from caloman_cli.models.heads.shares import LogShares
 
 Hidden = tuple[Tensor, Tensor, Tensor]
 """A block's hidden units before their nonlinearity: of bits, total and split, each (hidden, B)."""

@@ -12,7 +12,6 @@ from caloman_cli.errors import UserError
 from caloman_cli.models.heads import history, mixture
 from caloman_cli.models.heads.direction import Direction
 from caloman_cli.models.heads.half_network import Half, HalfNetwork
-from caloman_cli.models.heads.hurdle_mixture import ShareHead
 from caloman_cli.models.heads.lit import (
     TOLERANCE,
     affordable,
@@ -22,6 +21,7 @@ from caloman_cli.models.heads.lit import (
     some_lit,
 )
 from caloman_cli.models.heads.portions import logit, portion, shared, standardised
+from caloman_cli.models.heads.shares import ShareHead
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.conditions import Conditions
 

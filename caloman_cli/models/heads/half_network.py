@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from caloman_cli.models.heads import history, mixture, portions
-from caloman_cli.models.heads.log_shares import LogShares
 from caloman_cli.models.heads.portions import LEAST, Components, Scale
+from caloman_cli.models.heads.shares import LogShares
 
 _LEAST = 1e-4  # of a layer's energy that the network is told is left
 _LITTLE = 0.05  # cuts of excess that it is told is free
