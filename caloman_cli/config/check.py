@@ -13,7 +13,7 @@ from caloman_cli.config.compose import joined, meanings
 from caloman_cli.config.mistakes import one_line, suggestion
 from caloman_cli.config.settings import StageSettings, TrainerSettings
 from caloman_cli.config.stages import LEARNING
-from caloman_cli.config.values import fits, setting_types, spell
+from caloman_cli.config.values import PARTIAL, fits, setting_types, spell
 from caloman_cli.errors import UserError
 
 
@@ -77,13 +77,13 @@ class _Check:
     def __init__(self, choices: dict[str, str], missing: set[str]) -> None:
         self.choices, self.missing = choices, missing
 
-    def mapping(self, values: dict, described: type, where: str) -> None:
+    def mapping(self, values: dict, described: type, where: str, partial: bool = False) -> None:
         """Check against a dataclass: all keys there, no other, each of its type."""
         hints = get_type_hints(described, include_extras=True)
         needed = [
             item.name
             for item in fields(described)
-            if item.default is MISSING and item.default_factory is MISSING
+            if item.default is MISSING and item.default_factory is MISSING and not partial
         ]
         if (others := vars(described).get("OTHERS")) is not None:
             # What is neither null nor names a class is a slip of the pen.
@@ -123,14 +123,18 @@ class _Check:
                 f" the shell unset?){self._inside(where)}"
             )
         options = (annotation, *get_args(annotation))
-        described = next((option for option in options if is_dataclass(option)), None)
+        classes = (option for option in options if isinstance(option, type))  # ranges are none
+        described = next((option for option in classes if is_dataclass(option)), None)
         place = self._place(annotation, where)
         if isinstance(value, dict) and place is not None and described in (None, schema.Target):
             if targets.TARGET not in value:
                 raise UserError(f"{self._source(where)}: the group '{where}' has no _target_")
             self.target(value, place, where, described is not None or targets.is_late(annotation))
         elif isinstance(value, dict) and described is not None:
-            self.mapping(value, described, where)  # type: ignore[arg-type]
+            self.mapping(value, described, where, PARTIAL in options)
+        elif isinstance(value, list) and described is not None:
+            for index, item in enumerate(value):
+                self._value(item, described, f"{where}[{index}]")
         elif isinstance(value, list) and place is not None and targets.named(value):
             contract: Any = place.load()
             if targets.is_late(annotation):

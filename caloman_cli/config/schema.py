@@ -4,15 +4,15 @@ A group with ``_target_`` (encoder, density, ...) is not described here: the sig
 constructor is its schema. Ranges and forms are those of :mod:`caloman_cli.config.values`.
 """
 
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Le, Predicate, doc
 
+from caloman_cli.config.dataset import DatasetSettings
 from caloman_cli.config.settings import TrainerSettings
-from caloman_cli.config.values import Count, Natural, NotNegative, Several, Share
+from caloman_cli.config.values import PARTIAL, Count, Seed, Several, form
 
 _LEAST_ENERGY, _MOST_ENERGY = 1e-3, 1e15  # MeV: what a file of showers may hold, too
 
@@ -25,15 +25,9 @@ def _incident(value: Any) -> bool:
     return inside and (bounds is not value or len(bounds) == 2 and bounds[0] < bounds[1])
 
 
-def _form(pattern: str) -> Predicate:
-    """A text that the whole of a regular expression matches."""
-    return Predicate(lambda text: re.fullmatch(pattern, text) is not None)
-
-
-Seed = Annotated[Natural, Le(2**63 - 1)]
-Device = Annotated[str, _form(r"auto|cpu|cuda(:\d+)?"), doc("auto, cpu, cuda or cuda:<index>")]
 Portion = Annotated[float, Gt(0), Le(1)]
-Name = Annotated[str, _form(r"[\w.-]+"), doc("a name of letters, digits, _ . -")]
+Device = Annotated[str, form(r"auto|cpu|cuda(:\d+)?"), doc("auto, cpu, cuda or cuda:<index>")]
+Name = Annotated[str, form(r"[\w.-]+"), doc("a name of letters, digits, _ . -")]
 Incident = Annotated[Any, Predicate(_incident), doc("an energy above 0 [MeV] or [low,high]")]
 
 Names = str | list[str]
@@ -43,67 +37,6 @@ Rule = Literal["empty", "response", "units", "copies"]
 @dataclass
 class Target:
     """A group whose constructor's signature is its schema."""
-
-
-@dataclass
-class GeometryFacts:
-    """Facts of a detector; the layers may come from a binning file."""
-
-    name: str
-    particle: Literal["photon", "pion", "electron"]
-    threshold: NotNegative
-    max_response: NotNegative
-    incident_energies: list[NotNegative] | None
-    incident_weights: list[NotNegative] | None
-    incident_range: tuple[float, float] | None
-    layers: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass
-class Files:
-    """The public record of an official dataset."""
-
-    doi: str
-    record: int
-    train: list[dict[str, str]]
-    reference: list[dict[str, str]]
-
-
-@dataclass
-class Builtin:
-    """What the built-in generator makes."""
-
-    n_train: Count
-    n_reference: Count
-    seed: Seed
-
-
-@dataclass
-class Dataset:
-    """The group ``dataset``."""
-
-    name: str
-    geometry: GeometryFacts
-    train: list[Path] | None
-    reference: list[Path] | None
-    files: Files | None
-    builtin: Builtin | None
-    validation_fraction: Share
-    geometry_xml: Path | None
-
-
-@dataclass
-class SomeDataset:
-    """A dataset, or the parts of the run's dataset that are replaced."""
-
-    name: str = ""
-    geometry: GeometryFacts | None = None
-    train: list[Path] | None = None
-    reference: list[Path] | None = None
-    files: Files | None = None
-    builtin: Builtin | None = None
-    validation_fraction: Share = 0.5
-    geometry_xml: Path | None = None
 
 
 @dataclass
@@ -144,7 +77,7 @@ class Evaluate:
     reference: Path | None
     truth: Path | None
     train: Path | None
-    dataset: SomeDataset
+    dataset: Annotated[DatasetSettings, PARTIAL]
     evaluation: Suite
     logger: Target | None
     protocol: Literal["final", "legacy2022"]
@@ -172,7 +105,7 @@ class Report:
 class DataDownload:
     """``caloman data download``."""
 
-    dataset: Dataset
+    dataset: DatasetSettings
     data_dir: Path | None
 
 
@@ -180,7 +113,7 @@ class DataDownload:
 class DataCheck:
     """``caloman data check``."""
 
-    dataset: Dataset
+    dataset: DatasetSettings
     file: Path
     out: Path | None
     chunk: Count | None
@@ -190,7 +123,7 @@ class DataCheck:
 class DataGenerate:
     """``caloman data generate``."""
 
-    dataset: Dataset
+    dataset: DatasetSettings
     out: Path
     n: Count | None
     energies: Path | None
@@ -211,7 +144,7 @@ class Parts:
 class DataSplit:
     """``caloman data split``."""
 
-    dataset: Dataset
+    dataset: DatasetSettings
     file: Path
     out: Path
     parts: Parts
@@ -223,7 +156,7 @@ class DataSplit:
 class Train:
     """``caloman train``."""
 
-    dataset: Dataset
+    dataset: DatasetSettings
     preprocess: Target
     energy: Target
     encoder: Target

@@ -8,6 +8,7 @@ it into words.
 import functools
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from inspect import Parameter, getattr_static, signature
@@ -35,16 +36,24 @@ if TYPE_CHECKING:
 Count = Annotated[int, at.Ge(1)]
 Several = Annotated[int, at.Ge(2)]
 Natural = Annotated[int, at.Ge(0)]
+Seed = Annotated[Natural, at.Le(2**63 - 1)]
 Positive = Annotated[float, at.Gt(0)]
 NotNegative = Annotated[float, at.Ge(0)]
 Share = Annotated[float, at.Gt(0), at.Lt(1)]
 Fraction = Annotated[float, at.Ge(0), at.Lt(1)]
 
+PARTIAL = "partial"
+"""Beside a dataclass in ``Annotated``: not all of its keys have to be there."""
 _NAMES: dict[Any, str] = {
     int: "an integer", float: "a number", bool: "true or false", str: "a text", Path: "a path",
     NoneType: "null", None: "null", list: "a list", dict: "a mapping",
 }  # fmt: skip
 T = TypeVar("T")
+
+
+def form(pattern: str) -> at.Predicate:
+    """A text that the whole of a regular expression matches; to be said with ``doc``."""
+    return at.Predicate(lambda text: re.fullmatch(pattern, text) is not None)
 
 
 def setting_types(cls: type) -> dict[str, tuple[Parameter, Any]]:
@@ -111,6 +120,17 @@ def _adapter(annotation: Any) -> "TypeAdapter[Any]":
     return TypeAdapter(annotation, config=None if is_dataclass(annotation) else strict)
 
 
+def require(values: Mapping[str, Any], described: type) -> None:
+    """Hold plain values against the fields of a class that have their names.
+
+    Raises:
+        UserError: One does not fit.
+    """
+    for name, annotation in get_type_hints(described, include_extras=True).items():
+        if name in values and not fits(values[name], annotation):
+            raise UserError(f"{name}={shown(values[name])}: must be {spell(annotation)}")
+
+
 def is_plain(value: Any) -> bool:
     """Whether a value is made of what YAML can say."""
     if isinstance(value, Mapping):
@@ -158,4 +178,4 @@ def _spell_rules(kind: Any, rules: Sequence[Any]) -> str:
         words = {at.Ge: "{.ge} or more", at.Gt: "above {.gt}", at.Le: "at most {.le}",
                  at.Lt: "below {.lt}", at.MinLen: "{.min_length} or more of them"}  # fmt: skip
         said = [text.format(bounds[rule]) for rule, text in words.items() if rule in bounds]
-    return f"{spell(kind)}, {' and '.join(said)}"
+    return f"{spell(kind)}, {' and '.join(said)}" if said else spell(kind)

@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from caloman_cli import __version__
+from caloman_cli.config.dataset import PublicFile
 from caloman_cli.data.files import checksum, write_error
 from caloman_cli.errors import UserError
 
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RemoteFile:
-    """A file of a public data record.
+class RemoteFile(PublicFile):
+    """A file, and where it is.
 
     Args:
         name: Its name there and here.
@@ -33,8 +34,6 @@ class RemoteFile:
         doi: Identifier to cite.
     """
 
-    name: str
-    md5: str
     record: int
     doi: str
 

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caloman_cli.config.dataset import Detector
+from caloman_cli.config.values import require
 from caloman_cli.errors import UserError, shown
 
 _LARGEST = 10**7  # voxels of a shower, and number of a layer
@@ -116,13 +118,14 @@ class Geometry:
 
         where = f"geometry {shown(facts.get('name', '?'))}"
         try:
+            require(facts, Detector)
             layers = checked_layers([one for item in facts["layers"] for one in _alike(item)])
             return cls(
                 name=str(facts["name"]),
                 particle=str(facts["particle"]),
                 layers=layers,
-                threshold=_number(facts["threshold"], "threshold"),
-                max_response=_number(facts["max_response"], "max_response", above=0.0),
+                threshold=float(facts["threshold"]),
+                max_response=float(facts["max_response"]),
                 **_spectrum(facts),
             )
         except UserError as error:
@@ -217,37 +220,20 @@ def _refuse_size(n_voxels: int) -> None:
 
 
 def _spectrum(facts: dict) -> dict[str, Any]:
-    """The incident energies of :meth:`Geometry.from_dict`, checked."""
-
-    def numbers(key: str) -> tuple[float, ...] | None:
-        values = facts.get(key)
-        if values is None:
-            return None
-        return tuple(_number(value, key, above=0.0) for value in values)
-
+    """The incident energies of :meth:`Geometry.from_dict`."""
     energies, weights, span = (
-        numbers(f"incident_{name}") for name in ("energies", "weights", "range")
+        None if (found := facts.get(f"incident_{name}")) is None else tuple(map(float, found))
+        for name in ("energies", "weights", "range")
     )
-    if energies is not None and not energies:
-        raise UserError("incident_energies is empty: leave it out")
     if weights is not None and (energies is None or len(weights) != len(energies)):
         raise UserError("incident_weights must be as many as incident_energies")
-    if span is not None and (len(span) != 2 or span[0] >= span[1]):
+    if span is not None and span[0] >= span[1]:
         raise UserError("incident_range must be (lowest, highest), rising [MeV]")
     return {
         "incident_energies": energies,
         "incident_weights": weights,
         "incident_range": None if span is None else (span[0], span[1]),
     }
-
-
-def _number(value: Any, name: str, above: float | None = None) -> float:
-    number = float(value)
-    low = number > above if above is not None else number >= 0
-    if not math.isfinite(number) or not low:
-        rule = "0 or more" if above is None else f"above {above:g}"
-        raise UserError(f"{name}={shown(value)}: must be a number {rule}")
-    return number
 
 
 def official_geometries() -> dict[str, Geometry]:

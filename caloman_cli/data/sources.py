@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from tqdm import tqdm
 
+from caloman_cli.config.dataset import Builtin
 from caloman_cli.data.binning import layers_from_xml
 from caloman_cli.data.cache import default_cache_dir
 from caloman_cli.data.download import RemoteFile
@@ -24,22 +25,6 @@ from caloman_cli.errors import UserError
 ROLES = ("train", "reference")
 FIRST_SEED = 10**9  # far from the seeds that people give to `caloman data generate`
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Builtin:
-    """How many showers the built-in generator makes for each role, and from which seed."""
-
-    n_train: int
-    n_reference: int
-    seed: int
-
-    def of(self, role: str) -> tuple[int, int]:
-        """(number, seed) of a role; no seed serves two roles."""
-        return {
-            "train": (self.n_train, FIRST_SEED + 2 * self.seed),
-            "reference": (self.n_reference, FIRST_SEED + 2 * self.seed + 1),
-        }[role]
 
 
 @dataclass(frozen=True)
@@ -124,7 +109,7 @@ class Dataset:
     def _generated(self, role: str, builtin: Builtin) -> Path:
         from caloman_cli.data.generator import VERSION
 
-        n, seed = builtin.of(role)
+        n, seed = _portion(builtin, role)
         name = f"{self.geometry.name}-n{n}-seed{seed}-v{VERSION}.hdf5"
         path = self.cache_dir / "builtin" / name
         if path.exists() and not is_sealed(path):
@@ -250,6 +235,14 @@ def split_indices(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.nd
     size = min(max(round(n * fraction), 1), n - 1)
     order = np.random.default_rng(seed).permutation(n)
     return np.sort(order[size:]), np.sort(order[:size])
+
+
+def _portion(builtin: Builtin, role: str) -> tuple[int, int]:
+    """(number, seed) of a role; no seed serves two roles."""
+    return {
+        "train": (builtin.n_train, FIRST_SEED + 2 * builtin.seed),
+        "reference": (builtin.n_reference, FIRST_SEED + 2 * builtin.seed + 1),
+    }[role]
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from annotated_types import MinLen
 from omegaconf import OmegaConf
 
 from caloman_cli.config import compose as config
@@ -32,6 +33,8 @@ class Model(Encoder):
         rate: float = 0.1,
         kind: Literal["a", "b"] = "a",
         latent: int | Literal["auto"] = "auto",
+        few: Count = 3,
+        some: Annotated[list[int], MinLen(1)] | None = None,
         parts: list[Callable[..., Part]] | None = None,
         early: Part | None = None,
         *,
@@ -84,9 +87,16 @@ def test_what_the_signature_takes(check, more):
         ({"kind": "c"}, "encoder.kind=c: must be a, b"),
         ({"latent": "aut"}, "encoder.latent=aut: must be an integer or auto"),
         ({"latent": 2.5}, "encoder.latent=2.5"),
+        ({"latent": {"a": 1}}, "encoder.latent={'a': 1}: must be an integer or auto"),
+        ({"few": {"a": 1}}, "encoder.few={'a': 1}: must be an integer, 1 or more"),
+        (
+            {"some": [1, "b"]},
+            r"some=\[1, 'b'\]: must be a list \[an integer, .*, 1 or more of them",
+        ),
+        ({"some": []}, r"encoder.some=\[\]: must be a list"),
         ({"parts": [{**PART, "sise": 3}]}, r"unknown key 'encoder.parts\[0\].sise'"),
         ({"parts": [{"_target_": PART["_target_"]}]}, r"missing key encoder.parts\[0\].size"),
-        ({"_target_": "caloman_cli.models.encoders.Nothing"}, "cannot be imported"),
+        ({"_target_": "caloman_cli.models.encoders.Nothing"}, "is no public Encoder"),
         ({"_target_": "nowhere.to_be.Found"}, "cannot be imported"),
         ({"_target_": PART["_target_"]}, "is no Encoder"),
         ({"parts": [{"_target_": GOOD["_target_"]}]}, r"parts\[0\]._target_=.* is no Part"),

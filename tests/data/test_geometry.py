@@ -143,7 +143,7 @@ def test_an_attribute_that_changes_nothing_is_no_trouble(tmp_path):
         ({"layers": [{"id": 0, "r_edges": [0, 2], "n_alpha": 1}] * 2}, "occurs twice"),
         ({"layers": [{"id": 0, "n_alpha": 1}]}, "lacks r_edges"),
         ({"layers": [{"id": 0, "r_edges": 3, "n_alpha": 1}]}, "not readable"),
-        ({"layers": 3}, "not readable"),
+        ({"layers": 3}, "layers=3: must be a list"),
         ({"layers": [{**LAYER, "repeat": 0}]}, "repeat of layer 0 is 0, must be a whole number"),
         ({"layers": [{**LAYER, "repeat": 1.5}]}, "repeat of layer 0 is 1.5"),
         ({"layers": [{**LAYER, "repeat": "45"}]}, "repeat of layer 0 is 45"),
@@ -158,7 +158,7 @@ def test_an_attribute_that_changes_nothing_is_no_trouble(tmp_path):
         ({"max_response": 0}, "max_response=0"),
         ({"incident_range": [10, 1]}, "rising"),
         ({"incident_energies": [1, -1]}, "above 0"),
-        ({"incident_energies": []}, "empty"),
+        ({"incident_energies": []}, "1 or more of them"),
         ({"incident_weights": [1]}, "as many"),
     ],
 )

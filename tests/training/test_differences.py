@@ -22,7 +22,9 @@ KEYS = [
 def composed():
     cfg = compose("train", KEYS)
     cfg.output = "x"
-    build(cfg, Geometry.from_dict(cfg.dataset.geometry))  # as the verb does first
+    build(
+        cfg, Geometry.from_dict(OmegaConf.to_container(cfg.dataset.geometry))
+    )  # as the verb does first
     return OmegaConf.to_container(cfg)
 
 
