@@ -98,6 +98,7 @@ class Report:
     runs: str | list[str]
     suite: str | None
     sort: str | None
+    by: Literal["seed"] | None
     output: Path
 
 

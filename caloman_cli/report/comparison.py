@@ -87,6 +87,11 @@ class RunComparison:
             notes.append(
                 f"{TRUTH}: only where all rows of a column were judged beside the same ones."
             )
+        if numbers := sorted({len(row.seeds) for row in self.rows.values() if row.seeds}):
+            notes.append(
+                f"Rows of seeds: mean and standard deviation over "
+                f"{' or '.join(map(str, numbers))} runs that differ in their seed alone."
+            )
         if any(self.score(row, self.by) is None for row in self.rows):
             notes.append(f"Rows without {self.by.label} come last.")
         return notes

@@ -35,6 +35,8 @@ class Evaluation:
         truth: What tells one truth row from another: its showers' content and number; None
             where there was no truth row.
         scores: All of its scores.
+        run: The run that made the showers, or None.
+        seeds: Of the runs whose mean it is; none where it is of one.
     """
 
     folder: Path
@@ -46,6 +48,8 @@ class Evaluation:
     protocol: str
     truth: tuple[str, int] | None
     scores: tuple[Score, ...]
+    run: Path | None = None
+    seeds: tuple[int, ...] = ()
 
 
 def find_evaluations(patterns: Sequence[str], suite: str | None = None) -> list[Evaluation]:
@@ -126,4 +130,5 @@ def _evaluation(path: Path, content: Mapping[str, Any]) -> Evaluation:
         content["settings"]["protocol"],
         (truth["fingerprint"], truth["showers"]) if (truth := inputs.get("truth")) else None,
         tuple(scores),
+        Path(run) if (run := content["settings"].get("run")) else None,
     )

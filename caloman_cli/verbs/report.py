@@ -15,6 +15,7 @@ from caloman_cli.report.comparison import RunComparison, compare_runs, to_csv
 from caloman_cli.report.document import Block, Document, Items, Part, Picture, Table, Text
 from caloman_cli.report.found import find_evaluations
 from caloman_cli.report.runs import Panel, run_scores
+from caloman_cli.report.seeds import over_seeds
 from caloman_cli.report.write import write_report
 from caloman_cli.runs.results import appearing
 
@@ -40,7 +41,8 @@ def run(cfg: DictConfig) -> Path:
             directory holds something else than a report.
     """
     patterns = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
-    comparisons = compare_runs(find_evaluations(patterns, cfg.suite), cfg.sort)
+    found = find_evaluations(patterns, cfg.suite)
+    comparisons = compare_runs(over_seeds(found) if cfg.by == "seed" else found, cfg.sort)
     output = Path(cfg.output)
     with appearing(output, OWN, MARK) as folder:
         paths = [output / path.relative_to(folder) for path in _written(comparisons, folder)]

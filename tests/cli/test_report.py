@@ -104,7 +104,7 @@ def evaluation(
     folder, label, auc, reference="aa", suite="quick", truth=("t", 300), more=(), **own
 ):
     """A ``metrics.json`` as an evaluation leaves it; ``own`` are the classifier's settings."""
-    protocol = own.pop("protocol", "final")
+    protocol, run = own.pop("protocol", "final"), own.pop("run", None)
     scores = [
         record("auc_high", auc, 0.5, "half", 0.01, **own),
         record("E_ratio", 1 - auc, 0.1),
@@ -121,7 +121,7 @@ def evaluation(
         "label": label,
         "dataset": "ds1_photons",
         "inputs": inputs,
-        "settings": {"evaluation": {"name": suite}, "protocol": protocol},
+        "settings": {"evaluation": {"name": suite}, "protocol": protocol, "run": run},
         "scores": scores,
     }
     (folder / "metrics.json").write_text(json.dumps(content))
@@ -294,3 +294,50 @@ def test_mistakes(caloman, tmp_path, arguments, said):
     assert said in result.err
     assert len(result.err.strip().splitlines()) == 1
     assert not (tmp_path / "outputs").exists()
+
+
+def seeded(folder, seed, auc, **changed):
+    """A run that was trained with a seed and evaluated."""
+    folder.mkdir(parents=True)
+    config = {"seed": seed, "output": str(folder), "encoder": {"latent_dim": 10}, **changed}
+    (folder / "config.yaml").write_text(json.dumps(config))
+    evaluation(folder / "evaluation/quick", folder.name, auc, run=str(folder))
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_row(caloman, tmp_path):
+    for seed, auc in ((1, 0.6), (2, 0.7), (3, 0.65)):
+        seeded(tmp_path / f"runs/flagship_{seed}", seed, auc)
+    seeded(tmp_path / "runs/wide", 1, 0.55, encoder={"latent_dim": 20})
+    evaluation(tmp_path / "runs/peer", "peer", 0.8)
+    result = caloman("report", "runs=runs/*", "by=seed", "output=out")
+    assert result.status == 0, result.err
+    rows = {row["run"]: row for row in table_of(tmp_path / "out")}
+    assert list(rows) == ["wide", "flagship, seeds 1, 2, 3", "peer"]
+    row = rows["flagship, seeds 1, 2, 3"]
+    assert float(row["AUC high"]) == pytest.approx(0.65)
+    assert float(row["AUC high ±"]) == pytest.approx(0.05)  # not the 0.01 of one training
+    assert float(row["E_ratio ±"]) == pytest.approx(0.05)
+    assert float(rows["wide"]["AUC high ±"]) == 0.01
+    assert (
+        "over 3 runs that differ in their seed alone" in (tmp_path / "out/report.md").read_text()
+    )
+
+
+def test_other_training_files_are_no_siblings(caloman, tmp_path):
+    for seed, file in ((1, "/a.hdf5"), (2, "/b.hdf5")):
+        seeded(tmp_path / f"runs/{seed}", seed, 0.6, dataset={"train": [file]})
+    assert caloman("report", "runs=runs/*", "by=seed", "output=out").status == 0
+    assert len(table_of(tmp_path / "out")) == 2
+
+
+def test_a_seed_that_occurs_twice_is_named(caloman, tmp_path):
+    for name in ("a", "b"):
+        seeded(tmp_path / "runs" / name, 1, 0.6)
+    result = caloman("report", "runs=runs/*", "by=seed", "output=out")
+    assert result.status == 2
+    assert "seed 1 occurs twice, in runs/a/evaluation/quick and runs/b" in result.err
+    (tmp_path / "runs/a/config.yaml").unlink()
+    result = caloman("report", "runs=runs/*", "by=seed", "output=out")
+    assert result.status == 2
+    assert "by=seed compares the configs of runs" in result.err
+    assert result.err.count("\n") == 1

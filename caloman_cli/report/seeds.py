@@ -1,0 +1,110 @@
+"""Runs that differ in their seed alone, as one evaluation: mean and spread of every score."""
+
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from caloman_cli.errors import UserError
+from caloman_cli.metrics.score import Score
+from caloman_cli.report.found import Evaluation
+from caloman_cli.runs.differences import differences
+from caloman_cli.runs.directory import RunDirectory
+
+
+def over_seeds(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """One evaluation for each set of runs whose configs differ in the seed alone.
+
+    A score is the mean over the seeds, its spread their standard deviation; the same holds for
+    what real showers score. What was not made by a run, and a run with no sibling, stays alone.
+
+    Args:
+        evaluations: Of one reference or several.
+
+    Raises:
+        UserError: A run's config is not there, or one seed occurs twice among siblings.
+    """
+    groups: list[tuple[Any, list[tuple[int, Evaluation]]]] = []
+    for item in evaluations:
+        if item.run is None:
+            groups.append((None, [(0, item)]))
+            continue
+        seed, config = _config(item.run)
+        for other, members in groups:
+            if other is not None and _siblings(members[0][1], other, item, config):
+                members.append((seed, item))
+                break
+        else:
+            groups.append((config, [(seed, item)]))
+    return [_merged(members) for _, members in groups]
+
+
+def _config(run: Path) -> tuple[int, dict[str, Any]]:
+    """A run's seed, and the rest of its config."""
+    directory = RunDirectory(run.parent if run.is_file() else run)
+    try:
+        config: Any = OmegaConf.to_container(directory.config)
+    except UserError as error:
+        raise UserError(f"by=seed compares the configs of runs: {error}") from error
+    return config.pop("seed", 0), config
+
+
+def _siblings(first: Evaluation, config: Any, second: Evaluation, other: Any) -> bool:
+    """Whether two runs differ in no more than the seed and were judged alike."""
+    rules = [(item.dataset, item.reference, item.protocol, item.suite, item.truth)
+             for item in (first, second)]  # fmt: skip
+    # Where files lie makes no other run as long as their content is checked. Not so here.
+    files = [side.get("dataset", {}).get("train") for side in (config, other)]
+    return rules[0] == rules[1] and files[0] == files[1] and not differences(config, other)
+
+
+def _merged(members: list[tuple[int, Evaluation]]) -> Evaluation:
+    members = sorted(members, key=lambda member: member[0])
+    seeds = [seed for seed, _ in members]
+    items = [item for _, item in members]
+    for first, second in zip(members[:-1], members[1:], strict=True):
+        if first[0] == second[0]:
+            raise UserError(
+                f"by=seed: seed {first[0]} occurs twice, in {os.path.relpath(first[1].folder)} "
+                f"and {os.path.relpath(second[1].folder)}: name one of them in runs="
+            )
+    if len(items) == 1:
+        return items[0]
+    found: dict[tuple, list[Score]] = {}
+    for item in items:
+        for score in item.scores:
+            found.setdefault((score.key, frozenset(score.conditions.items())), []).append(score)
+    return replace(
+        items[0],
+        folder=Path(os.path.commonpath([item.folder for item in items])),
+        label=f"{_shared([item.label for item in items])}, seeds {', '.join(map(str, seeds))}",
+        scores=tuple(_mean(scores, len(items)) for scores in found.values()),
+        seeds=tuple(seeds),
+    )
+
+
+def _mean(scores: list[Score], n: int) -> Score:
+    generated = [score.generated for score in scores if score.generated is not None]
+    truths = [score.truth for score in scores if score.truth is not None]
+    notes = list(dict.fromkeys(score.note for score in scores if score.note))
+    if len(generated) < n:
+        notes.append(f"{len(generated)} of {n} seeds")
+    first = scores[0]
+    return replace(
+        first,
+        generated=statistics.fmean(generated) if generated else None,
+        spread=statistics.stdev(generated) if len(generated) > 1 else None,
+        truth=statistics.fmean(truths) if truths else None,
+        # Real showers that are scored alike each time keep the error of their score.
+        truth_spread=statistics.stdev(truths) if len(set(truths)) > 1 else first.truth_spread,
+        note="; ".join(notes),
+    )
+
+
+def _shared(labels: list[str]) -> str:
+    """What the names of siblings have in common, or the first."""
+    return os.path.commonprefix(labels).rstrip("_-., 0123456789") or labels[0]
