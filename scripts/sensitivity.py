@@ -25,7 +25,7 @@ import torch
 from caloman_cli.data.generator import generate
 from caloman_cli.data.geometry import Geometry, official_geometries
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics.classifier.inputs import MODES, Mode
+from caloman_cli.metrics.classifier.inputs import MODES, AnyMode
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.correlation import CorrelationTest
 from caloman_cli.metrics.dipoles import DipoleTest, dipoles
@@ -99,7 +99,7 @@ class Samples(NamedTuple):
 class Judge:
     """Every metric of a set of showers against one reference and one training sample."""
 
-    def __init__(self, samples: Samples, classifiers: list[Mode], seed: int) -> None:
+    def __init__(self, samples: Samples, classifiers: list[AnyMode], seed: int) -> None:
         self.reference, self.seed = samples.reference, seed
         self.reference_features = high_level_features(self.reference)
         self.reference_dipoles = dipoles(self.reference)

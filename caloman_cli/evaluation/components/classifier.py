@@ -14,7 +14,7 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
-from caloman_cli.metrics.classifier.inputs import Mode
+from caloman_cli.metrics.classifier.inputs import MOST_TREE_VOXELS, AnyMode
 from caloman_cli.metrics.classifier.training import Preset
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.protocol import ProtocolName
@@ -35,7 +35,8 @@ class Classifier:
 
     Args:
         modes: Inputs: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high``,
-            ``resnet`` (voxels as an image; left out where layers differ in shape).
+            ``resnet`` (voxels as an image; left out where layers differ in shape), ``trees``
+            (boosted trees on voxels in place of a network; left out beyond a thousand voxels).
         preset: ``official``, ``small``, or ``auto`` for small below 20,000 showers per class.
         units: Width of the hidden layers, in place of the preset's.
         epochs: Number of epochs, in place of the preset's.
@@ -49,7 +50,7 @@ class Classifier:
 
     def __init__(
         self,
-        modes: Annotated[list[Mode], MinLen(1)] | None = None,
+        modes: Annotated[list[AnyMode], MinLen(1)] | None = None,
         preset: Preset = "auto",
         units: Count | None = None,
         epochs: Count | None = None,
@@ -58,7 +59,7 @@ class Classifier:
         repeats: Count = 1,
         threshold: NotNegative | None = None,
     ) -> None:
-        self.modes: list[Mode] = ["low", "high"] if modes is None else modes
+        self.modes: list[AnyMode] = ["low", "high"] if modes is None else modes
         self.preset, self.units, self.epochs = preset, units, epochs
         self.learning_rate, self.batch_size = learning_rate, batch_size
         self.repeats, self.threshold = repeats, threshold
@@ -77,13 +78,13 @@ class Classifier:
                 truth = self._trained(comparison, mode, pair.reference, pair.sample)
             if ours["warning"] is not None:
                 log.warning("%s", ours["warning"])
-            used = self._conditions(ours)
+            used = self._conditions(mode, ours)
             scores += [
                 replace(score, conditions=used)
                 for score in _scores(mode, ours, truth, "" if pair is None else pair.note)
             ]
             details[mode] = {"generated": ours, "truth": truth}
-            if (why := self._unofficial(comparison, ours)) is not None:
+            if mode != "trees" and (why := self._unofficial(comparison, ours)) is not None:
                 caveats[f"AUC {mode}"] = why
         if not details:
             raise UserError(notes[0])
@@ -100,7 +101,7 @@ class Classifier:
                     side["roc"] = {k: v for k, v in side["roc"].items() if k != "curves"}
         return Section(scores, details, [self._note(details), *notes], caveats)
 
-    def _test(self, mode: Mode, seed: int, protocol: ProtocolName) -> ClassifierTest:
+    def _test(self, mode: AnyMode, seed: int, protocol: ProtocolName) -> ClassifierTest:
         return ClassifierTest(
             mode,
             self.preset,
@@ -114,21 +115,20 @@ class Classifier:
             protocol=protocol,
         )
 
-    def _possible(self, comparison: Comparison) -> tuple[list[Mode], list[str]]:
+    def _possible(self, comparison: Comparison) -> tuple[list[AnyMode], list[str]]:
         """The modes that this geometry and protocol have, and why others have none."""
-        if "resnet" not in self.modes:
-            return self.modes, []
-        why = None
-        if comparison.geometry.image_shape is None:
-            why = f"the layers of {comparison.geometry.name} differ in shape"
+        geometry, why = comparison.geometry, {}
+        if geometry.image_shape is None:
+            why["resnet"] = f"No ResNet classifier: the layers of {geometry.name} differ in shape."
         elif not comparison.protocol.resnet:
-            why = f"protocol {comparison.protocol.name} has none"
-        if why is None:
-            return self.modes, []
-        return [mode for mode in self.modes if mode != "resnet"], [f"No ResNet classifier: {why}."]
+            why["resnet"] = f"No ResNet classifier: protocol {comparison.protocol.name} has none."
+        if geometry.n_voxels > MOST_TREE_VOXELS:
+            why["trees"] = f"No boosted trees: {geometry.name} has {geometry.n_voxels:,} voxels."
+        left_out = [why[mode] for mode in self.modes if mode in why]
+        return [mode for mode in self.modes if mode not in why], left_out
 
     def _trained(
-        self, comparison: Comparison, mode: Mode, reference: Showers, generated: Showers
+        self, comparison: Comparison, mode: AnyMode, reference: Showers, generated: Showers
     ) -> dict[str, Any]:
         test = self._test(mode, comparison.seed, comparison.protocol.name)
         features = None
@@ -145,16 +145,21 @@ class Classifier:
             features=features,
         )
 
-    def _conditions(self, found: dict[str, Any]) -> dict[str, str | float | None]:
+    def _conditions(self, mode: AnyMode, found: dict[str, Any]) -> dict[str, str | float | None]:
+        of_all: dict[str, str | float | None] = {
+            "training showers": found["n_train"],
+            "trainings": self.repeats,
+            "readout cut": self.threshold,
+        }
+        if mode == "trees":
+            return {"rounds": found["epochs"], **of_all}
         return {
             "preset": found["preset"],
             "units": found["units"],
             "epochs": found["epochs"],
-            "training showers": found["n_train"],
             "learning rate": self.learning_rate,
             "batch size": self.batch_size,
-            "trainings": self.repeats,
-            "readout cut": self.threshold,
+            **of_all,
         }
 
     def _unofficial(self, comparison: Comparison, found: dict[str, Any]) -> str | None:
@@ -181,15 +186,18 @@ class Classifier:
             else "statistical error of one training's scores"
         )
         size = "" if first["units"] is None else f"{first['units']} units, "
+        what = f"preset {first['preset']} ({size}{first['epochs']} epochs)"
+        if next(iter(details)) == "trees":
+            what = f"{first['epochs']} rounds of boosted trees"
         return (
-            f"Classifier: preset {first['preset']} ({size}{first['epochs']} "
-            f"epochs), {first['n_train']:,} / {first['n_test']:,} / {first['n_val']:,} showers of "
-            f"both classes to train, select and score; spread: {spread}; 0.5 is not told apart."
+            f"Classifier: {what}, {first['n_train']:,} / {first['n_test']:,} / "
+            f"{first['n_val']:,} showers of both classes to train, select and score; spread: "
+            f"{spread}; 0.5 is not told apart."
         )
 
 
 def _scores(
-    mode: Mode, ours: dict[str, Any], truth: dict[str, Any] | None, note: str
+    mode: AnyMode, ours: dict[str, Any], truth: dict[str, Any] | None, note: str
 ) -> list[Score]:
     """AUC and JSD; calibration on few showers lowers the JSD, so its truth needs as many."""
     scores = [_score(name, mode, ours, truth) for name in ("auc", "jsd")]
@@ -200,7 +208,7 @@ def _scores(
     return scores
 
 
-def _score(name: str, mode: Mode, ours: dict[str, Any], truth: dict[str, Any] | None) -> Score:
+def _score(name: str, mode: AnyMode, ours: dict[str, Any], truth: dict[str, Any] | None) -> Score:
     return Score(
         SECTION,
         f"{name.upper()} {mode}",

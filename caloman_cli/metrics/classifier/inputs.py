@@ -12,6 +12,7 @@ from torch import Tensor
 from caloman_cli.data.cache import voxel_array
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
+from caloman_cli.errors import UserError
 from caloman_cli.metrics.features import (
     EMPTY,
     LOG_OFFSET,
@@ -23,8 +24,11 @@ from caloman_cli.metrics.features import (
 from caloman_cli.metrics.protocol import FeatureSet
 
 Mode = Literal["low", "low_normed", "high", "resnet"]
-MODES: tuple[Mode, ...] = get_args(Mode)
+AnyMode = Literal[Mode, "trees"]
+MODES: tuple[AnyMode, ...] = get_args(AnyMode)
 MEMORY_LIMIT = 1536 * 1024**2
+MOST_TREE_VOXELS = 1000  # each is seen twice in every round
+_TREE_FLOOR = 1e-3  # MeV: what is empty
 
 
 class ClassifierRows(Protocol):
@@ -80,6 +84,43 @@ class LowLevelInput:
         return inputs
 
 
+class TreeInput:
+    """What boosted trees see of showers.
+
+    log10 E_inc, log10 layer energies [MeV], and voxels twice, as logarithms and as shares of their
+    layer, rounded so that only physics counts and not the last digits of a file.
+
+    Args:
+        geometry: The showers' geometry.
+        threshold: Readout cut [MeV]: smaller voxel energies count as zero.
+
+    Raises:
+        UserError: The geometry has too many voxels.
+    """
+
+    def __init__(self, geometry: Geometry, threshold: float) -> None:
+        if geometry.n_voxels > MOST_TREE_VOXELS:
+            raise UserError(
+                f"boosted trees see up to {MOST_TREE_VOXELS:,} voxels, {geometry.name} has "
+                f"{geometry.n_voxels:,}: use modes low, low_normed, high or resnet"
+            )
+        self.geometry, self.threshold = geometry, threshold
+        self.width = 1 + geometry.n_layers + 2 * geometry.n_voxels
+
+    def __call__(self, e_inc: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+        """(b, 1) MeV and (b, V) MeV -> float32 (b, width)."""
+        cut = np.where(voxels < self.threshold, 0.0, voxels.astype(np.float64))
+        whole = np.stack([cut[:, part].sum(1) for part in self.geometry.slices], 1)
+        shares = cut / np.maximum(whole, _TREE_FLOOR)[:, self.geometry.layer_index]
+        seen = [
+            np.log10(e_inc.astype(np.float64)).round(3),
+            np.log10(whole + _TREE_FLOOR).round(2),
+            np.log10(cut + _TREE_FLOOR).round(2),
+            shares.round(3),
+        ]
+        return np.concatenate(seen, 1).astype(np.float32)
+
+
 class Table:
     """Inputs of all K classes in one tensor on the training device, shape (K n, width)."""
 
@@ -94,6 +135,17 @@ class Table:
         return self.inputs[torch.from_numpy(index).to(self.inputs.device)]
 
 
+class Build(Protocol):
+    """Makes a classifier's inputs from showers."""
+
+    width: int
+    geometry: Geometry
+
+    def __call__(self, e_inc: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+        """(b, 1) MeV and (b, V) MeV -> float32 (b, width)."""
+        ...
+
+
 class VoxelStream:
     """Inputs built for each batch from memory-mapped voxels: never a second copy of the data."""
 
@@ -101,7 +153,7 @@ class VoxelStream:
         self,
         sides: Sequence[Showers],
         selected: Sequence[np.ndarray],
-        build: LowLevelInput,
+        build: Build,
         device: torch.device,
         cache_dir: Path,
     ) -> None:
@@ -134,7 +186,7 @@ def _release(voxels: np.ndarray) -> None:
 
 
 def classifier_rows(
-    mode: Mode,
+    mode: AnyMode,
     sides: Sequence[Showers],
     selected: Sequence[np.ndarray],
     device: torch.device,
@@ -167,7 +219,11 @@ def classifier_rows(
             for showers, rows, given in zip(sides, selected, known, strict=True)
         ]
         return Table(torch.from_numpy(np.concatenate(matrices)).to(device, torch.float32))
-    build = LowLevelInput(geometry, cut, mode == "low_normed", uncut_voxels)
+    build: Build = (
+        TreeInput(geometry, cut)
+        if mode == "trees"
+        else LowLevelInput(geometry, cut, mode == "low_normed", uncut_voxels)
+    )
     limit = MEMORY_LIMIT
     if device.type == "cuda":
         limit = torch.cuda.mem_get_info(device)[0] // 2
@@ -199,7 +255,7 @@ def _feature_rows(
 def _filled(
     sides: Sequence[Showers],
     selected: Sequence[np.ndarray],
-    build: LowLevelInput,
+    build: Build,
     device: torch.device,
 ) -> Tensor:
     """Inputs of all classes, filled chunk by chunk."""

@@ -18,9 +18,10 @@ from tqdm import tqdm
 from caloman_cli.config.values import Count, NotNegative, Positive, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.classifier.inputs import ClassifierRows, Mode
+from caloman_cli.metrics.classifier.inputs import AnyMode, ClassifierRows
 from caloman_cli.metrics.classifier.resnet import ResNet18, image_shape
 from caloman_cli.metrics.classifier.splits import Split, split_sizes
+from caloman_cli.metrics.classifier.trees import ROUNDS
 from caloman_cli.metrics.protocol import ProtocolName, find_protocol
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ class Plan:
 
     Args:
         preset: ``official`` or ``small``.
-        units: Width of the hidden layers; None for the ResNet.
-        epochs: Number of epochs, at most.
+        units: Width of the hidden layers; None for the ResNet and for trees.
+        epochs: Number of epochs, at most; of trees, rounds.
         sizes: Showers per class to train on and to select by; the others give the result.
         threshold: Readout cut [MeV].
     """
@@ -59,7 +60,7 @@ class ClassifierSettings:
         UserError: A value is not among those allowed.
     """
 
-    mode: Mode
+    mode: AnyMode
     preset: Preset
     units: Count | None
     epochs: Count | None
@@ -95,14 +96,12 @@ class ClassifierSettings:
         if self.mode == "resnet":
             image_shape(geometry)
         fixed = preset == "official" and rules.fixed_splits
+        sizes = split_sizes(n, geometry if fixed else None)
         cut = rules.classifier_threshold(geometry) if self.threshold is None else self.threshold
-        return Plan(
-            preset,
-            None if self.mode == "resnet" else units,
-            self.epochs or EPOCHS[preset],
-            split_sizes(n, geometry if fixed else None),
-            cut,
-        )
+        if self.mode == "trees":
+            return Plan("trees", None, ROUNDS, sizes, cut)
+        epochs = self.epochs or EPOCHS[preset]
+        return Plan(preset, None if self.mode == "resnet" else units, epochs, sizes, cut)
 
 
 def network(width: int, units: int, n_outputs: int = 1) -> nn.Sequential:

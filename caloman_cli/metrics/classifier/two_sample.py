@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics.classifier.inputs import ClassifierRows, Mode, classifier_rows
+from caloman_cli.metrics.classifier.inputs import AnyMode, ClassifierRows, classifier_rows
 from caloman_cli.metrics.classifier.splits import draw_split, matched_rows
 from caloman_cli.metrics.classifier.training import (
     SMALL_BELOW,
@@ -36,6 +36,7 @@ from caloman_cli.metrics.classifier.training import (
     new_network,
     parameter_count,
 )
+from caloman_cli.metrics.classifier.trees import tree_scores
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.protocol import ProtocolName, find_protocol
 
@@ -48,8 +49,9 @@ class ClassifierTest:
     """Train a binary classifier on two sets of showers and score it.
 
     Args:
-        mode: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high`` (features) or
-            ``resnet`` (voxels as an image, where all layers have one shape).
+        mode: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high`` (features),
+            ``resnet`` (voxels as an image, where all layers have one shape) or ``trees`` (boosted
+            trees on voxels, up to a thousand).
         preset: ``official`` (the protocol's units, 50 epochs), ``small`` (512 units, 25 epochs) or
             ``auto``: small below 20,000 showers per class.
         units: Width of the hidden layers, in place of the preset's; the ResNet has none.
@@ -66,7 +68,7 @@ class ClassifierTest:
 
     def __init__(
         self,
-        mode: Mode = "low",
+        mode: AnyMode = "low",
         preset: Preset = "auto",
         units: int | None = None,
         epochs: int | None = None,
@@ -116,11 +118,11 @@ class ClassifierTest:
             ``accuracy``; ``auc_std`` and ``jsd_std`` over repeats (None for one);
             ``auc_error`` and ``jsd_error``, the statistical errors of one repeat's; ``n_train``,
             ``n_test``, ``n_val`` (both classes together), ``preset``, ``units`` (None for the
-            ResNet),
-            ``epochs``, ``protocol``, ``threshold`` [MeV], ``parameters``; ``repeats``, a list of
-            each one's scores; ``roc`` with ``fpr``, the repeats' mean ``tpr``, its standard
-            deviation ``tpr_std`` (None for one) and each repeat's ``curves``; ``warning``, a
-            sentence where the showers are few, else None.
+            ResNet and for trees), ``epochs`` (of trees: rounds), ``protocol``, ``threshold``
+            [MeV], ``parameters`` (of trees: leaves); ``repeats``, a list of each one's scores;
+            ``roc`` with ``fpr``, the repeats' mean ``tpr``, its standard deviation ``tpr_std``
+            (None for one) and each repeat's ``curves``; ``warning``, a sentence where the showers
+            are few, else None.
 
         Raises:
             UserError: A class has fewer than 100 showers, the voxels differ, or the ResNet was
@@ -141,7 +143,7 @@ class ClassifierTest:
             settings.mode,
             (reference, generated),
             selected,
-            where,
+            torch.device("cpu") if settings.mode == "trees" else where,
             cache_dir,
             threshold=plan.threshold,
             uncut_voxels=settings.uncut_voxels,
@@ -178,9 +180,14 @@ class ClassifierTest:
         repeat: int,
         device: torch.device,
     ) -> tuple[dict[str, float], np.ndarray, int]:
-        """One training: scores, the ROC curve and the network's size."""
+        """One training: scores, the ROC curve and the size of what was trained."""
         rng = np.random.default_rng([self.seed, repeat])
         split = draw_split(n, plan.sizes, rng)
+        if self.settings.mode == "trees":
+            real = (np.arange(2 * n) < n).astype(np.int64)
+            judged = (split.test, split.val)
+            (test, val), leaves = tree_scores(source, real, split.train, judged, rng)
+            return *_evaluate(test, real[split.test] == 1, val, real[split.val] == 1), leaves
         model = new_network(plan.units, source.width, geometry, 1, rng, device)
         real = (np.arange(2 * n) < n).astype(np.int64)
         fit(model, source, real, split, plan.epochs, self.settings, rng)
