@@ -14,8 +14,8 @@ from caloman_cli.errors import UserError
 from caloman_cli.loggers import Logger
 from caloman_cli.models.trainable import TensorRows, Trainable
 from caloman_cli.training.ema import MovingAverage
+from caloman_cli.training.guard import Diverged
 from caloman_cli.training.seeds import Seeds
-from caloman_cli.training.trainer import Diverged
 from tests.training.models import Duel, Regression
 
 

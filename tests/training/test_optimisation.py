@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from caloman_cli.config.settings import StageSettings
-from caloman_cli.training.optimisation import FiniteGuard, Player, lr_factor
+from caloman_cli.training.guard import FiniteGuard
+from caloman_cli.training.optimisation import Player, lr_factor
 
 
 def torchs(make):
