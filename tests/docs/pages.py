@@ -73,10 +73,10 @@ def arguments(command: str) -> list[str]:
 
 
 def write_shown_files(shown_by: Iterable[Path], folder: Path) -> None:
-    """Write the blocks of pages whose first line is a comment with a file's name."""
+    """Write the blocks of pages that begin with a comment that is a file's name."""
     for page in shown_by:
         for _, block in blocks(page):
-            named = re.match(r"# (\S+\.(?:py|yaml))\n", block)
+            named = re.match(r"(?:# @.*\n)?# (\S+\.(?:py|yaml))\n", block)
             if named is not None:
                 path = folder / named[1]
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ def test_own_metric(caloman, written, files):
     written("own_metric.md")
     sides = [f"generated={files['generated']}", f"reference={files['reference']}"]
     done = caloman(
-        "evaluate", "--config-dir", "mine", "evaluation=response", "evaluation.separation=null",
+        "evaluate", "--config-dir", "mine", "evaluation=only", "metric=response",
         *sides, f"truth={files['truth']}", "dataset=ds1_photons", "output=outputs/scored",
     )  # fmt: skip
     assert done.status == 0, done.err
