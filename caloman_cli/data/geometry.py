@@ -7,7 +7,7 @@ is layer slowest, then alpha, then r fastest.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -104,6 +104,29 @@ class Geometry:
     def to_dict(self) -> dict:
         """Plain types only, so that a checkpoint can carry the geometry."""
         return asdict(self)
+
+    @classmethod
+    def named(cls, name: str) -> "Geometry":
+        """The detector of a dataset, by the name of either: ``builtin_photons``, ``ds2``.
+
+        Raises:
+            UserError: There is no such name.
+        """
+        from omegaconf import OmegaConf
+
+        from caloman_cli.config.compose import CONF
+
+        known = official_geometries()
+        for path in (CONF / "dataset").glob("*.yaml"):
+            choices: Any = OmegaConf.select(OmegaConf.load(path), "defaults", default=[])
+            for choice in choices:
+                if isinstance(choice, Mapping) and "/geometry@geometry" in choice:
+                    known[path.stem] = known[choice["/geometry@geometry"]]
+        if name not in known:
+            raise UserError(
+                f"dataset {shown(name)} does not exist: use {', '.join(sorted(known))}"
+            )
+        return known[name]
 
     @classmethod
     def from_dict(cls, facts: dict) -> "Geometry":

@@ -1,6 +1,7 @@
 """Samples of a run: its model loaded, showers drawn and written, where they come from."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +20,33 @@ from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.runs.progress import RowsDone
 from caloman_cli.runs.provenance import config_hash, git_state
 
+ENERGIES_STREAM = 0x656E6572
+"""Keeps incident energies that are drawn with a sample's seed apart from the model's noise."""
 _STEP_VALUES = 1 << 26  # 256 MiB of float32 for each temporary of a step
+
+
+def drawn(
+    model: TwoStep, energies: np.ndarray, *, seed: int, batch_size: int
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Draw one shower per incident energy, in order and within memory.
+
+    Args:
+        model: The model, on its device.
+        energies: Incident energies [MeV], float64, shape (N, 1).
+        seed: The sample's seed.
+        batch_size: Showers per step, fewer where voxels are many; row i has the same noise in any.
+
+    Yields:
+        Energies (B, 1) and voxels (B, V) [MeV], the latter on the model's device.
+    """
+    step = max(1, min(batch_size, _STEP_VALUES // model.geometry.n_voxels))
+    device = next(model.buffers()).device
+    for start in range(0, len(energies), step):
+        rows = energies[start : start + step]
+        e_inc = torch.as_tensor(rows, dtype=torch.float32, device=device)
+        with torch.inference_mode():
+            voxels = model.sample(e_inc, Noise(seed, start, len(rows), device))
+        yield rows, voxels
 
 
 def write_sample(
@@ -40,21 +67,15 @@ def write_sample(
         energies: Incident energies [MeV], float64, shape (N, 1).
         out: The file; it appears when it is complete.
         seed: The sample's seed.
-        batch_size: Showers per step, fewer where voxels are many; row i has the same noise in any.
+        batch_size: See :func:`drawn`.
         attributes: Provenance that the file carries.
     """
     n = len(energies)
-    step = max(1, min(batch_size, _STEP_VALUES // model.geometry.n_voxels))
-    device = next(model.buffers()).device
     with (
         ShowerWriter(out, n, model.geometry, attributes) as writer,
         RowsDone("sample", n, "shower") as progress,
-        torch.inference_mode(),
     ):
-        for start in range(0, n, step):
-            rows = energies[start : start + step]
-            e_inc = torch.as_tensor(rows, dtype=torch.float32, device=device)
-            voxels = model.sample(e_inc, Noise(seed, start, len(rows), device))
+        for rows, voxels in drawn(model, energies, seed=seed, batch_size=batch_size):
             writer.write(rows, voxels.cpu().numpy())
             progress.add(len(rows))
 

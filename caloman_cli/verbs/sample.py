@@ -16,11 +16,10 @@ from caloman_cli.models.noise import mix
 from caloman_cli.models.two_step import TwoStep
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.directory import find_model
-from caloman_cli.runs.sampling import loaded, provenance, write_sample
+from caloman_cli.runs.sampling import ENERGIES_STREAM, loaded, provenance, write_sample
 
 log = logging.getLogger(__name__)
 
-_ENERGIES_STREAM = 0x656E6572  # keeps the incident energies apart from the model's noise
 _SUFFIXES = (".hdf5", ".h5", ".hdf")
 
 
@@ -95,7 +94,7 @@ def _check_choice(cfg: DictConfig) -> None:
 
 def _drawn(cfg: DictConfig, model: TwoStep) -> np.ndarray:
     """Incident energies of ``n`` showers [MeV], float64, shape (n, 1)."""
-    generator = np.random.default_rng(mix(cfg.seed, _ENERGIES_STREAM))
+    generator = np.random.default_rng(mix(cfg.seed, ENERGIES_STREAM))
     if cfg.energy is None:
         return draw_known(model, generator, cfg.n)
     return Spectrum(_bounds(cfg.energy)).draw(generator, cfg.n)
