@@ -53,6 +53,12 @@ def folder(group: str, option: str) -> Path:
     return (TOYS if option in toys(group) else ROOT / "conf") / group
 
 
+def target(group: str, option: str) -> str:
+    """The class that an option names."""
+    name: str = OmegaConf.load(folder(group, option) / f"{option}.yaml")._target_
+    return name
+
+
 def small(group: str, option: str) -> DictConfig:
     """An option's config with sizes that train in no time."""
     cfg = OmegaConf.load(folder(group, option) / f"{option}.yaml")

@@ -7,14 +7,12 @@ import torch
 
 from caloman_cli.config.targets import trusting
 from caloman_cli.models.two_step import load_model
-from tests.conftest import ROOT
+from tests.contracts.groups import TOYS as FOLDER
+from tests.contracts.groups import build_density, target, toys
 
-FOLDER = ROOT / "tests/toys/conf"
-TOYS = {
-    "ebm": "tests.toys.ebm.EBM",
-    "kde": "tests.toys.kde.KDE",
-    "clustered": "tests.toys.clustered.Clustered",
-}
+# Of codes: beside the encoder that hands them over.
+TOYS = {name: target("density", name) for name in toys("density")
+        if build_density(name).latents.kind == "real"}  # fmt: skip
 COMMON = [
     *("train", "recipe=none", "dataset=builtin_photons", "encoder=pca", "encoder.latent_dim=3"),
     *("head=gaussian", "energy.n_layers=1", "energy.hidden=8", "energy.mask_hidden=8"),
