@@ -18,7 +18,8 @@ depends on the encoder:
   at z = g(x, c), the shower's projection. J is the Jacobian of the whole way from z to MeV, all
   preprocessing included but the readout cut, at fixed layer energies: a density with respect to
   D-dimensional volume in MeV, which compares showers and not models of different D.
-- ``voxels``, where it is one point and D = V: the change of variables, per MeV of every voxel.
+- ``voxels``, where it is one point and D = V: the change of variables, per MeV of every voxel,
+  or of each lit one where noise stands for the dark ones (:class:`DequantizeZeros`).
 - ``codes``, where it is one of finitely many: the term of the shower's own codes.
 
 The readout cut of generated showers, their scaling to the layers' energies and the calibration are
@@ -36,13 +37,14 @@ from caloman_cli.models.encoders.jacobian import half_logdet
 from caloman_cli.models.kinds import Kind, weakest
 from caloman_cli.models.noise import mix
 from caloman_cli.models.preprocess.base import Context
+from caloman_cli.models.preprocess.zeros import DequantizeZeros
 
 if TYPE_CHECKING:
     from caloman_cli.models.two_step import TwoStep
 
 DRAWS = 256
 Way = Literal["draws", "manifold", "voxels", "codes"]
-MEASURES: dict[Way, str] = {
+_MEASURES: dict[Way, str] = {
     "draws": "per MeV of every voxel, dark ones too, before generated showers are cut and scaled",
     "manifold": "per MeV of each non-empty layer and of D-dimensional volume on the manifold",
     "voxels": "per MeV of each non-empty layer and of every voxel, before generated ones are "
@@ -52,7 +54,8 @@ MEASURES: dict[Way, str] = {
 _LIT = "probability of which voxels are lit, per MeV of each lit one"
 _OWN = "in the head's own coordinates, which compares showers under one model and not models"
 _ROWS = 4096  # draws of z at once: a block's are the same whatever the memory
-_VALUES = 1 << 21  # numbers of a head that exist at once
+_CACHE_VALUES = 1 << 21  # numbers of a head that exist at once on a CPU
+_DEVICE_VALUES = 1 << 28
 _STREAM = 0x6C6F67  # apart from samples of the same seed
 
 
@@ -129,7 +132,10 @@ def measure_of(model: "TwoStep") -> str:
     found, head = _way(model), model.encoder.head
     if found in ("draws", "codes") and head.sums_to_one:
         return _OWN if head.kind == "score" else _LIT
-    return MEASURES[found]
+    noise = any(isinstance(step, DequantizeZeros) for step in model.preprocess.transforms)
+    if found == "voxels" and noise:
+        return _MEASURES[found].replace("every voxel", "each lit voxel")
+    return _MEASURES[found]
 
 
 def likelihood_of(
@@ -200,7 +206,8 @@ def _per_mev(model: "TwoStep", voxels: Tensor, x: Tensor, context: Context) -> T
 def _joint(model: "TwoStep", z: Tensor, x: Tensor, c: Tensor) -> Tensor:
     """log p(x, z | c), shape (B,), float64, as many rows at once as memory likes."""
     head = model.encoder.head
-    rows = max(1, _VALUES // head.footprint)
+    values = _CACHE_VALUES if z.device.type == "cpu" else _DEVICE_VALUES
+    rows = max(1, values // head.footprint)
     parts = [
         model.density.log_prob(z_part, c_part).double()
         + head.log_density(model.encoder.decode(z_part, c_part), x_part).double()

@@ -20,7 +20,8 @@ from caloman_cli.models.heads.lit import (
     must_end,
     some_lit,
 )
-from caloman_cli.models.heads.portions import logit, portion, shared, standardised
+from caloman_cli.models.heads.portions import log_slope, logit, portion, shared, standardised
+from caloman_cli.models.heads.scaled import log_parts
 from caloman_cli.models.heads.shares import ShareHead
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.conditions import Conditions
@@ -70,7 +71,8 @@ class Cylinder(ShareHead[Layers]):
 
     So nothing that is drawn is impossible, and how much halves and rings differ has distributions
     of its own, which voxels drawn apart would blur. ``log_prob`` is that of the logarithms before
-    they are scaled, a density in one number too many for each half and ring.
+    they are scaled, a density in one number too many for each half and ring; ``log_density``
+    integrates over that.
 
     ``features`` are the energies and the lit fractions of rings, which rotations do not change.
 
@@ -88,7 +90,7 @@ class Cylinder(ShareHead[Layers]):
         UserError: An argument is out of range, or the layers differ in shape.
     """
 
-    kind = "score"
+    kind = "estimate"  # of integrals
 
     def __init__(
         self,
@@ -172,6 +174,14 @@ class Cylinder(ShareHead[Layers]):
         raise UserError("an autoregressive head has no plain mean")
 
     def log_prob(self, params: Layers, x: Tensor) -> Tensor:
+        return self._log_prob(params, x)
+
+    def log_density(self, params: Layers, x: Tensor) -> Tensor:
+        """Of the shares: the sums before parts are scaled are integrated over."""
+        return self._log_prob(params, x, drawn=True) + self._free_numbers(x, params.energies)
+
+    def _log_prob(self, params: Layers, x: Tensor, drawn: bool = False) -> Tensor:
+        """Of logarithms before they are scaled; as ``drawn``, of energies over the cut."""
         features, energies, moments = params
         voxels, told = self._voxels(x, energies), self._told(moments)
         energy, lit = history.told(voxels)
@@ -200,6 +210,8 @@ class Cylinder(ShareHead[Layers]):
                 choice = (n_lit > 0) & ~must_end(budget[at], n_lit)
                 total = total - torch.where(choice, cross_entropy(end, ends.to(x)), 0.0)
                 share = portions.placed(free[None]).log_prob(y[None], "normal")[0]
+                if drawn:
+                    share = share + log_slope(taken - n_lit, after - 1.0)
                 total = total + torch.where((n_lit > 0) & ~ends, share, 0.0)
             else:
                 total = total - log_any(says.lit)
@@ -208,12 +220,22 @@ class Cylinder(ShareHead[Layers]):
             m, scale = self.network.rings(says, bits, excess, y, ends, before, layer, half)
             in_ring = own.sum(1) - n_ring
             several = ((n_ring > 0).sum(1, keepdim=True) > 1) & (n_ring > 0)
-            density = mixture.log_density(m, standardised(in_ring, scale, several))
-            total = total + torch.where(several, density, 0.0).sum(1)
+            if drawn:
+                total = total + log_parts(m, in_ring, scale, several)
+            else:
+                density = mixture.log_density(m, standardised(in_ring, scale, several))
+                total = total + torch.where(several, density, 0.0).sum(1)
             m, scale = self.network.slices(says, bits, in_ring, layer, half)
             several = (bits > 0) & (n_ring > 1)[:, None]
-            density = mixture.log_density(m, standardised(own - 1.0, scale, several))
-            total = total + torch.where(several, density, 0.0).sum((1, 2))
+            if drawn:
+                turned = mixture.Mixture(*(field.transpose(1, -1) for field in m))
+                parts, mean, std, lit_ones = (
+                    field.expand_as(own).transpose(1, 2) for field in (own - 1.0, *scale, several)
+                )
+                total = total + log_parts(turned, parts, (mean, std), lit_ones).sum(1)
+            else:
+                density = mixture.log_density(m, standardised(own - 1.0, scale, several))
+                total = total + torch.where(several, density, 0.0).sum((1, 2))
             result = result.index_add(0, row, total)
         return result
 
