@@ -282,8 +282,9 @@ def test_likelihood_of_a_run_on_showers_that_it_has_not_seen(caloman, run_dir, t
         scores[key]["generated"] for key in ("log_prob", "log_prob_layers", "log_prob_voxels")
     )
     assert total == pytest.approx(layers + voxels)
-    assert scores["log_prob"]["conditions"]["kind"] == "estimate"
-    assert "per MeV of each non-empty layer and of D-dimensional volume" in result.out + result.err
+    assert scores["log_prob"]["note"] == "estimate"
+    report = (tmp_path / "out/report.md").read_text()
+    assert "per MeV of each non-empty layer and of D-dimensional volume" in report
     assert (tmp_path / "out/plots/likelihood.png").stat().st_size > 1000
 
 

@@ -73,10 +73,14 @@ def test_means_and_errors_of_the_parts(tiny_geometry):
         float(lifted.std(correction=0)), rel=1e-6
     )
     assert [row["draws"] for row in section.details["draws"]] == [1, 4, 16, 32]
-    assert section.conditions == {
-        "kind": "bound", "measure": "per MeV of every marble", "draws": 32, "showers": N,
-    }  # fmt: skip
-    assert "a lower bound with 32 draws, in nats: per MeV of every marble" in section.notes[0]
+    assert section.details["showers"] == pytest.approx((layers + of_voxels).tolist(), abs=1e-4)
+    expected = {"measure": "per MeV of every marble", "draws": 32, "showers": N}
+    assert section.conditions == expected
+    assert scores["log_prob"].note == section.details["kind"] == "bound"
+    assert (
+        "log p with 32 draws is a lower bound, in nats; per MeV of every marble"
+        in section.notes[0]
+    )
     assert "how the bound rises" in drawn["likelihood"]
     assert len(set(model.seeds)) == len(model.seeds) == 2  # two blocks of showers
 
@@ -98,7 +102,7 @@ def test_without_draws_there_is_nothing_that_rises(tiny_geometry):
     scores, section, drawn, *_ = evaluated(model, tiny_geometry)
     assert {*scores} == {"log_prob", "log_prob_layers", "log_prob_voxels", "log_prob_per_voxel"}
     assert section.conditions["draws"] == 1
-    assert "log p is exact, in nats" in section.notes[0]
+    assert "log p is exact, in nats;" in section.notes[0]
     assert "draws" not in drawn["likelihood"]
 
 
@@ -106,6 +110,7 @@ def test_infinite_ones_are_left_out_and_counted(tiny_geometry):
     scores, section, *_ = evaluated(Known(spoilt=(0, 3)), tiny_geometry, draws=2)
     assert math.isfinite(scores["log_prob"].generated)
     assert "for 4 showers" in section.notes[0]
+    assert [i for i, p in enumerate(section.details["showers"]) if p is None] == [0, 3, 64, 67]
     with pytest.raises(UserError, match="infinite for all 80 showers"):
         evaluated(Known(spoilt=(slice(None),)), tiny_geometry, draws=2)
 

@@ -94,14 +94,18 @@ class Likelihood:
             )
         known = _Table(table.draws, *(column[finite] for column in table[1:]))
         comparison.draw("likelihood", likelihood_figure(known), _caption(known))
-        draws = known.draws[-1]
         used: dict[str, str | float | None] = {
-            "kind": model.kind, "measure": model.measure, "draws": draws,
-            "showers": len(finite),
+            "measure": model.measure, "draws": known.draws[-1], "showers": len(finite),
         }  # fmt: skip
-        details = {"draws": _by_draws(known), "by incident energy": _by_energy(known)}
+        details = {
+            "kind": model.kind,
+            "draws": _by_draws(known),
+            "by incident energy": _by_energy(known),
+            # Of two models on the same showers the difference is known better than either mean.
+            "showers": [float(p) if math.isfinite(p) else None for p in table.total.round(4)],
+        }
         notes = [_note(model, known, int((~finite).sum()))]
-        return Section(_scores(known), details, notes, conditions=used)
+        return Section(_scores(known, model.kind), details, notes, conditions=used)
 
     def _table(self, model: _Model, showers: Showers, comparison: Comparison) -> _Table:
         draws, parts = [self.draws], []
@@ -123,7 +127,7 @@ class Likelihood:
         return _Table(draws, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _scores(table: _Table) -> list[Score]:
+def _scores(table: _Table, kind: str) -> list[Score]:
     def score(key: str, quantity: str, values: np.ndarray, **more: Any) -> Score:
         error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
         goal = more.pop("goal", "higher")
@@ -132,7 +136,7 @@ def _scores(table: _Table) -> list[Score]:
         )
 
     scores = [
-        score("log_prob", "shower", table.total, summary=True),
+        score("log_prob", "shower", table.total, summary=True, note=kind),
         score("log_prob_layers", "layer energies", table.layers),
         score("log_prob_voxels", "voxels given the layers", table.voxels[:, -1]),
     ]
@@ -226,9 +230,9 @@ def _note(model: _Model, table: _Table, endless: int) -> str:
     )  # fmt: skip
     drawn = f" with {table.draws[-1]} draws" if len(table.draws) > 1 else ""
     return (
-        f"log p is {_KINDS[model.kind]}{drawn}, in nats: {model.measure}. Of the model before its "
-        "calibration; mean over showers of the reference, the spread is its standard error. "
-        f"Compare only numbers of one kind and measure on the same showers.{left}"
+        f"log p{drawn} is {_KINDS[model.kind]}, in nats; {model.measure}. Of the model before "
+        "its calibration; mean over showers of the reference, the spread is its standard error. "
+        f"Compare only numbers of one measure on the same showers.{left}"
     )
 
 
@@ -236,5 +240,5 @@ _KINDS = {
     "exact": "exact",
     "bound": "a lower bound",
     "estimate": "an estimate (of a lower bound, where latents are drawn)",
-    "score": "a score, no density of what the model draws,",
+    "score": "a score, which is no density of what the model draws",
 }
