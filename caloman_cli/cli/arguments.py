@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from hydra._internal.utils import get_args_parser
-
-from caloman_cli.cli.main import Verb
+from caloman_cli.cli.hydra_app import parser
+from caloman_cli.cli.verbs import VERBS, Verb
 from caloman_cli.config.compose import groups, own_keys, text_keys
 from caloman_cli.config.mistakes import habit, suggestion
 from caloman_cli.config.paths import read_value, readable
@@ -60,14 +59,14 @@ class Arguments:
         self.overrides = [readable(word, texts) for word in words]
 
     def _parse(self, typed: list[str]) -> argparse.Namespace:
-        parser = get_args_parser()
-        parser.error = _error  # type: ignore[method-assign]
-        known = {name for action in parser._actions for name in action.option_strings} - _NOT_OURS
+        hydras = parser()
+        hydras.error = _error  # type: ignore[method-assign]
+        known = {name for action in hydras._actions for name in action.option_strings} - _NOT_OURS
         for word in typed:
             name, equals, value = word.partition("=")
             if word.startswith("-") and name not in known:
                 raise UserError(f"unknown option '{name}': {self._no_option(name, known)}")
-        options = parser.parse_intermixed_args(typed)
+        options = hydras.parse_intermixed_args(typed)
         if not options.cfg and not options.help:
             for option in ("resolve", "package"):
                 if getattr(options, option):
@@ -167,8 +166,6 @@ def _check_choice(
 def _elsewhere(verb: Verb, group: str) -> str:
     if group == "geometry" and "dataset" in groups(verb.config):
         return "the geometry comes with dataset=NAME"
-    from caloman_cli.cli.main import VERBS
-
     takers = [other for other in VERBS if group in groups(VERBS[other].config)]
     if not takers:
         return f"caloman {verb.words} has no such group"

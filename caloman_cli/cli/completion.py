@@ -3,7 +3,9 @@
 import os
 import sys
 
-from caloman_cli.cli.main import OK, VERBS
+from caloman_cli.cli.application import Application
+from caloman_cli.cli.endings import OK
+from caloman_cli.cli.verbs import VERBS
 from caloman_cli.errors import UserError
 from caloman_cli.runs.console import say
 
@@ -14,8 +16,6 @@ def complete(arguments: list[str]) -> int:
     Raises:
         UserError: The shell command is not one of install, uninstall, query.
     """
-    from caloman_cli.cli.hydra_app import Application
-
     commands = [argument for argument in arguments if not argument.startswith("-")]
     if len(commands) != 1 or commands[0].partition("=")[0] not in (
         "install",

@@ -2,12 +2,10 @@
 
 import textwrap
 
-from hydra._internal.hydra import Hydra
-from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
 
-from caloman_cli.cli.hydra_app import compose_to_show
-from caloman_cli.cli.main import Verb
+from caloman_cli.cli.hydra_app import HydraApp
+from caloman_cli.cli.verbs import Verb
 from caloman_cli.config.compose import groups, meanings
 
 _WIDTH = 99
@@ -21,22 +19,22 @@ _OPTIONS = {
 }
 
 
-def text(hydra: Hydra, verb: Verb, overrides: list[str]) -> str:
+def text(app: HydraApp, verb: Verb, overrides: list[str]) -> str:
     """The help of a verb with the groups that its arguments choose.
 
     Args:
-        hydra: The application's Hydra.
+        app: The verb's Hydra.
         verb: The verb.
         overrides: ``key=value`` arguments beside ``--help``.
     """
-    cfg = compose_to_show(hydra, verb.config, overrides)
+    cfg = app.compose_to_show(overrides)
     argument = f" [{verb.argument.upper()}]" if verb.argument else ""
     parts = [
         str(cfg.hydra.help.header).strip(),
         f"usage: caloman {verb.words}{argument} [key=value ...] [options]",
         _section("examples", str(cfg.hydra.help.footer).strip().splitlines()),
     ]
-    found = _groups(hydra, cfg, verb.config, overrides)
+    found = _groups(app, cfg, verb.config, overrides)
     if found:
         parts.append(_section("groups (group=option, * is chosen)", _table(found)))
     parts.append(_section("keys (key=value)", _table(_keys(cfg, verb.config, set(found)))))
@@ -44,7 +42,7 @@ def text(hydra: Hydra, verb: Verb, overrides: list[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _groups(hydra: Hydra, cfg: DictConfig, config: str, overrides: list[str]) -> dict[str, str]:
+def _groups(app: HydraApp, cfg: DictConfig, config: str, overrides: list[str]) -> dict[str, str]:
     """Group -> its options; no star where the user has yet to choose."""
     found, choices = {}, cfg.hydra.runtime.choices
     typed = {override.partition("=")[0] for override in overrides}
@@ -52,14 +50,14 @@ def _groups(hydra: Hydra, cfg: DictConfig, config: str, overrides: list[str]) ->
     for group, chosen in ((str(name), choices[name]) for name in reversed(list(choices))):
         if group.startswith("hydra/") or "@" in group:
             continue
-        options = hydra.config_loader.get_group_options(group, ObjectType.CONFIG)
+        options = app.options(group)
         if group in open_:
             found[group] = f"{', '.join(options)} (needed)"
             continue
         found[group] = ", ".join(f"{name}*" if name == chosen else name for name in options)
     for group, default in groups(config).items():
         if isinstance(default, list):
-            options = hydra.config_loader.get_group_options(group, ObjectType.CONFIG)
+            options = app.options(group)
             found[group] = f"{', '.join(options)} (any number of them: [a,b])"
     return found
 

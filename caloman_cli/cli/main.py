@@ -5,53 +5,14 @@ Torch is not imported here: help, completion and typing mistakes answer at once.
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from caloman_cli import __version__
-from caloman_cli.data.files import is_full
-from caloman_cli.errors import Failure, UserError
+from caloman_cli.cli.endings import FAILED, OK, report
+from caloman_cli.cli.verbs import VERBS, Verb
+from caloman_cli.errors import UserError
 from caloman_cli.runs.console import finish, say
 from caloman_cli.training.interruption import ENDING, Interruption, Preempted
-
-OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One thing that ``caloman`` does.
-
-    Args:
-        words: What the user types, ``data check``.
-        summary: One line for the help.
-        argument: The key that a leading argument without ``=`` is given to.
-    """
-
-    words: str
-    summary: str
-    argument: str | None = None
-
-    @property
-    def config(self) -> str:
-        """Name of the primary config and of the module below ``caloman_cli.verbs``."""
-        return self.words.replace(" ", "_")
-
-
-VERBS = {
-    verb.words: verb
-    for verb in (
-        Verb("train", "fit energy model, encoder and density; resume what was cut"),
-        Verb("distill", "make a run that samples in one network call from a flow_matching run"),
-        Verb("sample", "draw showers from a run, write them as HDF5"),
-        Verb("evaluate", "score showers against a reference: report, tables, plots, timing"),
-        Verb("report", "compare evaluations of many runs in one table"),
-        Verb("data download", "fetch official files, checksums verified"),
-        Verb("data check", "look through a file of showers for problems", argument="file"),
-        Verb("data split", "divide a file into parts that share no shower", argument="file"),
-        Verb("data generate", "make showers with the built-in generator"),
-    )
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,33 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status if error is None else report(error, debug)
 
 
-def report(error: BaseException, debug: bool) -> int:
-    """Say what went wrong on standard error and return the exit status."""
-    status, message = explain(error)
-    if debug and isinstance(error, Exception):
-        sys.stderr.write("".join(traceback.format_exception(error)))
-    sys.stderr.write(f"caloman: {message}\n")
-    return status
-
-
-def explain(error: BaseException) -> tuple[int, str]:
-    """Exit status and one line for an exception."""
-    if isinstance(error, UserError):
-        return MISTAKE, " ".join(str(error).split())
-    if isinstance(error, Failure):
-        return FAILED, " ".join(str(error).split())
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted"
-    if isinstance(error, Preempted):
-        return error.status, str(error)
-    if is_full(error):
-        place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-        return MISTAKE, f"{place}no room left on the disk: free some or write elsewhere"
-    said = " ".join(str(error).split())
-    kind = type(error).__name__
-    return FAILED, f"failed: {kind}: {said or 'no message'} (run again with --debug)"
-
-
 def _dispatch(arguments: list[str], debug: bool) -> int:
     if {"-sc", "--shell-completion"} & set(arguments):
         from caloman_cli.cli.completion import complete
@@ -136,7 +70,7 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
     if verb is None:
         say(usage(arguments[0]))
         return OK
-    from caloman_cli.cli.hydra_app import Application
+    from caloman_cli.cli.application import Application
 
     return Application(verb, debug).run(rest)
 

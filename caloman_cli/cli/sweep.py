@@ -7,11 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from caloman_cli.config.paths import expanded
@@ -122,25 +118,6 @@ def sweep_folder(verb: str, overrides: Sequence[str]) -> str:
         if key in given and not {",", "("} & set(given[key]):
             return str(expanded(given[key]))
     return f"outputs/sweep/{verb}"
-
-
-def job_overrides(hydra: Hydra, config: str, overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each job, where they are known before the first one runs.
-
-    A sweeper that searches (Optuna) chooses them on the way: the list is empty then.
-    """
-    cfg = hydra.compose_config(
-        config, list(overrides), RunMode.MULTIRUN, validate_sweep_overrides=False
-    )
-    if not str(cfg.hydra.sweeper._target_).endswith("BasicSweeper"):
-        return []
-    params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
-    parser = OverridesParser.create(config_loader=hydra.config_loader)
-    batches = BasicSweeper.split_arguments(
-        parser.parse_overrides([*params, *cfg.hydra.overrides.task]), None
-    )
-    fixed = list(cfg.hydra.overrides.hydra)
-    return [[*fixed, *job] for batch in batches for job in batch]
 
 
 def summarise(jobs: Sequence[JobReturn]) -> int:

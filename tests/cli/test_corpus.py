@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from caloman_cli.cli.main import explain
+from caloman_cli.cli.endings import explain
 from caloman_cli.config.compose import absolute_paths, compose
 from caloman_cli.data.binning import layers_from_xml
 from caloman_cli.data.geometry import Geometry

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from caloman_cli.cli.hydra_app import Application
+from caloman_cli.cli.application import Application
 from caloman_cli.cli.main import find_verb, usage
 from caloman_cli.config.compose import groups, own_keys
 from caloman_cli.errors import UserError

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from caloman_cli.cli.main import MISTAKE, explain
+from caloman_cli.cli.endings import MISTAKE, explain
 from caloman_cli.data.files import read_json, write_json
 from caloman_cli.errors import UserError
 from caloman_cli.models.two_step import load_model

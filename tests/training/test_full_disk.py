@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from omegaconf import OmegaConf
 
-from caloman_cli.cli.main import MISTAKE, explain
+from caloman_cli.cli.endings import MISTAKE, explain
 from caloman_cli.data.files import checksum, is_part
 from caloman_cli.errors import CannotWrite
 from caloman_cli.verbs import train

@@ -1,0 +1,265 @@
+"""One verb as an application: compose, check, then run once, many times, or only show."""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from caloman_cli.cli.arguments import Arguments, check_groups
+from caloman_cli.cli.endings import OK, explain, report
+from caloman_cli.cli.hydra_app import HydraApp, log_as, opened
+from caloman_cli.cli.sweep import (
+    Outcome,
+    job_name,
+    own_output,
+    summarise,
+    sweep_folder,
+    varied_keys,
+)
+from caloman_cli.cli.verbs import Verb
+from caloman_cli.config import mistakes, targets
+from caloman_cli.config.check import check_config
+from caloman_cli.config.compose import absolute_paths, refuse_misplaced
+from caloman_cli.config.paths import readable
+from caloman_cli.errors import UserError
+from caloman_cli.runs.console import say
+
+log = logging.getLogger(__name__)
+
+
+class Application:
+    """Everything that may follow a verb.
+
+    Args:
+        verb: The verb.
+        debug: Whether tracebacks are shown.
+    """
+
+    def __init__(self, verb: Verb, debug: bool = False) -> None:
+        self.verb, self.debug = verb, debug
+        self.chosen: tuple[str, ...] = ()  # overrides that the user need not give
+
+    def run(self, arguments: list[str]) -> int:
+        """Do what the arguments behind the verb ask for.
+
+        Returns:
+            The exit status.
+
+        Raises:
+            UserError: An option, a key, a value or a line of the arguments is wrong.
+        """
+        given = Arguments(self.verb, arguments)
+        options, overrides = given.options, given.overrides
+        with opened(self.verb.config, options.config_dir) as app:
+            try:
+                self._check_groups(app, overrides, options.multirun)
+                if not (options.help or options.hydra_help or options.info):
+                    overrides = self._with_recipe(app, overrides, options.multirun)
+                return self._answer(app, options, overrides)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise self._mistake(app, error, overrides) from error
+
+    def check(self, arguments: list[str]) -> None:
+        """Compose and check what the arguments ask for, every job of it, and do no work.
+
+        Raises:
+            UserError: Something is wrong with them.
+        """
+        given = Arguments(self.verb, arguments)
+        options, overrides = given.options, given.overrides
+        with opened(self.verb.config, options.config_dir) as app:
+            try:
+                self._check_groups(app, overrides, options.multirun)
+                overrides = self._with_recipe(app, overrides, options.multirun)
+                self._check_jobs(app, overrides, options.multirun)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise self._mistake(app, error, overrides) from error
+
+    def complete(self, query: str) -> None:
+        """Print what completes the command line that the shell shows (``COMP_LINE``)."""
+        with opened(self.verb.config) as app:
+            app.complete(query)
+
+    def _answer(self, app: HydraApp, options: argparse.Namespace, overrides: list[str]) -> int:
+        if options.help:
+            from caloman_cli.cli.help import text
+
+            say(text(app, self.verb, overrides))
+        elif options.hydra_help:
+            app.show_hydra(options)
+        elif options.info:
+            app.show_info(options, overrides)
+        elif options.cfg:
+            self._check(app.compose(overrides), complete=False)
+            app.show_config(options, overrides)
+        elif options.multirun:
+            return self._run_many(app, overrides)
+        else:
+            return self._run_once(app, overrides)
+        return OK
+
+    def _with_recipe(self, app: HydraApp, overrides: list[str], many: bool) -> list[str]:
+        """The overrides, with the recipe that suits the detector where none was chosen."""
+        self.chosen = ()
+        if self.verb.config != "train":
+            return overrides
+        from caloman_cli.cli.recipes import chosen_for
+
+        jobs = app.jobs(overrides) if many else [overrides]
+        self.chosen = chosen_for(app.compose, jobs or [overrides])
+        return [*overrides, *self.chosen]
+
+    def _run_once(self, app: HydraApp, overrides: list[str]) -> int:
+        cfg = app.compose(overrides)
+        _check_hydra(cfg, overrides)
+        log_as(cfg)
+        if cfg.hydra.mode == RunMode.MULTIRUN:  # an experiment may be a sweep
+            return self._run_many(app, overrides)
+        outcome: Outcome = app.run(cfg, partial(_task, self.verb, self.debug, self.chosen))
+        return outcome.status
+
+    def _run_many(self, app: HydraApp, overrides: list[str]) -> int:
+        varied = varied_keys(self._check_jobs(app, overrides, many=True))
+        folder = sweep_folder(self.verb.config, overrides)
+        settings = [*overrides, readable(f"hydra.sweep.dir={folder}"), "hydra.mode=MULTIRUN"]
+        task = partial(_task, self.verb, self.debug, self.chosen, varied=varied)
+        return summarise(app.run_many(settings, task))
+
+    def _check_jobs(self, app: HydraApp, overrides: list[str], many: bool) -> list[list[str]]:
+        jobs = [overrides]
+        if many:
+            _check_hydra(app.compose(overrides, many=True), overrides)
+            jobs = app.jobs(overrides)
+        for job in jobs:
+            cfg = app.compose(job)
+            _check_hydra(cfg, overrides)
+            self._check(cfg)
+        return jobs
+
+    def _check(self, cfg: DictConfig, complete: bool = True) -> None:
+        HydraConfig.instance().set_config(cfg)  # so that ${hydra:...} resolves
+        choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
+        assert isinstance(choices, dict)
+        job = cfg.copy()
+        with open_dict(job):
+            del job["hydra"]
+        check_config(job, self.verb.config, choices, complete=complete)  # type: ignore[arg-type]
+
+    def _check_groups(self, app: HydraApp, overrides: list[str], many: bool) -> None:
+        options = {group: app.options(group) for group in app.groups()}
+        check_groups(self.verb, overrides, options, many)
+
+    def _mistake(self, app: HydraApp, error: Exception, overrides: list[str]) -> UserError:
+        key = mistakes.unknown_key(error)
+        if key is not None:
+            names, everywhere = self._keys(app, key, overrides)
+            found = [] if key in names else mistakes.elsewhere(key, everywhere)
+            if found:
+                return UserError(f"unknown key '{key}': is it {', '.join(found)}?")
+            return UserError(f"unknown key '{key}': {mistakes.suggestion(key, names)}")
+        group = mistakes.unchosen_group(error)
+        if group is not None:
+            return UserError(f"{group[0]}= is needed, one of: {', '.join(group[1])}")
+        known = mistakes.unreadable(error) or mistakes.unknown_option(error)
+        return known or UserError(mistakes.one_line(error))
+
+    def _keys(self, app: HydraApp, key: str, overrides: list[str]) -> tuple[list[str], list[str]]:
+        """The keys that exist beside ``key``, or beside its nearest existing parent; and all.
+
+        Of the options that the user chose, where each group has one and they exist.
+        """
+        cfg = app.compose_to_show([])
+        choices = cfg.hydra.runtime.choices
+        chosen = [o for o in overrides if o.partition("=")[0] in choices and "," not in o]
+        with suppress(HydraException):
+            cfg = app.compose_to_show(chosen)
+        parent = key.rpartition(".")[0]
+        while parent and not OmegaConf.is_dict(OmegaConf.select(cfg, parent)):
+            parent = parent.rpartition(".")[0]
+        node = OmegaConf.select(cfg, parent) if parent else cfg
+        groups = [] if parent else [g for g in cfg.hydra.runtime.choices if "/" not in g]
+        names = [str(name) for name in node if name != "hydra" and not str(name).startswith("_")]
+        beside = [f"{parent}.{name}" if parent else name for name in [*names, *groups]]
+        return beside, [*_leaves(cfg)]
+
+
+def _leaves(cfg: DictConfig, where: str = "") -> Iterator[str]:
+    """Every key that has a value, with dots where nested; not Hydra's own."""
+    for name in map(str, cfg):
+        key = f"{where}.{name}" if where else name
+        node = cfg._get_node(name)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+            yield from _leaves(node, key) if key != "hydra" else ()
+        elif not name.startswith("_"):
+            yield key
+
+
+def _task(
+    verb: Verb,
+    debug: bool,
+    chosen: tuple[str, ...],
+    cfg: DictConfig,
+    varied: frozenset[str] = frozenset(),
+) -> Outcome:
+    """One job, in this process or on a cluster's node: check, then work.
+
+    Failures are returned, not raised, so that the jobs of a multirun do not stop each other.
+    """
+    hydra_cfg = HydraConfig.get()
+    choices = OmegaConf.to_container(hydra_cfg.runtime.choices)
+    many = hydra_cfg.mode == RunMode.MULTIRUN
+    overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    # What caloman chose is no part of what the user asked for.
+    typed = [str(override) for override in overrides if override not in chosen]
+    name = job_name(typed, varied) if many else verb.words
+    try:
+        check_config(cfg, verb.config, choices)  # type: ignore[arg-type]
+        if many:
+            own_output(cfg, hydra_cfg.sweep.dir, name, typed, varied)
+        absolute_paths(cfg, verb.config)
+        refuse_misplaced(cfg)
+        if verb.config == "train" and not many and not _names_a_place(typed):
+            from caloman_cli.runs.unfinished import go_on
+
+            go_on(cfg)
+        from caloman_cli.runs.device import configure_threads
+
+        configure_threads()
+        if chosen:
+            from caloman_cli.cli.recipes import said
+
+            log.info(said(chosen[0].partition("=")[2], cfg.dataset.name, choices))  # type: ignore[arg-type]
+        with targets.trusting(_named(cfg)):
+            path = import_module(f"caloman_cli.verbs.{verb.config}").run(cfg)
+    except Exception as error:  # noqa: BLE001  a job's failure is its result
+        return Outcome(name, report(error, debug), explain(error)[1], None)
+    return Outcome(name, OK, "", None if path is None else str(path))
+
+
+def _names_a_place(overrides: list[str]) -> bool:
+    keys = {override.lstrip("+").partition("=")[0] for override in overrides}
+    return bool(keys & {"output", "overwrite"})
+
+
+def _named(cfg: DictConfig) -> set[str]:
+    """The classes that the command line names: in the configs that it chose, and as ``trust``."""
+    values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict)
+    trust = values.get("trust") or []
+    return targets.named(values) | set([trust] if isinstance(trust, str) else trust)
+
+
+def _check_hydra(cfg: DictConfig, overrides: list[str]) -> None:
+    """Before any of Hydra's own part is made: its callbacks, plugins and logging."""
+    values = OmegaConf.to_container(cfg.hydra, resolve=False)
+    assert isinstance(values, dict)
+    targets.check_hydra(values, overrides)

@@ -1,0 +1,39 @@
+"""The table of verbs; it imports nothing."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One thing that ``caloman`` does.
+
+    Args:
+        words: What the user types, ``data check``.
+        summary: One line for the help.
+        argument: The key that a leading argument without ``=`` is given to.
+    """
+
+    words: str
+    summary: str
+    argument: str | None = None
+
+    @property
+    def config(self) -> str:
+        """Name of the primary config and of the module below ``caloman_cli.verbs``."""
+        return self.words.replace(" ", "_")
+
+
+VERBS = {
+    verb.words: verb
+    for verb in (
+        Verb("train", "fit energy model, encoder and density; resume what was cut"),
+        Verb("distill", "make a run that samples in one network call from a flow_matching run"),
+        Verb("sample", "draw showers from a run, write them as HDF5"),
+        Verb("evaluate", "score showers against a reference: report, tables, plots, timing"),
+        Verb("report", "compare evaluations of many runs in one table"),
+        Verb("data download", "fetch official files, checksums verified"),
+        Verb("data check", "look through a file of showers for problems", argument="file"),
+        Verb("data split", "divide a file into parts that share no shower", argument="file"),
+        Verb("data generate", "make showers with the built-in generator"),
+    )
+}
