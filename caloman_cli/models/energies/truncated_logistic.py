@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from caloman_cli.models.nn.logistic import log_logistic, log_mixture
+
 _NARROWEST = 1e-6  # interval, in units of a component's scale
 
 
@@ -40,11 +42,10 @@ def log_prob(mixture: LogisticMixture, y: Tensor, low: Tensor, high: Tensor) -> 
         (value.unsqueeze(-1) - mixture.center) * inverse
         for value in (torch.minimum(torch.maximum(y, low), high), low, high)
     )
-    # log sigma(t) + log sigma(-t) = -t - 2 softplus(-t)
     inside = torch.log(-torch.expm1((a - b).clamp(max=-_NARROWEST)))
     mass = inside - F.softplus(-b) - F.softplus(a)
-    parts = -t - 2.0 * F.softplus(-t) - mixture.log_scale - mass
-    return torch.logsumexp(F.log_softmax(mixture.weight, -1) + parts, -1)
+    parts = log_logistic(t) - mixture.log_scale - mass
+    return log_mixture(mixture.weight, parts, -1)
 
 
 def draw(mixture: LogisticMixture, uniform: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -19,12 +19,12 @@ from caloman_cli.models.heads.lit import TOLERANCE, cross_entropy, must_end
 from caloman_cli.models.heads.portions import FAR, log_slope, logit, portion
 from caloman_cli.models.heads.shares import ShareHead
 from caloman_cli.models.heads.walk import Take, Walk, put
+from caloman_cli.models.nn.logistic import SMALLEST
 from caloman_cli.models.nn.marks import choose, mark
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.conditions import Conditions
 
 _NOTHING = 1e-12
-_SMALLEST = 1e-7  # uniform number, and distance from one
 
 
 class Walked(NamedTuple):
@@ -210,8 +210,8 @@ class Autoregressive(ShareHead[Walked]):
         of_bits, of_parts = of_voxels.tensor_split([size], 1)
         of_ends, of_choices = noise.uniform(n, 2, rows_last=True).unbind(1)
         energies = noise.normal(n, rows_last=True)
-        of_blocks = torch.stack([torch.logit(of_ends, _SMALLEST), of_choices, energies], 1)
-        numbers = list(zip(torch.logit(of_bits, _SMALLEST), of_parts, of_blocks, strict=True))
+        of_blocks = torch.stack([torch.logit(of_ends, SMALLEST), of_choices, energies], 1)
+        numbers = list(zip(torch.logit(of_bits, SMALLEST), of_parts, of_blocks, strict=True))
         logits = params.state.new_zeros(n, size, of_voxels.shape[2])
 
         def take(
@@ -241,7 +241,7 @@ class Autoregressive(ShareHead[Walked]):
                     those(for_split), both, those(y), free, those(goes_on), center, at
                 )
                 choice, place = of_parts.index_select(1, rows[several]).chunk(2)
-                draws = split.chosen(choice).draws(torch.logit(place, _SMALLEST), sum_after(both))
+                draws = split.chosen(choice).draws(torch.logit(place, SMALLEST), sum_after(both))
                 odds = [one.odds for one in draws.places()]
                 follows = networks.follows_within(those(follow.gates), at)
                 size = self.blocks.sizes[i]

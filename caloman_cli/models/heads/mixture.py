@@ -23,11 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from caloman_cli.models.nn.logistic import LOG_SCALE, SHIFT, SMALLEST, log_logistic, log_mixture
 from caloman_cli.models.nn.marks import choose, mark
 
-_LOG_SCALE = (-5.0, 2.0)  # of a component, before the shift; the data have unit variance
-_SHIFT = -0.5
-_SMALLEST = 1e-7  # uniform number, and distance from one
 _LARGEST = 1.0 - 1e-7  # a survival probability, kept from 1
 
 
@@ -72,7 +70,7 @@ def mixture(raw: Tensor, fixed: tuple[Tensor, Tensor] | None = None) -> Mixture:
     free = k if fixed is None else k - 1
     start = torch.linspace(-1.0, 1.0, free, device=raw.device) if free > 1 else raw.new_zeros(1)
     center = raw[..., 1 + k : 1 + k + free, :] + start[:, None]
-    log_scale = raw[..., 1 + 2 * k :, :].clamp(*_LOG_SCALE) + _SHIFT
+    log_scale = raw[..., 1 + 2 * k :, :].clamp(*LOG_SCALE) + SHIFT
     if fixed is not None:
         place, width = (part.unsqueeze(-2) for part in fixed)
         center = torch.cat([center, place + width * raw[..., 2 * k : 2 * k + 1, :]], -2)
@@ -99,11 +97,10 @@ def log_density(m: Mixture, y: Tensor, edge: Tensor | None = None) -> Tensor:
     """Log-density of y (\\*, S) of lit voxels, truncated at the edge if there is one [nats]."""
     inverse = torch.exp(-m.log_scale)
     t = (y.unsqueeze(-2) - m.center) * inverse
-    # log sigma(t) + log sigma(-t) = -t - 2 softplus(-t)
-    components = -t - 2.0 * F.softplus(-t) - m.log_scale
+    components = log_logistic(t) - m.log_scale
     if edge is not None:  # log sigma(-below) = -softplus(below)
         components = components + F.softplus((edge.unsqueeze(-2) - m.center) * inverse)
-    return torch.logsumexp(F.log_softmax(m.weight, -2) + components, -2)
+    return log_mixture(m.weight, components, -2)
 
 
 def draw(m: Mixture, uniform: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,7 +130,7 @@ def value(m: Mixture, choice: Tensor, place: Tensor, edge: Tensor | None = None)
         log_scale = choose(later, m.log_scale[..., k, :], log_scale)
     scale = torch.exp(log_scale)
     if edge is None:
-        return center + scale * torch.logit(place, _SMALLEST)
+        return center + scale * torch.logit(place, SMALLEST)
     # In logarithms: far above a component a survival probability is 0 in float32.
     survival = F.logsigmoid((center - edge) / scale) + torch.log1p(-place)
     y = center + scale * (torch.log1p(-survival.exp().clamp(max=_LARGEST)) - survival)

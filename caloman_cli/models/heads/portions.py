@@ -27,10 +27,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from caloman_cli.models.nn.logistic import LOG_SCALE, SHIFT, log_logistic
 from caloman_cli.models.nn.marks import choose, mark
 
-_LOG_SCALE = (-5.0, 2.0)  # of a component, before the shift; in units of the data's width
-_SHIFT = -0.5
 _LARGEST = -0.05  # log of the portion that an energy is, if it is nearly all there is or more
 _MINUS_MOST = -math.exp(_LARGEST)
 LEAST = 1e-3  # cuts: the resolution of an excess
@@ -68,10 +67,7 @@ class Components(NamedTuple):
     def log_prob(self, y: Tensor, family: Family) -> Tensor:
         """Log-density of y (\\*, S, B) [nats]."""
         t = (y.unsqueeze(-3) - self.center) * torch.exp(-self.log_scale)
-        if family == "normal":
-            density = -0.5 * t.square() - _HALF_LOG_TAU
-        else:
-            density = -t - 2.0 * F.softplus(-t)
+        density = -0.5 * t.square() - _HALF_LOG_TAU if family == "normal" else log_logistic(t)
         weight = F.log_softmax(self.weight, -3)
         return torch.logsumexp(weight + density - self.log_scale, -3)
 
@@ -195,7 +191,7 @@ def places(k: int, mean: Tensor, std: Tensor, level: Tensor, spread: Tensor) -> 
         torch.stack([of_portions] * (k - 1) + [of_energy], -3)
         for of_portions, of_energy in ((mean, level), (std, spread))
     )
-    return Places(shift, scale, scale.log() + _SHIFT)
+    return Places(shift, scale, scale.log() + SHIFT)
 
 
 def components(raw: Tensor, at: Places) -> Components:
@@ -207,7 +203,7 @@ def components(raw: Tensor, at: Places) -> Components:
     """
     weight, center, log_scale = raw.chunk(3, -3)
     center = torch.addcmul(at.shift, at.scale, center + _starts(center.shape[-3], raw.device))
-    return Components(weight, center, log_scale.clamp(*_LOG_SCALE) + at.log_scale)
+    return Components(weight, center, log_scale.clamp(*LOG_SCALE) + at.log_scale)
 
 
 @functools.cache
