@@ -53,9 +53,9 @@ class _Repository(ConfigRepository):
         """Files of the package and of Hydra are parsed once in a process."""
         source = self._find_object_source(config_path, ObjectType.CONFIG)
         if source is None or source.provider not in ("main", "hydra"):  # the user's own may change
-            return super().load_config(config_path)
+            return _placed(config_path, super().load_config(config_path))
         if config_path not in _parsed:
-            _parsed[config_path] = super().load_config(config_path)
+            _parsed[config_path] = _placed(config_path, super().load_config(config_path))
         return copy.deepcopy(_parsed[config_path])
 
     def group_exists(self, config_path: str) -> bool:
@@ -66,6 +66,14 @@ class _Repository(ConfigRepository):
     ) -> list[str]:
         found = super().get_group_options(group_name, results_filter)
         return [name for name in found if group_name or name not in self.values]
+
+
+def _placed(config_path: str, found: ConfigResult | None) -> ConfigResult | None:
+    """A metric goes into the suite under its name, where its first line does not say otherwise."""
+    group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+    if found is not None and group == "metric" and found.header["package"] is None:
+        found.header["package"] = f"_global_.evaluation.{name}"
+    return found
 
 
 class HydraApp:

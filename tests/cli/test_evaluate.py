@@ -119,6 +119,16 @@ def test_metrics_join_a_suite_and_may_make_one(caloman, tmp_path, files):
     assert {score["section"] for score in found["scores"]} == {"correlation of layer energies"}
 
 
+def test_a_metric_of_ones_own_needs_no_line_that_says_where_it_goes(caloman, tmp_path):
+    (tmp_path / "mine/metric").mkdir(parents=True)
+    text = (CONF / "metric/quality.yaml").read_text()
+    (tmp_path / "mine/metric/nice.yaml").write_text(re.sub("# @package.*\n", "", text))
+    given = ["--config-dir", "mine", "evaluation=only", "metric=nice", "evaluation.nice.k=7"]
+    shown = caloman("evaluate", *given, "--cfg", "job", "--package", "evaluation.nice")
+    assert "SampleQuality" in shown.out
+    assert "k: 7" in shown.out
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

@@ -1,5 +1,6 @@
-"""What CONTRIBUTING says of a new model, done in a copy of the package."""
+"""What CONTRIBUTING says of a new model and a new metric, done in a copy of the package."""
 
+import json
 import os
 import re
 import shutil
@@ -65,8 +66,37 @@ def test_and_train(python, copy):
 
 
 @pytest.mark.slow
+def test_a_metric_is_a_file_its_settings_and_a_test(python, copy):
+    python("pytest", "-q", "tests/metrics/test_mine.py")
+    generate = ["data", "generate", "dataset=builtin_photons", "n=120"]
+    for seed in (1, 2):
+        python("caloman_cli", *generate, f"seed={seed}", f"out={seed}.hdf5")
+    sides = ["generated=2.hdf5", "reference=1.hdf5", "dataset=ds1_photons", "output=scores"]
+    python("caloman_cli", "evaluate", *sides, "evaluation=only", "metric=mine")
+    found = json.loads((copy / "scores/metrics.json").read_text())
+    (score,) = found["scores"]
+    assert (score["key"], score["goal"], found["figures"]) == (
+        "empty_layers", "truth", ["plots/empty_layers.png"]
+    )  # fmt: skip
+    assert "![Layers without energy](plots/" in (copy / "scores/report.md").read_text()
+    assert "empty" in python("caloman_cli", "report", "runs=scores", "sort=empty_layers")
+    files = subprocess.run(
+        ["grep", "-rl", "EmptyLayers", "caloman_cli", "conf", "tests"],
+        cwd=copy, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    ours = {name for name in files if name.endswith((".py", ".yaml"))}
+    assert ours - {"tests/training/test_contributing.py"} == {
+        "caloman_cli/evaluation/components/mine.py", "conf/metric/mine.yaml",
+        "tests/metrics/test_mine.py",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
 def test_and_are_as_the_house_has_its_files(copy):
-    shown = ["caloman_cli/models/densities/mine.py", "caloman_cli/models/encoders/mine.py"]
+    shown = [
+        "caloman_cli/models/densities/mine.py", "caloman_cli/models/encoders/mine.py",
+        "caloman_cli/evaluation/components/mine.py", "tests/metrics/test_mine.py",
+    ]  # fmt: skip
     ruff = shutil.which("ruff") or str(ROOT / ".venv/bin/ruff")
     for check in (["check"], ["format", "--check"]):
         done = subprocess.run([ruff, *check, *shown], cwd=copy, capture_output=True, text=True)
