@@ -82,7 +82,7 @@ def test_means_and_errors_of_the_parts(tiny_geometry):
         in section.notes[0]
     )
     assert "how the bound rises" in drawn["likelihood"]
-    assert len(set(model.seeds)) == len(model.seeds) == 2  # two blocks of showers
+    assert len(set(model.seeds)) == len(model.seeds) == 3  # blocks of showers
 
 
 def test_showers_are_spread_and_energies_have_their_means(tiny_geometry):
@@ -109,8 +109,15 @@ def test_without_draws_there_is_nothing_that_rises(tiny_geometry):
 def test_infinite_ones_are_left_out_and_counted(tiny_geometry):
     scores, section, *_ = evaluated(Known(spoilt=(0, 3)), tiny_geometry, draws=2)
     assert math.isfinite(scores["log_prob"].generated)
-    assert "for 4 showers" in section.notes[0]
-    assert [i for i, p in enumerate(section.details["showers"]) if p is None] == [0, 3, 64, 67]
+    assert "for 6 showers" in section.notes[0]
+    assert [i for i, p in enumerate(section.details["showers"]) if p is None] == [
+        0,
+        3,
+        32,
+        35,
+        64,
+        67,
+    ]
     with pytest.raises(UserError, match="infinite for all 80 showers"):
         evaluated(Known(spoilt=(slice(None),)), tiny_geometry, draws=2)
 

@@ -14,9 +14,10 @@ from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics.score import Score
+from caloman_cli.runs.progress import RowsDone
 
 _SECTION = "log-likelihood [nats per shower]"
-_BLOCK = 64  # showers at once
+_BLOCK = 32  # showers at once
 _BINS = 6  # of a continuous incident energy
 _FEW = 20  # different incident energies that have a line each
 
@@ -71,7 +72,7 @@ class Likelihood:
 
     needs: ClassVar[tuple[Need, ...]] = ("reference", "model")
 
-    def __init__(self, draws: int = 256, max_showers: int = 1_000) -> None:
+    def __init__(self, draws: int = 256, max_showers: int = 500) -> None:
         if draws < 1 or max_showers < 2:
             raise UserError(
                 f"likelihood: draws={draws} must be 1 or more and max_showers={max_showers} 2 or "
@@ -110,7 +111,7 @@ class Likelihood:
     def _table(self, model: _Model, showers: Showers, comparison: Comparison) -> _Table:
         draws, parts = [self.draws], []
         threshold = showers.geometry.threshold
-        with torch.no_grad():
+        with torch.no_grad(), RowsDone("likelihood", len(showers), "shower") as progress:
             for number, (energies, voxels) in enumerate(showers.iterate(_BLOCK)):
                 rows, e_inc = (
                     torch.as_tensor(part, dtype=torch.float32, device=comparison.device)
@@ -124,6 +125,7 @@ class Likelihood:
                 columns = found.layers, of_voxels, found.spread
                 lit = (voxels >= max(threshold, 1e-30)).sum(1)
                 parts.append((*(part.cpu().numpy() for part in columns), lit, energies[:, 0]))
+                progress.add(len(rows))
         return _Table(draws, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
