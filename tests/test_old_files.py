@@ -12,6 +12,8 @@ from caloman_cli.cli.main import main
 from caloman_cli.config.public import ROOMS, current, names
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.two_step import load_model
+from caloman_cli.report.comparison import compare_runs
+from caloman_cli.report.found import find_evaluations
 from caloman_cli.runs.directory import RunDirectory
 
 OLD = Path(__file__).parent / "assets/format8"
@@ -68,3 +70,11 @@ def test_a_class_has_one_public_name_and_stands_in_one_file():
         for name, module in found.items():
             imported = getattr(__import__(module, fromlist=[name]), name)
             assert imported.__module__ == module
+
+
+def test_a_report_reads_the_evaluation(caplog):
+    (found,) = find_evaluations([str(OLD / "metrics.json")])
+    assert (found.label, found.dataset, len(found.scores)) == ("run", "builtin_photons", 3)
+    assert not caplog.messages
+    (item,) = compare_runs([found])
+    assert "run" in item.grid.markdown()

@@ -115,3 +115,31 @@ def test_what_docstrings_point_to_exists():
         if not exists(name)
     }
     assert not lost
+
+
+def test_metrics_are_numbers_of_showers_and_nothing_else():
+    """No figures, no clock, nothing kept on the disk but what the data's room maps."""
+    for path in (PACKAGE / "metrics").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        others = {name.split(".")[1] for name in imported(tree)}
+        assert others <= {"metrics", "data", "config", "errors"}, path.name
+        top = {
+            (alias.name if isinstance(node, ast.Import) else str(node.module)).split(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        assert not top & {"matplotlib", "time", "tempfile", "shutil", "pickle"}, path.name
+
+
+def test_a_metric_and_its_component_have_names_of_their_own():
+    metrics, components = (
+        {
+            node.name
+            for path in (PACKAGE / room).rglob("*.py")
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.ClassDef)
+        }
+        for room in ("metrics", "evaluation/components")
+    )
+    assert not metrics & components

@@ -28,7 +28,7 @@ _AT_ONCE = 20  # resamplings in one matrix product
 
 
 @dataclass(frozen=True)
-class Dipoles:
+class ShowerDipoles:
     """The dipoles of showers; 0 where a ring or a layer is dark.
 
     Args:
@@ -52,7 +52,7 @@ def sliced_layers(geometry: Geometry) -> list[int]:
     return [number for number, layer in enumerate(geometry.layers) if layer.n_alpha > 2]
 
 
-def dipoles(showers: Showers, threshold: float | None = None) -> Dipoles:
+def dipoles(showers: Showers, threshold: float | None = None) -> ShowerDipoles:
     """Dipoles of all rings and layers with three slices or more.
 
     Args:
@@ -79,7 +79,7 @@ def dipoles(showers: Showers, threshold: float | None = None) -> Dipoles:
             np.concatenate([ring for *_, ring, _ in found], 1),
             np.stack([layer for *_, layer in found], 1),
         ))  # fmt: skip
-    return Dipoles(
+    return ShowerDipoles(
         np.concatenate(rings),
         np.concatenate(layers),
         np.concatenate([ring for ring, _ in lit]),
@@ -118,7 +118,7 @@ class DipoleTest:
         self.resamplings, self.seed = resamplings, seed
 
     def __call__(
-        self, geometry: Geometry, reference: Dipoles, generated: Dipoles
+        self, geometry: Geometry, reference: ShowerDipoles, generated: ShowerDipoles
     ) -> dict[str, float | None]:
         """Root mean square differences of the two samples.
 
@@ -166,13 +166,13 @@ class DipoleTest:
         return found
 
 
-def layer_correlation(sample: Dipoles) -> np.ndarray:
+def layer_correlation(sample: ShowerDipoles) -> np.ndarray:
     """The complex correlation of every two layers' dipoles, shape (L, L); NaN where dark."""
     weights = np.ones((1, len(sample)), np.float32)
     return _correlation_matrices(sample.layers, sample.lit_layers, weights)[0]
 
 
-def lean(sample: Dipoles) -> np.ndarray:
+def lean(sample: ShowerDipoles) -> np.ndarray:
     """Root mean square dipole of each layer where it is lit, shape (L,); NaN where it never is."""
     return _root_mean_square(
         sample.layers, sample.lit_layers, np.ones((1, len(sample)), np.float32)
@@ -180,13 +180,15 @@ def lean(sample: Dipoles) -> np.ndarray:
 
 
 def _neighbours(geometry: Geometry) -> np.ndarray:
-    """The columns of :attr:`Dipoles.rings` whose next one is a ring of the same layer."""
+    """The columns of :attr:`ShowerDipoles.rings` whose next one is a ring of the same layer."""
     sizes = [geometry.layers[number].n_r for number in sliced_layers(geometry)]
     last = np.cumsum(sizes) - 1
     return np.setdiff1d(np.arange(sum(sizes)), last)
 
 
-def _often_lit(sides: tuple[Dipoles, Dipoles], inner: np.ndarray) -> dict[str, np.ndarray]:
+def _often_lit(
+    sides: tuple[ShowerDipoles, ShowerDipoles], inner: np.ndarray
+) -> dict[str, np.ndarray]:
     """Which values of each kind both sides know well enough."""
     rings, next_rings, layers, pairs = [], [], [], []
     for side in sides:
@@ -208,7 +210,9 @@ def _counts(rng: np.random.Generator, n: int, rows: int) -> np.ndarray:
     return np.stack(drawn).astype(np.float32)
 
 
-def _values(sample: Dipoles, inner: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+def _values(
+    sample: ShowerDipoles, inner: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
     """The values of each kind for rows that count ``weights`` (B, N) times, shape (B, .)."""
     rings, lit = sample.rings, sample.lit_rings
     both = lit[:, inner] & lit[:, inner + 1]

@@ -80,13 +80,15 @@ class Dipoles:
         }
         return Section(scores, details, [note], conditions=conditions)
 
-    def _of(self, showers: Showers) -> dipoles.Dipoles:
+    def _of(self, showers: Showers) -> dipoles.ShowerDipoles:
         chosen = showers if self.max_showers is None else spread(showers, self.max_showers)
         return dipoles.dipoles(chosen, self.threshold)
 
 
 def against_the_first(
-    ids: list[int], sides: tuple[dipoles.Dipoles, dipoles.Dipoles], labels: tuple[str, str]
+    ids: list[int],
+    sides: tuple[dipoles.ShowerDipoles, dipoles.ShowerDipoles],
+    labels: tuple[str, str],
 ) -> Figure:
     """Root mean square dipole of each layer, and the correlation with the first one's.
 
