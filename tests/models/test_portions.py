@@ -12,7 +12,7 @@ from caloman_cli.models.heads.portions import (
     Components,
     components,
     logit,
-    places,
+    offsets,
     portion,
 )
 
@@ -87,7 +87,7 @@ def test_odds_are_those_of_a_draw():
     expected = one.draw(noise, free, others, shift).exp()
     found = [
         draw.odds(*at)
-        for *at, draw in zip(free, shift, one.draws(noise, others).places(), strict=True)
+        for *at, draw in zip(free, shift, one.draws(noise, others).unstacked(), strict=True)
     ]
     torch.testing.assert_close(torch.stack(found), expected)
 
@@ -118,7 +118,7 @@ def test_an_energy_larger_than_all_there_is_is_nearly_all():
 @pytest.mark.parametrize("k", [2, 3, 5])
 def test_raw_zeros_start_where_the_data_lie(k):
     mean, std, level, spread = (torch.tensor([[value]]) for value in (0.5, 2.0, 3.0, 0.25))
-    at = places(k, mean, std, level, spread)
+    at = offsets(k, mean, std, level, spread)
     made = components(torch.zeros(3 * k, 1, 4), at)
     assert made.center[:-1].mean().item() == pytest.approx(0.5)
     assert len(made.center[:-1, 0, 0].unique()) == k - 1
@@ -133,7 +133,7 @@ def test_raw_zeros_start_where_the_data_lie(k):
 @pytest.mark.parametrize("n", [1, 4, 25])
 def test_a_sum_of_n_alike_is_larger_and_narrower(n):
     """In the logarithm: shifted by log n, and its widths divided by the root of n."""
-    one = places(3, *(torch.tensor([[value]]) for value in (0.5, 2.0, 3.0, 0.25)))
+    one = offsets(3, *(torch.tensor([[value]]) for value in (0.5, 2.0, 3.0, 0.25)))
     raw = torch.randn(9, 1, 4)
     log_n = torch.full((1, 4), math.log(n))
     made, alone = components(raw, one.of_several(log_n)), components(raw, one)

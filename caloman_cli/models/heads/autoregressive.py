@@ -14,7 +14,7 @@ from caloman_cli.models.heads.block_networks import BlockNetworks, energy_told, 
 from caloman_cli.models.heads.block_weights import Follow, Hidden, Weights
 from caloman_cli.models.heads.blocks import Blocks, Order
 from caloman_cli.models.heads.dipoles import Dipoles
-from caloman_cli.models.heads.division import divided
+from caloman_cli.models.heads.division import divide
 from caloman_cli.models.heads.lit import TOLERANCE, cross_entropy, must_end
 from caloman_cli.models.heads.portions import FAR, log_slope, logit, portion
 from caloman_cli.models.heads.shares import ShareHead
@@ -179,12 +179,12 @@ class Autoregressive(ShareHead[Walked]):
         share = torch.where(some, share, 0.0)
 
         rest, others = sum_after(voxels), sum_after(lit)
-        divided = (lit > 0) & (others > 0)
-        portions = torch.where(divided, logit(voxels - 1.0, rest - others, others), 0.0)
+        has_others = (lit > 0) & (others > 0)
+        portions = torch.where(has_others, logit(voxels - 1.0, rest - others, others), 0.0)
         center = follow.split + networks.within(portions, follow.gates)
         split = networks.split(of_split, lit, y, taken - n_lit, some.to(x), center, every)
         split = split.placed(voxels + rest - others - 1.0, others.clamp(min=1.0))
-        parts = torch.where(divided, split.log_prob(portions, "logistic"), 0.0)
+        parts = torch.where(has_others, split.log_prob(portions, "logistic"), 0.0)
         return (bits + parts).sum((0, 1)) + (ending + share).sum(0)
 
     def log_density(self, params: Walked, x: Tensor) -> Tensor:
@@ -197,10 +197,10 @@ class Autoregressive(ShareHead[Walked]):
         voxels = self.blocks.split(x) * energies.T[self.blocks.layer_index][:, None]
         taken, after, lit = voxels.sum(1), self.blocks.after(voxels), (voxels > 0).to(x)
         n_lit, rest, others = lit.sum(1), sum_after(voxels), sum_after(lit)
-        some, divided = (n_lit > 0) & (after > 0), (lit > 0) & (others > 0)
+        some, has_others = (n_lit > 0) & (after > 0), (lit > 0) & (others > 0)
         of_blocks = torch.where(some, log_slope(taken - n_lit, after - 1.0), 0.0)
         several = others.clamp(min=1.0)
-        of_voxels = torch.where(divided, log_slope(voxels - 1.0, rest - others, several), 0.0)
+        of_voxels = torch.where(has_others, log_slope(voxels - 1.0, rest - others, several), 0.0)
         slopes = of_blocks.sum(0) + of_voxels.sum((0, 1))  # per cut
         return self.log_prob(params, x) + slopes + self._free_numbers(x, energies)
 
@@ -228,24 +228,24 @@ class Autoregressive(ShareHead[Walked]):
             end, total = networks.total(for_total, lit, free, at)
             y = total.chosen(of_choice[None]).draw(of_energy[None], free[None])[0]
             part, stays = portion(y)
-            goes_on = mark(torch.ge, budget, n_lit + 1.0) * mark(torch.le, end, of_end)
-            goes_on = goes_on * ~self.blocks.last[i]
+            continues = mark(torch.ge, budget, n_lit + 1.0) * mark(torch.le, end, of_end)
+            continues = continues * ~self.blocks.last[i]
             some = n_lit.sign()
-            taken = choose(goes_on, n_lit + part * free, budget) * some
-            left = choose(some, (1.0 + stays * free) * goes_on, budget)
+            taken = choose(continues, n_lit + part * free, budget) * some
+            left = choose(some, (1.0 + stays * free) * continues, budget)
             voxels, several = lit * taken, torch.nonzero(n_lit > 1.0)[:, 0]
             if len(several):  # something to divide
                 those = functools.partial(torch.index_select, dim=-1, index=several)
                 both, free, center = those(lit), those(taken - n_lit), those(follow.split)
                 split = networks.split(
-                    those(for_split), both, those(y), free, those(goes_on), center, at
+                    those(for_split), both, those(y), free, those(continues), center, at
                 )
                 choice, place = of_parts.index_select(1, rows[several]).chunk(2)
                 draws = split.chosen(choice).draws(torch.logit(place, SMALLEST), sum_after(both))
-                odds = [one.odds for one in draws.places()]
+                odds = [one.odds for one in draws.unstacked()]
                 follows = networks.follows_within(those(follow.gates), at)
                 size = self.blocks.sizes[i]
-                put(voxels, several, divided(those(taken), both, odds, follows, size))
+                put(voxels, several, divide(those(taken), both, odds, follows, size))
             return voxels, lit, left
 
         x = self._walk(params, take)
@@ -273,8 +273,8 @@ class Autoregressive(ShareHead[Walked]):
             ends = must_end(budget, n_lit) | self.blocks.last[i]
             y = networks.total(for_total, lit, free, at)[1].placed(free[None]).center_of_mass()[0]
             taken = torch.where(ends, budget, n_lit + portion(y)[0] * free)
-            goes_on = (~ends).to(y)
-            split = networks.split(for_split, lit, y, taken - n_lit, goes_on, follow.split, at)
+            continues = (~ends).to(y)
+            split = networks.split(for_split, lit, y, taken - n_lit, continues, follow.split, at)
             typical = split.portions_only().center_of_mass()
 
             def odds(s: int, free: Tensor, shift: Tensor) -> Tensor:
@@ -282,7 +282,7 @@ class Autoregressive(ShareHead[Walked]):
 
             every = [functools.partial(odds, s) for s in range(self.blocks.size)]
             follows = networks.follows_within(follow.gates, at)
-            voxels = divided(taken, lit, every, follows, self.blocks.sizes[i])
+            voxels = divide(taken, lit, every, follows, self.blocks.sizes[i])
             return voxels, lit, torch.where(ends, 0.0, budget - taken)
 
         # Together: Jacobians are taken of this, of many rows at once.

@@ -14,7 +14,7 @@ from caloman_cli.models.heads.block_weights import (
 )
 from caloman_cli.models.heads.blocks import Blocks
 from caloman_cli.models.heads.lit import Bits
-from caloman_cli.models.heads.portions import LEAST, Components, components, logit, places
+from caloman_cli.models.heads.portions import LEAST, Components, components, logit, offsets
 from caloman_cli.models.heads.shares import LogShares
 
 _NOTHING = 1e-12
@@ -43,7 +43,7 @@ class BlockNetworks(nn.Module):
 
     limit: Tensor
     near: Tensor
-    places: Tensor
+    gate_centers: Tensor
 
     def __init__(
         self, blocks: Blocks, state: int, hidden: int, components: int, told: int
@@ -67,7 +67,7 @@ class BlockNetworks(nn.Module):
         self.split_hears = nn.Parameter(0.1 * torch.randn(n, hidden, size + 4))
         self.says_split = Linears(n, hidden, 3 * components * size, 0.3)
         self.register_buffer("near", blocks.near, persistent=False)
-        self.register_buffer("places", torch.tensor(_GATES)[:, None], persistent=False)
+        self.register_buffer("gate_centers", torch.tensor(_GATES)[:, None], persistent=False)
         n_near = blocks.near.shape[1] * (3 * size + 1) + told
         self.follows = nn.Parameter(torch.zeros(n, 2 * len(_GATES) * size, n_near))
         self.goes_on = nn.Parameter(torch.zeros(n, len(_GATES), size, size))
@@ -96,8 +96,8 @@ class BlockNetworks(nn.Module):
             shares=standard(self.shares),
             totals=totals,
             wholes=standard(self.wholes),
-            total_places=places(self.components, *totals, *total_levels),
-            split_places=places(self.components, 0.0 * ones, ones, *levels),
+            total_offsets=offsets(self.components, *totals, *total_levels),
+            split_offsets=offsets(self.components, 0.0 * ones, ones, *levels),
             limit=self.limit[:, None],
         )
 
@@ -174,7 +174,7 @@ class BlockNetworks(nn.Module):
         """How near the layer's energy (\\*, B) is to each of G: (\\*, G, B); of a block, those of
         all blocks of its layer."""
         t = at.wholes(_log(whole).unsqueeze(-2))
-        return torch.softmax(-0.5 * ((t - self.places) / _GATE_WIDTH).square(), -2)
+        return torch.softmax(-0.5 * ((t - self.gate_centers) / _GATE_WIDTH).square(), -2)
 
     def follow(self, near: Tensor, gates: Tensor, at: Weights) -> Follow:
         """What was seen of blocks ``near``, and what else the block is told, adds to the bits'
@@ -213,7 +213,7 @@ class BlockNetworks(nn.Module):
         # Without this, ends that never happened would have a small chance in each of many blocks.
         beyond = free > _MARGIN * at.limit
         end, raw = raw[..., 0, :] - _NEVER * beyond, raw[..., 1:, None, :]
-        return end, components(raw, at.total_places.of_several(heard[..., -2:-1, :]))
+        return end, components(raw, at.total_offsets.of_several(heard[..., -2:-1, :]))
 
     def split(
         self,
@@ -233,7 +233,7 @@ class BlockNetworks(nn.Module):
         some = some.unsqueeze(-2)
         heard = torch.cat([_counted(lit, free), at.totals(y.unsqueeze(-2)) * some, some], -2)
         raw = at.split(F.hardswish(_plus(hidden, at.split_hears, heard)))
-        return components(raw.unflatten(-2, (-1, self.size)), at.split_places.moved(center))
+        return components(raw.unflatten(-2, (-1, self.size)), at.split_offsets.moved(center))
 
     def what_is_near(self, seen: Tensor, at: Weights) -> Tensor:
         """Of what was seen of all blocks, (N + 1, D, B), that of those near: (\\*, M D, B)."""

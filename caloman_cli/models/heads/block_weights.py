@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from caloman_cli.models.heads.portions import Places
+from caloman_cli.models.heads.portions import Offsets
 from caloman_cli.models.heads.shares import LogShares
 
 Hidden = tuple[Tensor, Tensor, Tensor]
@@ -61,7 +61,7 @@ class Weights(NamedTuple):
         within: How its voxels follow those before, (S S, G).
         hidden, bits, total_hears, total, split_hears, split: The perceptrons.
         parts, shares, totals, wholes: Of the logarithms that networks see.
-        total_places, split_places: What components are relative to.
+        total_offsets, split_offsets: What components are relative to.
         limit: The largest energy that ended it.
     """
 
@@ -81,8 +81,8 @@ class Weights(NamedTuple):
     shares: Standard
     totals: Standard
     wholes: Standard
-    total_places: Places
-    split_places: Places
+    total_offsets: Offsets
+    split_offsets: Offsets
     limit: Tensor
 
 

@@ -215,7 +215,7 @@ class Cylinder(ShareHead[Layers]):
                 total = total + torch.where((n_lit > 0) & ~ends, share, 0.0)
             else:
                 total = total - log_any(says.lit)
-            before = self.network.divided(voxels[:, :, 0::2][at], layer, half)
+            before = self.network.division(voxels[:, :, 0::2][at], layer, half)
             excess, n_ring = taken - n_lit, bits.sum(1)
             m, scale = self.network.rings(says, bits, excess, y, ends, before, layer, half)
             in_ring = own.sum(1) - n_ring
@@ -333,7 +333,7 @@ class Cylinder(ShareHead[Layers]):
                 says = self.network(
                     here, now, features[:, layer], told, left / whole, left, layer, half
                 )
-                before = self.network.divided(halves[0] if half else nothing, layer, half)
+                before = self.network.division(halves[0] if half else nothing, layer, half)
                 drawn, left = take(says, before, left, layer, half)
                 halves.append(drawn)
             voxels = torch.stack(halves, 2).flatten(1, 2)

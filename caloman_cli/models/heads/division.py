@@ -16,9 +16,7 @@ Odds = Callable[[Tensor, Tensor], Tensor]
 """(the free excess, what is added to the centre) -> exp(y) of a voxel's portion, (B,)."""
 
 
-def divided(
-    taken: Tensor, lit: Tensor, odds: Sequence[Odds], follows: Tensor, size: int
-) -> Tensor:
+def divide(taken: Tensor, lit: Tensor, odds: Sequence[Odds], follows: Tensor, size: int) -> Tensor:
     """One voxel after the other takes a portion of what those before it leave.
 
     Args:
@@ -37,9 +35,9 @@ def divided(
         *(lit, 1.0 - some, every, lit + every, -1.0 / every.clamp(min=_NOTHING)),
         *(divides, 2.0 * divides, 4.0 * divides, follows),
     )
-    places = zip(odds, *(field.unbind(0) for field in fields), strict=True)
+    fields_of_each = zip(odds, *(field.unbind(0) for field in fields), strict=True)
     shift, rest, voxels = torch.zeros_like(lit), taken, []
-    for s, place in enumerate(itertools.islice(places, size - 1)):
+    for s, place in enumerate(itertools.islice(fields_of_each, size - 1)):
         odds_of, mine, dark, others, cuts, share, divides, two, four, follow = place
         free = rest - cuts
         odd = odds_of(free, shift[s])

@@ -176,10 +176,10 @@ class HalfNetwork(nn.Module):
         level, spread = (
             part[layer].view(1, -1) for part in (self.total_levels.mean, self.total_levels.std)
         )
-        at = portions.places(self.n_components, mean + follows, std, level + log_n, spread)
+        at = portions.offsets(self.n_components, mean + follows, std, level + log_n, spread)
         return end[:, 0], portions.components(raw.T[:, None], at)
 
-    def divided(self, first: Tensor, layer: Layers, half: int) -> Tensor:
+    def division(self, first: Tensor, layer: Layers, half: int) -> Tensor:
         """How rings divide a first half (N, A / 2, R), standardised (N, R); 0 for itself."""
         lit = first > 0
         n_ring = lit.sum(1)

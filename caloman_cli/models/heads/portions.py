@@ -140,7 +140,7 @@ class Draws(NamedTuple):
     fixed: Tensor
     others: Tensor
 
-    def places(self) -> list["Draws"]:
+    def unstacked(self) -> list["Draws"]:
         """One after the other."""
         fields = (field.unbind(0) for field in self)
         return [Draws(*one) for one in zip(*fields, strict=True)]
@@ -153,7 +153,7 @@ class Draws(NamedTuple):
         return choose(self.fixed, of_energy, of_portion) * self.factor
 
 
-class Places(NamedTuple):
+class Offsets(NamedTuple):
     """What the raw numbers of K components are relative to, each field (\\*, K, S, B or 1).
 
     Args:
@@ -166,20 +166,20 @@ class Places(NamedTuple):
     scale: Tensor
     log_scale: Tensor
 
-    def moved(self, portions: Tensor) -> "Places":
+    def moved(self, portions: Tensor) -> "Offsets":
         """The components at portions moved by ``portions`` (\\*, S, B)."""
         k, device = self.shift.shape[-3], self.shift.device
         shift = torch.addcmul(self.shift, _at_portions(k, device), portions.unsqueeze(-3))
         return self._replace(shift=shift)
 
-    def of_several(self, log_n: Tensor) -> "Places":
+    def of_several(self, log_n: Tensor) -> "Offsets":
         """For the sum of n alike, given log n (\\*, 1, B): larger, narrower in the logarithm."""
         log_n = log_n.unsqueeze(-3)
         narrow = -0.5 * log_n
-        return Places(self.shift + log_n, self.scale * torch.exp(narrow), self.log_scale + narrow)
+        return Offsets(self.shift + log_n, self.scale * torch.exp(narrow), self.log_scale + narrow)
 
 
-def places(k: int, mean: Tensor, std: Tensor, level: Tensor, spread: Tensor) -> Places:
+def offsets(k: int, mean: Tensor, std: Tensor, level: Tensor, spread: Tensor) -> Offsets:
     """Of K components.
 
     Args:
@@ -191,10 +191,10 @@ def places(k: int, mean: Tensor, std: Tensor, level: Tensor, spread: Tensor) -> 
         torch.stack([of_portions] * (k - 1) + [of_energy], -3)
         for of_portions, of_energy in ((mean, level), (std, spread))
     )
-    return Places(shift, scale, scale.log() + SHIFT)
+    return Offsets(shift, scale, scale.log() + SHIFT)
 
 
-def components(raw: Tensor, at: Places) -> Components:
+def components(raw: Tensor, at: Offsets) -> Components:
     """Raw network output (\\*, 3 K, S, B) -> K components that start apart from each other.
 
     Args:

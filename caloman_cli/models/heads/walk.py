@@ -41,10 +41,10 @@ class Walkers(NamedTuple):
     dipole: Tensor | None
     seen: Tensor | None = None
 
-    def those(self, places: Tensor) -> "Walkers":
+    def those(self, which: Tensor) -> "Walkers":
         """Some of them."""
         fields = ((name, field) for name, field in self._asdict().items() if field is not None)
-        return self._replace(**{name: field.index_select(-1, places) for name, field in fields})
+        return self._replace(**{name: field.index_select(-1, which) for name, field in fields})
 
 
 class Walk:
@@ -133,12 +133,12 @@ class Walk:
         if self.together:
             return walkers
         on = walkers.left > 0
-        places = torch.nonzero(on)[:, 0]
+        ahead = torch.nonzero(on)[:, 0]
         first = walkers.seen is None
-        if not first and len(places) > _FEWER * len(on):
+        if not first and len(ahead) > _FEWER * len(on):
             return walkers
         self._leave(walkers.those(torch.nonzero(~on)[:, 0]), state, i, self.dark[i])
-        return walkers.those(places)
+        return walkers.those(ahead)
 
     def _leave(self, walkers: Walkers, state: Tensor, i: int, dark: Tensor | float) -> None:
         """Keep in ``state`` (state, B) how walkers before block i end their layer, ``dark``."""
