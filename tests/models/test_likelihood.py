@@ -328,6 +328,7 @@ def test_every_shower_has_a_number(
     assert found.dtype == torch.float64
     assert not found.isnan().any()
     assert torch.isfinite(found[6:]).double().mean() > 0.7
+    assert model.log_prob(voxels[:0], e_inc[:0]).shape == (0,)
     assert model.kind == kind
     assert ("of each lit one" in model.measure) == (kind in ("bound", "estimate"))
     monkeypatch.setattr(model.encoder.head, "kind", "score")
