@@ -19,7 +19,7 @@ from caloman_cli.loggers import (
     make_logger,
     watching,
 )
-from caloman_cli.metrics.score import Score, write_tables
+from caloman_cli.metrics.score import Score, write_scores
 from tests.wandb_files import offline_runs
 
 pytestmark = pytest.mark.usefixtures("wandb_alone")
@@ -52,7 +52,7 @@ def evaluation(tmp_path):
         "figures": ["plots/roc.png"],
         "label": "mine",
     }
-    write_tables(output, "title", SCORES, [], [], details)
+    write_scores(output, SCORES, [], details)
     return read_evaluation(output, tmp_path / "run")
 
 
