@@ -9,7 +9,7 @@ from caloman_cli.data.generator import generate
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.evaluation.components.separation import _hidden, _separations, _warnings
+from caloman_cli.evaluation.components.separation.metric import _hidden, _separations, _warnings
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.histograms import (
     Histogram,
