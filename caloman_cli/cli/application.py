@@ -29,6 +29,7 @@ from caloman_cli.config import mistakes, targets
 from caloman_cli.config.check import check_config
 from caloman_cli.config.compose import absolute_paths, refuse_misplaced
 from caloman_cli.config.paths import readable
+from caloman_cli.config.plugins import check_hydra
 from caloman_cli.errors import UserError
 from caloman_cli.runs.console import say
 
@@ -262,4 +263,4 @@ def _check_hydra(cfg: DictConfig, overrides: list[str]) -> None:
     """Before any of Hydra's own part is made: its callbacks, plugins and logging."""
     values = OmegaConf.to_container(cfg.hydra, resolve=False)
     assert isinstance(values, dict)
-    targets.check_hydra(values, overrides)
+    check_hydra(values, overrides)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from caloman_cli.config.values import Several, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
@@ -104,6 +105,7 @@ def _over(sums: np.ndarray, energy: np.ndarray) -> np.ndarray:
     return np.divide(sums, energy, out=np.zeros_like(sums), where=energy > 0)
 
 
+@checked
 class DipoleTest:
     """Compare how two samples lean, with bootstrap errors and floors.
 
@@ -112,9 +114,7 @@ class DipoleTest:
         seed: Of the resamplings.
     """
 
-    def __init__(self, resamplings: int = 100, seed: int = 0) -> None:
-        if resamplings < 2:
-            raise UserError(f"resamplings is {resamplings}, must be 2 or more")
+    def __init__(self, resamplings: Several = 100, seed: int = 0) -> None:
         self.resamplings, self.seed = resamplings, seed
 
     def __call__(

@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from caloman_cli.config.values import Count, Several, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
@@ -55,6 +56,7 @@ class _Table(NamedTuple):
         return self.layers + self.voxels[:, -1]
 
 
+@checked
 class Likelihood:
     """Mean of log p(shower | E_inc) over real showers that the model has not seen.
 
@@ -72,12 +74,7 @@ class Likelihood:
 
     needs: ClassVar[tuple[Need, ...]] = ("reference", "model")
 
-    def __init__(self, draws: int = 256, max_showers: int = 500) -> None:
-        if draws < 1 or max_showers < 2:
-            raise UserError(
-                f"likelihood: draws={draws} must be 1 or more and max_showers={max_showers} 2 or "
-                "more"
-            )
+    def __init__(self, draws: Count = 256, max_showers: Several = 500) -> None:
         self.draws, self.max_showers = draws, max_showers
 
     def __call__(self, comparison: Comparison) -> Section:
