@@ -138,7 +138,7 @@ def test_sizes_below_one_are_refused(key):
 
 
 def test_a_student_takes_a_step():
-    with pytest.raises(UserError, match="steps=0 must be at least 1"):
+    with pytest.raises(UserError, match="steps=0: must be an integer, 1 or more"):
         FlowMap(net(), steps=0, latents=Latents(2), c_dim=1)
 
 
