@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from caloman_cli.models import noise as module
 from caloman_cli.models.noise import Noise, mix
@@ -228,8 +227,10 @@ def test_numbers_stay_inside_and_reach_the_tails():
             assert abs(inside.sum() - n * share) < 5 * math.sqrt(n * share)
 
 
+@pytest.mark.slow
 def test_a_captured_draw_is_the_drawn_one():
     """Nothing but tensor operations, for whatever compiles, exports or replays them."""
+    from torch.fx.experimental.proxy_tensor import make_fx
 
     def drawn(x):
         noise = Noise(4, 2, 5)
