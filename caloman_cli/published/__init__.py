@@ -1,9 +1,9 @@
 """What every submission of the Fast Calorimeter Simulation Challenge scored, one file per dataset.
 
 The numbers are the challenge's own, from the folder ``final_results`` of its public repository
-(github.com/CaloChallenge/homepage, commit 91f715d); ``scripts/extract_published.py`` made these
-files from them. The repository states no licence; the numbers are published facts, and whoever
-shows them cites the paper below.
+(github.com/CaloChallenge/homepage, commit 91f715d); ``scripts/tools/extract_published.py`` made
+these files from them. The repository states no licence; the numbers are published facts, and
+whoever shows them cites the paper below.
 
 How each number came about:
 

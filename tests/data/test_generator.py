@@ -309,7 +309,12 @@ def test_no_direction_around_the_axis_is_special(name):
 )
 def test_moments_stay_near_those_of_the_official_data(shared, name, showers, tolerance):
     """Between voxels the published means spread by about 2."""
-    script = [sys.executable, str(ROOT / "scripts/compare_moments.py"), "--geometry", name]
+    script = [
+        sys.executable,
+        str(ROOT / "scripts/benchmarks/compare_moments.py"),
+        "--geometry",
+        name,
+    ]
     script += ["--moments", str(shared / "data/moments"), "--showers", str(showers)]
     table = subprocess.run(script, check=True, capture_output=True, text=True).stdout
     row = next(line for line in table.splitlines() if "E_voxel / E_layer: rms dev" in line)

@@ -7,7 +7,7 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.dipoles import DipoleTest, dipoles, layer_correlation, lean
-from scripts.distortions import rotate
+from scripts.studies.distortions import rotate
 
 N_ALPHA, N_R = 8, 3
 GEOMETRY = Geometry.from_dict(

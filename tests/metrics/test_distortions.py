@@ -13,7 +13,7 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.features import high_level_features
 from caloman_cli.metrics.separation import group_means, separation_histograms
-from scripts import distortions
+from scripts.studies import distortions
 from tests.conftest import ROOT, load_geometry
 
 N = 300
@@ -241,7 +241,13 @@ def test_fluctuations_shrink_around_the_mean_shape(photons):
 @pytest.mark.slow
 def test_the_script_of_the_table_runs(tmp_path):
     """What the documentation tells to run, on few showers."""
-    command = [sys.executable, "scripts/sensitivity.py", "--showers", "200", "--classifiers"]
+    command = [
+        sys.executable,
+        "scripts/studies/sensitivity.py",
+        "--showers",
+        "200",
+        "--classifiers",
+    ]
     subprocess.run(
         [*command, "--only", "energy scale", "--output", str(tmp_path)], cwd=ROOT, check=True
     )

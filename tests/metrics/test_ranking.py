@@ -345,7 +345,7 @@ def test_numbers_are_those_of_the_reference_table(shared):
 
 @pytest.mark.shared
 def test_files_are_what_the_script_makes(shared, tmp_path):
-    script = run_path(str(ROOT / "scripts/extract_published.py"))
+    script = run_path(str(ROOT / "scripts/tools/extract_published.py"))
     for dataset in DATASETS:
         table = json.loads((shared / f"data/challenge/{dataset}.json").read_text())
         kept = files("caloman_cli.published").joinpath(f"{dataset}.json").read_text("utf-8")

@@ -20,7 +20,7 @@ from caloman_cli.metrics.histograms import (
 )
 from caloman_cli.metrics.outside import most_outside
 from caloman_cli.metrics.separation import group_means, separation_error, separation_histograms
-from scripts import distortions
+from scripts.studies import distortions
 from tests.conftest import load_geometry
 
 

@@ -1,7 +1,7 @@
 """What two samples of one distribution score: S over its floor (K - 1)/4 (1/N1 + 1/N2).
 
-    python scripts/floor.py                                     # multinomial pairs, K = 2 to 100
-    python scripts/floor.py TRAIN.hdf5 --dataset ds1_photons    # random halves of real showers
+    python scripts/benchmarks/floor.py                           # multinomial pairs, K = 2 to 100
+    python scripts/benchmarks/floor.py TRAIN.hdf5 --dataset ds1_photons  # halves of real showers
 
 Prints the mean of S / floor with its error, which is 1 where the floor is right; the pooled
 voxels are left out, whose entries are not independent.

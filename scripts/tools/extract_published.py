@@ -1,6 +1,6 @@
 """Make the compact tables of published results in ``caloman_cli/published``.
 
-    python scripts/extract_published.py --results DIR
+    python scripts/tools/extract_published.py --results DIR
 
 DIR holds ``ds1_photons.json``, ``ds1_pions.json``, ``ds2.json`` and ``ds3.json``: for each dataset
 the table of the challenge's folder ``final_results`` (github.com/CaloChallenge/homepage, commit
@@ -23,7 +23,7 @@ import numpy as np
 from caloman_cli.published import DATASETS, TRUTH
 from caloman_cli.published.quantities import BATCH_SIZES, DEVICES, QUANTITIES, time_key
 
-HERE = Path(__file__).resolve().parents[1] / "caloman_cli/published"
+HERE = Path(__file__).resolve().parents[2] / "caloman_cli/published"
 DIGITS = 6
 # Our name: (column, column of the spread or None, factor).
 SINGLE: dict[str, tuple[str, str | None, float]] = {

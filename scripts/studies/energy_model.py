@@ -1,6 +1,6 @@
 """How right the energy model is, alone: its layer energies beside real ones, without any voxel.
 
-    python scripts/energy_model.py RUN REFERENCE.hdf5 [--truth TRAIN.hdf5] [--classifier 3]
+    python scripts/studies/energy_model.py RUN REFERENCE.hdf5 [--truth TRAIN.hdf5] [--classifier 3]
         [--draws 10]
 
 Draws layer energies at the incident energies of the reference and prints two Markdown tables: what

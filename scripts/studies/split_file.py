@@ -1,6 +1,6 @@
 """The splits of a run as files of showers, to compare models without the reference.
 
-    python scripts/split_file.py RUN TRAIN.hdf5 [TRAIN.hdf5 ...] OUT_FOLDER
+    python scripts/studies/split_file.py RUN TRAIN.hdf5 [TRAIN.hdf5 ...] OUT_FOLDER
 
 Writes OUT_FOLDER/validation.hdf5 and, for the truth row, OUT_FOLDER/train.hdf5 with as many
 showers of the training split.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The numbers of docs/notebook/2026-11-caloman.md and of docs/results.md: DATA is a folder with {ds1_photons,ds2}_{train,reference}.hdf5.
-#   scripts/reproduce_results.sh DATA [photons] [ds2] [memory] [ds3]
+#   scripts/studies/reproduce_results.sh DATA [photons] [ds2] [memory] [ds3]
 set -euo pipefail
 
 data=$1

@@ -1,7 +1,7 @@
 """Which metric sees which mistake: known distortions of real showers, judged by every metric.
 
-    OMP_NUM_THREADS=1 python scripts/sensitivity.py                               # built-in
-    OMP_NUM_THREADS=1 python scripts/sensitivity.py --real FILE --reference FILE
+    OMP_NUM_THREADS=1 python scripts/studies/sensitivity.py                       # built-in
+    OMP_NUM_THREADS=1 python scripts/studies/sensitivity.py --real FILE --reference FILE
 
 Three disjoint samples are drawn from the real file: one to distort, one for the truth row and one
 as the training showers of the memorisation checks. A row's pull is (value - truth) over the errors

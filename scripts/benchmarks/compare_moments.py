@@ -1,6 +1,6 @@
 """Compare showers of the built-in generator with published moments of the official data.
 
-    python scripts/compare_moments.py --moments DIR
+    python scripts/benchmarks/compare_moments.py --moments DIR
 
 DIR holds ``<geometry>_layer.json`` and ``<geometry>_voxel.json`` as CaloScore v2 has them: mean,
 std, min and max of every preprocessed feature. The moments cover the official reference files, so
@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 from caloman_cli.data.generator import PRESETS, VERSION, iterate_generated
 from caloman_cli.data.geometry import Geometry
 
-CONF = Path(__file__).resolve().parents[1] / "conf/geometry"
+CONF = Path(__file__).resolve().parents[2] / "conf/geometry"
 ALPHA = 1e-6
 
 # Mean and std of logit(voxel / (max_response E_inc)) over all voxels of all showers of the

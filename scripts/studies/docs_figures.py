@@ -1,6 +1,6 @@
 """The pictures of docs/reading.md and docs/sensitivity.md.
 
-    OMP_NUM_THREADS=1 python scripts/docs_figures.py
+    OMP_NUM_THREADS=1 python scripts/studies/docs_figures.py
 
 Showers are built-in ones; the table of mistakes is read from docs/sensitivity.csv.
 """
@@ -39,7 +39,7 @@ from caloman_cli.metrics.points import Table
 from caloman_cli.metrics.precision_recall import NeighbourTest
 from caloman_cli.metrics.separation import separation_histograms
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 SIZES = (500, 1000, 2000, 4000)
 TRIALS = 4
 

@@ -1,8 +1,8 @@
 """Break the code on purpose, one line at a time, and see whether a test notices.
 
-    python scripts/mutants.py [NAME ...] [--list scripts/mutants/evaluation.yaml ...] [--show]
+    python scripts/tools/mutants.py [NAME ...] [--list FILE.yaml ...] [--show]
 
-Each list in scripts/mutants/ holds mutants: a name, a file, the text that stands there once
+Each list in scripts/tools/mutants/ holds mutants: a name, a file, the text that stands there once
 (`old`), what takes its place (`new`) and the tests that should fail then. Every mutant is made
 in a copy of the tree, and its tests run there without the slow ones. The exit status is 1 when
 one survives, and 2 when a list no longer fits the code: `old` is not found once, the broken code
@@ -26,8 +26,8 @@ from typing import NoReturn
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-LISTS = ROOT / "scripts/mutants"
+ROOT = Path(__file__).resolve().parents[2]
+LISTS = ROOT / "scripts/tools/mutants"
 COPIED = ("caloman_cli", "conf", "scripts", "tests", "docs", "pyproject.toml", "Makefile")
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "constraints.txt")
 PRELOADED = (
@@ -64,7 +64,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="only mutants whose names contain one of these")
-    parser.add_argument("--list", type=Path, nargs="+", help="default: all of scripts/mutants/")
+    parser.add_argument("--list", type=Path, nargs="+", help="default: all that lie beside it")
     parser.add_argument("--show", action="store_true", help="check that the lists fit, run none")
     parser.add_argument("--no-baseline", action="store_true", help="skip the tests as they are")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one mutant")

@@ -1,6 +1,6 @@
 """What the decoder alone costs: real showers, encoded and decoded with their true layer energies.
 
-    python scripts/decoder_alone.py RUN SHOWERS.hdf5 OUT.hdf5 [--draw]
+    python scripts/studies/decoder_alone.py RUN SHOWERS.hdf5 OUT.hdf5 [--draw]
 
 With --draw, latents and voxels are drawn, so that only energy model and second step are real.
 Writes the decoded showers, to be scored with ``caloman evaluate generated=OUT.hdf5 ...``, and

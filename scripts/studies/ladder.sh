@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The ladder of docs/notebook/2026-11-flagship.md: one override per step, four epochs each, scored on the validation split.
-#   scripts/ladder.sh TRAIN.hdf5 [ROW ...]
+#   scripts/studies/ladder.sh TRAIN.hdf5 [ROW ...]
 set -euo pipefail
 
 train=$1
@@ -16,7 +16,7 @@ row() {
   caloman train experiment=flagship_photons dataset.train=["$train"] dataset.reference=["$train"] \
     output="$out/$name" dataset.validation_fraction=0.2 \
     trainer.energy.epochs=8 trainer.encoder.epochs=4 trainer.density.epochs=8 "$@"
-  [[ -f $out/validation.hdf5 ]] || python scripts/split_file.py "$out/$name" "$train" "$out"
+  [[ -f $out/validation.hdf5 ]] || python scripts/studies/split_file.py "$out/$name" "$train" "$out"
   caloman evaluate run="$out/$name" reference="$out/validation.hdf5" truth="$out/train.hdf5" evaluation=small \
     evaluation.correlation=null evaluation.neighbours=null evaluation.separation.plots=none
 }
@@ -38,8 +38,4 @@ plain="encoder.free_bits=0 calibration=none"
   row half_ring_calibrated head.state=128
   row half_ring_augmented head.state=128 encoder.augment=true
 }
-for run in "$out"/*/; do
-  [[ -f ${run}evaluation/small/table.csv ]] || continue # not scored yet
-  echo "## $(basename "$run")"
-  python scripts/seeds_table.py "$run"
-done
+caloman report runs="$out/*" suite=small output="$out/report"

@@ -1,6 +1,6 @@
 """Showers per second of the built-in generator, in processor time of one core.
 
-OMP_NUM_THREADS=1 taskset -c 0 python scripts/bench_generator.py
+OMP_NUM_THREADS=1 taskset -c 0 python scripts/benchmarks/bench_generator.py
 """
 
 import argparse
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from caloman_cli.data.generator import PRESETS, iterate_generated
 from caloman_cli.data.geometry import Geometry
 
-CONF = Path(__file__).resolve().parents[1] / "conf/geometry"
+CONF = Path(__file__).resolve().parents[2] / "conf/geometry"
 
 
 def main() -> None:

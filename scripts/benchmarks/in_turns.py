@@ -1,7 +1,7 @@
 """Is one version faster than another? Both on one model in turns, as machines have slow hours.
 
     git worktree add /tmp/before HEAD~5
-    python scripts/in_turns.py RUN SHOWERS.hdf5 /tmp/before . [--n 10000] [--threads 2]
+    python scripts/benchmarks/in_turns.py RUN SHOWERS.hdf5 /tmp/before . [--n 10000] [--threads 2]
 
 Every round starts each checkout once, in a process of its own that generates n showers at the
 file's incident energies several times. Prints ms per shower, the median of each round and of all.

@@ -1,6 +1,6 @@
 """Mean response, resolution and longitudinal profile of the built-in electron showers.
 
-python scripts/generator_profile.py
+python scripts/benchmarks/generator_profile.py
 """
 
 import argparse
@@ -13,7 +13,7 @@ from caloman_cli.data.generator import generate
 from caloman_cli.data.generator.medium import TUNGSTEN_SILICON
 from caloman_cli.data.geometry import Geometry
 
-CONF = Path(__file__).resolve().parents[1] / "conf/geometry"
+CONF = Path(__file__).resolve().parents[2] / "conf/geometry"
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LAYER_THICKNESS = 3.4  # mm
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The numbers of docs/notebook/2026-11-flagship.md: DATA is a folder with {ds1_photons,ds2,...}_{train,reference}.hdf5, or the word
 # builtin: showers of the built-in generator, made here.
-#   scripts/flagship.sh DATA|builtin photons|pions|ds2|ds3 [SEED ...] [-- OVERRIDE ...]
+#   scripts/studies/flagship.sh DATA|builtin photons|pions|ds2|ds3 [SEED ...] [-- OVERRIDE ...]
 # Trains, draws at the reference's energies and scores, once per seed.
 set -euo pipefail
 
@@ -41,4 +41,4 @@ for seed in "${seeds[@]:-1}"; do
     dataset.reference=["$data/${name}_reference.hdf5"] seed="$seed" output="$run" "$@"
   caloman evaluate run="$run" seed="$seed" evaluation=small
 done
-python scripts/seeds_table.py "${runs}"_[0-9]*
+caloman report runs="${runs}_[0-9]*" suite=small by=seed output="${runs}_report"
