@@ -65,7 +65,8 @@ test-lowest:  ## the default tests with the lowest versions that pyproject.toml 
 	$(LOWEST)/bin/python -m pip install --quiet "pip>=25.1"
 	$(LOWEST)/bin/python scripts/tools/lowest.py test slurm tensorboard > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e ".[$(EXTRAS)]" --group test
-	OMP_NUM_THREADS=$(TEST_THREADS) $(LOWEST)/bin/python -m pytest -n $(WORKERS) \
+	# -W default: old versions warn of what newer ones beside them will no longer have.
+	OMP_NUM_THREADS=$(TEST_THREADS) $(LOWEST)/bin/python -m pytest -n $(WORKERS) -W default \
 	  -m "not slow and not gpu" $(PYTEST_FLAGS)
 
 lint: $(READY)  ## ruff, formatting, types

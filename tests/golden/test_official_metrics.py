@@ -135,8 +135,12 @@ def test_separation_powers(pair):
         if value is None:
             assert found[name].separation is None, name
             assert "in range" in found[name].note
-        else:
-            assert found[name].separation == pytest.approx(value, rel=1e-9), name
+        elif found[name].separation != pytest.approx(value, rel=1e-9):
+            # The last edge is the largest shower's energy: whether it lies within is up to the
+            # last digit of this machine's logarithms, of the official script's as well.
+            assert name.startswith("E_layer/"), name
+            here = official_separations(sides, load_geometry(pair.dataset), np.float64)
+            assert found[name].separation == pytest.approx(here[name], rel=1e-9), name
 
 
 def separations(paths: list[Path], dataset: str) -> dict[str, float | None]:
