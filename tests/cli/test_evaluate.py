@@ -328,7 +328,10 @@ def test_too_few_showers_for_a_classifier_are_a_row_that_says_so(caloman, tmp_pa
         (["evaluation=fast"], "evaluation=fast does not exist"),
         (["evaluation=multiclass", "generated=a", "dataset=ds2"], "multiclass.others=[FILE,...]"),
         (["evaluation.separation.plots=some"], "must be all, main, none"),
-        (["evaluation.timing.batch_sizes=[0]", "run=a"], "numbers from 1"),
+        (
+            ["evaluation.timing.batch_sizes=[0]", "run=a"],
+            "must be a list [an integer, 1 or more, ...]",
+        ),
         (["generated=a", "dataset=ds2", "reference=b", "dataset.reference=[c]"], "one of them"),
     ],
 )

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 LOADED = """
 import json, sys
 from caloman_cli.cli.main import main
@@ -13,20 +15,22 @@ print(json.dumps([status, ours]), file=sys.stderr)
 """
 
 
-def test_two_files_are_scored_without_a_model_and_the_generator(tmp_path, files):
-    """With every metric of the default suite; timing, which needs a model, is left out."""
+@pytest.mark.parametrize("suite", ["histograms", pytest.param("quick", marks=pytest.mark.slow)])
+def test_two_files_are_scored_without_a_model_and_the_generator(tmp_path, files, suite):
+    """With every metric of the suite; timing, which needs a model, is left out."""
     done = subprocess.run(
         [
             sys.executable, "-c", LOADED, "evaluate", f"generated={files['generated']}",
             f"reference={files['reference']}", "dataset=ds1_photons", "output=out",
-            "evaluation.separation.plots=none", "evaluation.classifier.epochs=1",
+            "evaluation.separation.plots=none", f"evaluation={suite}",
+            *(["evaluation.classifier.epochs=1"] if suite == "quick" else []),
         ],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     status, loaded = json.loads(done.stderr.splitlines()[-1])
     assert status == 0
     assert (tmp_path / "out/metrics.json").is_file()
-    assert "caloman_cli.evaluation.components.distances" in loaded
+    assert "caloman_cli.evaluation.components.separation" in loaded
     rooms = ("caloman_cli.models", "caloman_cli.data.generator", "caloman_cli.training")
     # What stops a process in order belongs to the training's room and is all that is needed of it.
     heavy = {name for name in loaded if name.startswith(rooms)}

@@ -242,7 +242,7 @@ def test_correlations_between_blocks_are_learned(name, expected, width):
     ("name", "more"),
     [
         pytest.param("ring", [1], marks=pytest.mark.slow),
-        ("half_ring", [1]),
+        pytest.param("half_ring", [1], marks=pytest.mark.slow),
         ("cylinder", [1, 3]),
     ],
 )
@@ -277,6 +277,7 @@ def test_showers_stop_where_the_data_do(name, more):
     assert float(rest.std()) == pytest.approx(0.1, abs=0.02)
 
 
+@pytest.mark.slow
 def test_cylinder_keeps_what_halves_and_rings_take():
     """Voxels share what their half and ring have in all proportions, these have always the same.
 
