@@ -68,7 +68,9 @@ def test_every_option_of_a_training_composes_and_passes_the_check(chosen):
     check_config(compose("train", [*chosen, "output=x"]), "train", complete=False)
 
 
-@pytest.mark.parametrize(("group", "option"), [o for group in SUITES for o in options(group)])
+@pytest.mark.parametrize(
+    ("group", "option"), [o for group in sorted(SUITES) for o in options(group)]
+)
 def test_every_suite_composes_and_passes_the_check(group, option):
     cfg = compose("evaluate", [f"{group}={option}", "run=x"])
     check_config(cfg, "evaluate", complete=False)
