@@ -8,7 +8,9 @@ separates them from the reference's, and the response E_tot / E_inc at every inc
 ``--truth`` another real file stands beside them, a model without a fault. With ``--draws`` a third
 table holds Pearson matrices of so many samples: those of one and the same model differ by half a
 floor and more.
-The model learned the energies of layers after the readout cut; these are compared.
+The model learned the energies of layers after the readout cut; these are compared. Of whole
+showers ``metric=layer_energies`` says how far layers are apart; here no voxels are drawn, and
+empty layers are counted in errors at every incident energy: what a model could have learned.
 """
 
 import argparse
