@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,17 @@ def _one(end: int):
     return lambda found: found[1] + found[2].split(",")[end]
 
 
-@pytest.mark.parametrize("command", distinct(documented("caloman")))
+def first_and_rest() -> list[Any]:
+    """What says something new: the commands of the README, then the others, which are slow."""
+    first = {said(command) for command in commands(ROOT / "README.md", "caloman", True)}
+    slow = pytest.mark.slow
+    return [
+        pytest.param(command, marks=() if said(command) in first else slow, id=command)
+        for command in distinct(documented("caloman"))
+    ]
+
+
+@pytest.mark.parametrize("command", first_and_rest())
 def test_a_caloman_command_composes(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = arguments(command)
