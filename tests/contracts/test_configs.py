@@ -72,8 +72,10 @@ def test_every_option_of_a_training_composes_and_passes_the_check(chosen):
     ("group", "option"), [o for group in sorted(SUITES) for o in options(group)]
 )
 def test_every_suite_composes_and_passes_the_check(group, option):
-    cfg = compose("evaluate", [f"{group}={option}", "run=x"])
-    check_config(cfg, "evaluate", complete=False)
+    # A metric goes where the command line would put it, whether or not its first line says so.
+    metric = ["evaluation=only", f"+metric@evaluation.{option}={option}"]
+    chosen = metric if group == "metric" else [f"{group}={option}"]
+    check_config(compose("evaluate", [*chosen, "run=x"]), "evaluate", complete=False)
 
 
 def test_no_option_is_empty_or_unused():
