@@ -116,6 +116,11 @@ def _flow(cfg: DictConfig, teacher: TwoStep) -> ODE:
             f"run={cfg.run} has a density of type {type(teacher.density).__name__}, which is no "
             "ODE: give a run of one that is, as of 'caloman train density=flow_matching'"
         )
+    if teacher.density.noising == "tweedie":
+        raise UserError(
+            f"run={cfg.run} has density.noise=tweedie, which corrects what its ODE draws and a "
+            "student cannot: give a run with density.noise=none, additive or conditional"
+        )
     return teacher.density
 
 
@@ -203,7 +208,7 @@ def _write_paths(
                 rows = c[torch.from_numpy(order[index]).to(c.device)]
                 x = Noise(mix(seed, use), start, len(rows), c.device).normal(dim)
                 with torch.inference_mode():
-                    path = flow.path(x, rows, settings["teacher_steps"], keep)
+                    path = flow.path(x, flow.told(rows), settings["teacher_steps"], keep)
                 states[start : start + len(rows)] = path.cpu().numpy()
                 condition[start : start + len(rows)] = rows.cpu().numpy()
                 if time.monotonic() - said > _SECONDS_BETWEEN_LINES:

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from caloman_cli.config.values import Count, Fraction, Natural, Positive, checked
-from caloman_cli.models.densities.base import Density
+from caloman_cli.models.densities.base import Density, Noising
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.flows import Activation, Bins, ConditionalFlow, build_maf, build_nsf
 from caloman_cli.models.nn.scaler import ScalerKind
@@ -37,6 +37,8 @@ class NSF(_Flow):
         dropout: Drop-out probability of the networks.
         scaler: See :class:`Density`.
         prune: See :class:`Density`.
+        noise: See :class:`Density`.
+        noise_sigma: See :class:`Density`.
 
     References:
         Durkan, Bekasov, Murray, Papamakarios (2019), Neural Spline Flows, arXiv:1906.04032.
@@ -53,11 +55,13 @@ class NSF(_Flow):
         dropout: Fraction = 0.0,
         scaler: ScalerKind = "standardize",
         prune: Fraction = 0.0,
+        noise: Noising = "none",
+        noise_sigma: Positive = 0.1,
         *,
         latents: Latents,
         c_dim: int,
     ) -> None:
-        super().__init__(scaler, prune, latents=latents, c_dim=c_dim)
+        super().__init__(scaler, prune, noise, noise_sigma, latents=latents, c_dim=c_dim)
         self.n_layers, self.hidden, self.n_blocks, self.n_bins = n_layers, hidden, n_blocks, n_bins
         self.tail_bound, self.activation, self.dropout = tail_bound, activation, dropout
         self._build(self.z_dim)
@@ -88,6 +92,8 @@ class MAF(_Flow):
         dropout: Drop-out probability of the networks.
         scaler: See :class:`Density`.
         prune: See :class:`Density`.
+        noise: See :class:`Density`.
+        noise_sigma: See :class:`Density`.
 
     References:
         Papamakarios, Pavlakou, Murray (2017), Masked Autoregressive Flow, arXiv:1705.07057.
@@ -102,11 +108,13 @@ class MAF(_Flow):
         dropout: Fraction = 0.0,
         scaler: ScalerKind = "standardize",
         prune: Fraction = 0.0,
+        noise: Noising = "none",
+        noise_sigma: Positive = 0.1,
         *,
         latents: Latents,
         c_dim: int,
     ) -> None:
-        super().__init__(scaler, prune, latents=latents, c_dim=c_dim)
+        super().__init__(scaler, prune, noise, noise_sigma, latents=latents, c_dim=c_dim)
         self.n_layers, self.hidden, self.n_blocks = n_layers, hidden, n_blocks
         self.activation, self.dropout = activation, dropout
         self._build(self.z_dim)

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from caloman_cli.config.values import Count, Fraction, checked
+from caloman_cli.config.values import Count, Fraction, Positive, checked
+from caloman_cli.models.densities.base import Noising
 from caloman_cli.models.densities.ode import ODE, Solver
 from caloman_cli.models.densities.velocity import VelocityNet
 from caloman_cli.models.latents import Latents
@@ -33,6 +34,8 @@ class FlowMatching(ODE):
         probes: See :class:`ODE`.
         scaler: See :class:`Density`.
         prune: See :class:`Density`.
+        noise: See :class:`Density`.
+        noise_sigma: See :class:`Density`.
 
     References:
         Lipman, Chen, Ben-Hamu, Nickel, Le (2022), Flow matching, arXiv:2210.02747.
@@ -52,11 +55,14 @@ class FlowMatching(ODE):
         probes: Count = 32,
         scaler: ScalerKind = "standardize",
         prune: Fraction = 0.0,
+        noise: Noising = "none",
+        noise_sigma: Positive = 0.1,
         *,
         latents: Latents,
         c_dim: int,
     ) -> None:
-        super().__init__(steps, solver, probes, scaler, prune, latents=latents, c_dim=c_dim)
+        scaling = scaler, prune, noise, noise_sigma
+        super().__init__(steps, solver, probes, *scaling, latents=latents, c_dim=c_dim)
         self.sizes = {"hidden": hidden, "n_blocks": n_blocks, "n_frequencies": n_frequencies}
         self.dropout = dropout
         self._build(self.z_dim)
@@ -68,14 +74,14 @@ class FlowMatching(ODE):
         return {**super().student(), **self.sizes}
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
-        x1, c = self.scaler(batch[0])[0], batch[1]
+        x1, c, _ = self.scaled(batch)
         # Times spread evenly over the batch: uniform for each row, less variance for their mean.
         spread = torch.arange(len(x1), device=x1.device) / len(x1)
         t = (spread + torch.rand((), device=x1.device)) % 1
         return self._mismatch(x1, torch.randn_like(x1), t, c)
 
     def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        x1, c = self.scaler(batch[0])[0], batch[1]
+        x1, c, _ = self.scaled(batch)
         x1, c = x1.repeat(_REPEATS, 1), c.repeat(_REPEATS, 1)
         generator = torch.Generator(x1.device).manual_seed(0)
         x0 = torch.randn(x1.shape, generator=generator, device=x1.device)

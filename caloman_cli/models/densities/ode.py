@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from caloman_cli.config.values import Count, Fraction, checked
-from caloman_cli.models.densities.base import Density
+from caloman_cli.config.values import Count, Fraction, Positive, checked
+from caloman_cli.models.densities.base import Density, Noising
 from caloman_cli.models.kinds import Kind
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.scaler import ScalerKind
@@ -37,6 +37,8 @@ class ODE(Density):
         probes: Hutchinson probes.
         scaler: See :class:`Density`.
         prune: See :class:`Density`.
+        noise: See :class:`Density`.
+        noise_sigma: See :class:`Density`.
         latents: See :class:`Density`.
         c_dim: See :class:`Density`.
 
@@ -62,11 +64,13 @@ class ODE(Density):
         probes: Count = 32,
         scaler: ScalerKind = "standardize",
         prune: Fraction = 0.0,
+        noise: Noising = "none",
+        noise_sigma: Positive = 0.1,
         *,
         latents: Latents,
         c_dim: int,
     ) -> None:
-        super().__init__(scaler, prune, latents=latents, c_dim=c_dim)
+        super().__init__(scaler, prune, noise, noise_sigma, latents=latents, c_dim=c_dim)
         self.steps, self.solver, self.probes = steps, solver, probes
 
     def student(self) -> dict[str, Any]:

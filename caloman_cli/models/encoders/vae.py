@@ -5,21 +5,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from caloman_cli.config.values import Count, Natural, NotNegative, checked
 from caloman_cli.errors import UserError
-from caloman_cli.models.encoders.base import Encoder, LatentDim
+from caloman_cli.models.encoders.base import LatentDim
+from caloman_cli.models.encoders.learned import Learned
+from caloman_cli.models.encoders.networks import Network
 from caloman_cli.models.encoders.posterior import GaussianPosterior, Posterior
 from caloman_cli.models.heads.base import Head
-from caloman_cli.models.nn.mlp import MLP, Activation
+from caloman_cli.models.nn.mlp import Activation
 
 _LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
 
 
 @checked
-class VAE(Encoder):
-    r"""q(z | x, c) and p(x | z, c) are perceptrons; the prior is N(0, 1).
+class VAE(Learned):
+    r"""q(z | x, c) and p(x | z, c) are networks; the prior is N(0, 1).
 
     Loss: :math:`-E_q[\log p(x|z,c)] + \beta\, KL(q \| N(0,1))` [nats] with one reparametrised
     draw. With ``samples`` k > 1 it is the importance-weighted bound of k draws, where
@@ -38,6 +40,7 @@ class VAE(Encoder):
         free_bits: Divergence per dimension that costs nothing, mean over a batch [nats].
         kl_warmup: Training steps in which beta rises linearly from zero.
         augment: Train on showers rotated about the axis and mirrored at random.
+        network: See :data:`~caloman_cli.models.encoders.networks.Network`.
         x_dim: V.
         c_dim: C.
         head: The distribution that the decoder parametrises.
@@ -69,32 +72,33 @@ class VAE(Encoder):
         free_bits: NotNegative = 0.0,
         kl_warmup: Natural = 0,
         augment: bool = False,
+        network: Network = "mlp",
         *,
         x_dim: int,
         c_dim: int,
         head: Head,
     ) -> None:
-        super().__init__(latent_dim, conditional=conditional, x_dim=x_dim, c_dim=c_dim, head=head)
+        super().__init__(
+            latent_dim,
+            hidden,
+            activation,
+            layer_norm,
+            network,
+            conditional=conditional,
+            per_latent=2,
+            x_dim=x_dim,
+            c_dim=c_dim,
+            head=head,
+        )
         if free_bits and samples > 1:
             raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
         self.beta, self.samples = beta, samples
         self.free_bits, self.kl_warmup = free_bits, kl_warmup
         self.n_turns = head.n_turns if augment else 1
-        style = activation, layer_norm
-        self.encoder = MLP(self.seen_dim, hidden, 2 * self.n_learned, *style)
-        mirrored = list(reversed(hidden))
-        self.decoder = MLP(self.n_learned + self.told_dim, mirrored, self.raw_dim, *style)
 
     def _posterior(self, x: Tensor, c: Tensor) -> GaussianPosterior:
-        mean, log_sigma = self.encoder(self.seen(x, c)).chunk(2, 1)
+        mean, log_sigma = self.encoded(x, c).chunk(2, 1)
         return GaussianPosterior(mean, log_sigma.clamp(*_LOG_SIGMA).exp())
-
-    def training_only(self) -> list[nn.Parameter]:
-        return list(self.encoder.parameters())
-
-    def _decode(self, z: Tensor, told: Tensor) -> Tensor:
-        decoded: Tensor = self.decoder(torch.cat([z, told], 1))
-        return decoded
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x, c = batch
