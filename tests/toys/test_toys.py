@@ -83,7 +83,7 @@ def test_codes_are_refused_by_a_density_of_real_latents(caloman, tmp_path):
 def test_an_implicit_posterior_is_drawn_from_in_the_file(tmp_path):
     """Sixteen draws of each shower, one of which is chosen anew every time."""
     geometry = tiny()
-    encoder = make_encoder("avb", "autoregressive_dipoles", geometry).eval()
+    encoder = make_encoder("my_avb", "autoregressive_dipoles", geometry).eval()
     x, c = share_rows(geometry, 40)
     encoder.prepare(TensorRows(x, c))
     for path in (tmp_path / "one.h5", tmp_path / "two.h5"):
