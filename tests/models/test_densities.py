@@ -196,3 +196,14 @@ def test_a_network_that_adds_nothing_leaves_standard_normal_data():
         t = torch.full((len(x1),), 0.3).double()
         rest = x1 - x0 - density.velocity(torch.lerp(x0, x1, t[:, None]), t, t[:, None])
     assert rest.square().mean().item() == pytest.approx(1 / (0.3**2 + 0.7**2), rel=0.01)
+
+
+def test_a_masked_flow_draws_finite_latents_with_steep_networks():
+    """One coordinate that is far out must not drive all that follow from it to infinity."""
+    torch.manual_seed(0)
+    flow = MAF(latents=Latents(30), c_dim=0)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+        z = flow.sample(torch.zeros(500, 0), Noise(0, 0, 500))
+    assert torch.isfinite(z).all()

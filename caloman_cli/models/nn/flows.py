@@ -30,6 +30,7 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "tanh": torch.tanh,
 }
+SEEN = 8.0  # scaled latents are of order 1
 CHUNK = 2048  # rows; the spline parameters of a chunk stay in a core's cache
 
 
@@ -221,6 +222,28 @@ def build_nsf(
     return ConditionalFlow(CompositeTransform(layers), dim)
 
 
+class _BoundedAffine(MaskedAffineAutoregressiveTransform):
+    """The affine layer of nflows, whose network sees numbers of the training data's size only.
+
+    In sampling each coordinate follows from those before it: where one is far out, a network that
+    sees it as it is answers with a larger one, and so on to infinity.
+    """
+
+    def forward(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._elementwise_forward(inputs, self._parameters_of(inputs, context))
+
+    def inverse(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        outputs, logabsdet = torch.zeros_like(inputs), inputs.new_zeros(len(inputs))
+        for _ in range(inputs.shape[1]):
+            parameters = self._parameters_of(outputs, context)
+            outputs, logabsdet = self._elementwise_inverse(inputs, parameters)
+        return outputs, logabsdet
+
+    def _parameters_of(self, x: Tensor, context: Tensor | None) -> Tensor:
+        found: Tensor = self.autoregressive_net(x.clamp(-SEEN, SEEN), context)
+        return found
+
+
 def build_maf(
     dim: int,
     context_dim: int,
@@ -252,7 +275,7 @@ def build_maf(
     function = ACTIVATIONS[activation]
     layers: list[nn.Module] = []
     for _ in range(n_layers):
-        affine = MaskedAffineAutoregressiveTransform(
+        affine = _BoundedAffine(
             dim,
             hidden,
             context_features=context_dim or None,
