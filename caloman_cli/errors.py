@@ -1,5 +1,8 @@
 """The exceptions that speak to users, and how they show what others wrote."""
 
+from importlib import import_module
+from types import ModuleType
+
 _LONGEST = 80  # characters of a foreign value in a message
 
 
@@ -29,3 +32,31 @@ def shown(value: object) -> str:
     """A foreign value, short and on one line."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
+
+
+def reason(error: BaseException) -> str:
+    """An error as part of one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def needed(module: str, package: str, wanted: str, asked: str, instead: str) -> ModuleType:
+    """A module that is not installed with the package itself.
+
+    Args:
+        module: Its dotted name.
+        package: The package that brings it.
+        wanted: What pip has to install where it is not there.
+        asked: The setting that asks for it.
+        instead: A setting that does not.
+
+    Raises:
+        UserError: It cannot be imported.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"{asked} needs the package {package} ({reason(error)}): pip install {wanted}, or "
+            f"{instead}"
+        ) from error

@@ -25,4 +25,7 @@ def test_every_direct_dependency_is_held_at_its_bound():
 def test_a_group_that_there_is_not_is_named():
     done = ask("tests")
     assert done.returncode != 0
-    assert "tests is no group or extra: dev, docs, lint, slurm, tensorboard, test" in done.stderr
+    assert (
+        "tests is no group or extra: dev, docs, forest, lint, slurm, tensorboard, test"
+        in done.stderr
+    )

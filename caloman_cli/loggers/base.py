@@ -3,9 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -13,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.config.targets import PLACES, constructor
-from caloman_cli.errors import UserError
+from caloman_cli.errors import reason
 from caloman_cli.loggers.evaluated import Evaluated
 
 log = logging.getLogger(__name__)
@@ -115,32 +113,6 @@ def numbers(row: Mapping[str, object]) -> dict[str, float]:
         for name, value in row.items()
         if isinstance(value, (int, float)) and name not in ("step",)
     }
-
-
-def needed(module: str, package: str, wanted: str) -> ModuleType:
-    """The module that a logger is made of.
-
-    Args:
-        module: Its dotted name.
-        package: The package that brings it.
-        wanted: What pip has to install where it is not there.
-
-    Raises:
-        UserError: It cannot be imported.
-    """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise UserError(
-            f"logger={package} needs the package {package} ({reason(error)}): "
-            f"pip install {wanted}, or logger=none"
-        ) from error
-
-
-def reason(error: BaseException) -> str:
-    """An error as part of one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def multirun() -> str | None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from caloman_cli.loggers.base import Logger, needed, numbers
+from caloman_cli.errors import needed
+from caloman_cli.loggers.base import Logger, numbers
 from caloman_cli.loggers.evaluated import Cell, Evaluated, Sheet
 
 
@@ -20,7 +21,9 @@ class TensorBoard(Logger):
 
     def __init__(self) -> None:
         extra = '"caloman[tensorboard]"'
-        self._make = needed("torch.utils.tensorboard", "tensorboard", extra).SummaryWriter
+        self._make = needed(
+            "torch.utils.tensorboard", "tensorboard", extra, "logger=tensorboard", "logger=none"
+        ).SummaryWriter
 
     def open(self, folder: Path, config: Mapping[str, Any]) -> None:
         self._writer = self._make(str(folder / "tensorboard"))

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from caloman_cli.config.values import Positive, checked
 from caloman_cli.data.files import read_json, write_json
-from caloman_cli.errors import UserError
-from caloman_cli.loggers.base import Logger, multirun, needed, numbers, reason
+from caloman_cli.errors import UserError, needed, reason
+from caloman_cli.loggers.base import Logger, multirun, numbers
 from caloman_cli.loggers.evaluated import Evaluated
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Wandb(Logger):
         init_timeout: Positive = 30.0,
         finish_timeout: Positive = 20.0,
     ) -> None:
-        self._wandb: Any = needed("wandb", "wandb", "wandb")
+        self._wandb: Any = needed("wandb", "wandb", "wandb", "logger=wandb", "logger=none")
         self.project, self.entity, self.group, self.name = project, entity, group, name
         self.tags, self.mode = list(tags), mode
         self.init_timeout, self.finish_timeout = init_timeout, finish_timeout

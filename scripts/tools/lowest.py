@@ -1,6 +1,6 @@
 """Constraints that hold each direct dependency at its lower bound, from pyproject.toml.
 
-python scripts/tools/lowest.py test slurm tensorboard > constraints-lowest.txt
+python scripts/tools/lowest.py test forest slurm tensorboard > constraints-lowest.txt
 
 The arguments are dependency groups and extras that are installed too. What these depend on in turn
 is pip's to choose.
