@@ -34,7 +34,10 @@ SMALL = {
 }
 
 # Of densities that cost much as their YAML has them.
-LIGHT = {"forest": {"times": 2, "copies": 2, "trees": 3}}
+LIGHT = {
+    "forest": {"times": 2, "copies": 2, "trees": 3},
+    "tr0n": {"hidden": [16], "width": 16, "steps": 5},
+}
 
 N_CODES = 5
 TOYS = ROOT / "tests/toys/conf"

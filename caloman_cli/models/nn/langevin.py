@@ -12,7 +12,7 @@ Energy = Callable[[Tensor], Tensor]
 
 
 def mala(
-    energy: Energy, u: Tensor, noise: Noise, steps: int, size: float
+    energy: Energy, u: Tensor, noise: Noise, steps: int, size: float | Tensor
 ) -> tuple[Tensor, Tensor]:
     r"""Langevin steps, each taken or not by Metropolis' rule: its limit is exp(-E), whatever size.
 
@@ -24,7 +24,7 @@ def mala(
         u: Where the walks begin, (B, A).
         noise: The random numbers of these rows.
         steps: How many.
-        size: h.
+        size: h, one for all or of each row, (B, 1), which must not follow from where it is.
 
     Returns:
         Where they end, (B, A), and the share of proposals that each took, (B,).
@@ -34,12 +34,14 @@ def mala(
         discrete approximations, Bernoulli 2, 341.
     """
     here, slope = slope_of(energy, u)
+    h = torch.as_tensor(size).to(u)
+    reach = (2 * h).sqrt()
     taken = u.new_zeros(len(u))
     for _ in range(steps):
         kick = noise.normal(u.shape[1]).to(u)
-        proposal = u - size * slope + math.sqrt(2 * size) * kick
+        proposal = u - h * slope + reach * kick
         there, slope_there = slope_of(energy, proposal)
-        back = (u - proposal + size * slope_there).square().sum(1) / (4 * size)
+        back = ((u - proposal + h * slope_there) / reach).square().sum(1) / 2
         ratio = here - there + 0.5 * kick.square().sum(1) - back
         # A proposal without an energy is a wall.
         accept = noise.uniform(1).to(u)[:, 0].log() < torch.nan_to_num(ratio, nan=-math.inf)
