@@ -7,6 +7,7 @@ from torch import Tensor
 
 from caloman_cli.config.values import Count, Fraction, Positive, checked
 from caloman_cli.models.densities.base import Noising
+from caloman_cli.models.densities.denoiser import Denoiser
 from caloman_cli.models.densities.ode import ODE, Solver
 from caloman_cli.models.densities.velocity import VelocityNet
 from caloman_cli.models.latents import Latents
@@ -17,12 +18,14 @@ _GOLDEN = 0.6180339887498949
 
 
 @checked
-class FlowMatching(ODE):
+class FlowMatching(Denoiser, ODE):
     r"""A rectified flow: dx/dt = v(x, t, c) carries noise (t = 0) to scaled latents (t = 1).
 
     The objective is :math:`E|v(x_t, t, c) - (x_1 - x_0)|^2`, summed over dimensions, with
     :math:`x_t = (1 - t) x_0 + t x_1` and a time per row. Validation uses a fixed grid of times and
     fixed noise, so that early stopping compares models and not draws.
+
+    As a :class:`Denoiser`, whose clock runs the other way, it has signal 1 - t and noise t.
 
     Args:
         hidden: Width of the velocity network.
@@ -72,6 +75,16 @@ class FlowMatching(ODE):
 
     def student(self) -> dict[str, Any]:
         return {**super().student(), **self.sizes}
+
+    def signal(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t
+
+    def epsilon(self, u: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        # v is the mean of data minus noise, and u lies (1 - t) v on the data's side of the noise.
+        return u - (1 - t).unsqueeze(1) * self.velocity(u, 1 - t, c)
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x1, c, _ = self.scaled(batch)
