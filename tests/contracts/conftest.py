@@ -1,12 +1,10 @@
-"""Which of all combinations the default run takes: some of each option, the others are slow."""
+"""Costly densities keep their cheapest tests in the default run; pairs are in ``pairs.py``."""
 
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
-# Every encoder is tried with one of these heads, and every head with one of these encoders.
-HEADS, ENCODERS = {"gaussian", "autoregressive_dipoles"}, {"vae"}
 # Densities whose draws are many steps, or whose parts are made one by one.
 COSTLY = {"maf", "tr0n", "forest", "ebm", "avb"}
 OF_ALL = {
@@ -20,13 +18,7 @@ OF_ALL = {
 def pytest_collection_modifyitems(items):
     for item in items:
         spec = getattr(item, "callspec", None)
-        if spec is not None and HERE in item.path.parents and dear(item.originalname, spec.params):
+        if spec is None or HERE not in item.path.parents or item.originalname in OF_ALL:
+            continue
+        if spec.params.get("name") in COSTLY:
             item.add_marker(pytest.mark.slow)
-
-
-def dear(test, params):
-    """Whether a combination is left to the slow tests."""
-    if "pair" in params:
-        encoder, head = params["pair"]
-        return head not in HEADS and encoder not in ENCODERS
-    return params.get("name") in COSTLY and test not in OF_ALL

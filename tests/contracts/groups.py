@@ -33,10 +33,15 @@ SMALL = {
     "width": 16,
 }
 
-# Of densities that cost much as their YAML has them.
+# What else makes an option dear, if its YAML has it.
 LIGHT = {
     "forest": {"times": 2, "copies": 2, "trees": 3},
-    "tr0n": {"hidden": [16], "width": 16, "steps": 5},
+    "tr0n": {
+        "hidden": [16],
+        "width": 16,
+        "steps": 5,
+        "part": {"n_layers": 1, "hidden": 16, "n_blocks": 1},
+    },  # fmt: skip
 }
 
 N_CODES = 5
@@ -68,7 +73,7 @@ def small(group: str, option: str) -> DictConfig:
     """An option's config with sizes that train in no time."""
     cfg = OmegaConf.load(folder(group, option) / f"{option}.yaml")
     assert isinstance(cfg, DictConfig)
-    cfg.update(LIGHT.get(option, {}))
+    cfg.merge_with(LIGHT.get(option, {}))
     for key, value in SMALL.items():
         if key in cfg and not (isinstance(value, list) and isinstance(cfg[key], int)):
             cfg[key] = value
@@ -90,10 +95,8 @@ def made(group: str, option: str, cfg: DictConfig | ListConfig):
 
 
 def build_density(option: str, z_dim: int = 4, c_dim: int = 3, **settings) -> Density:
-    """A density of the latents that it learns, as its YAML says but for some settings."""
-    cfg = OmegaConf.load(folder("density", option) / f"{option}.yaml")
-    cfg = OmegaConf.merge(cfg, LIGHT.get(option, {}), settings)
-    unmade = made("density", option, cfg)
+    """A small density of the latents that it learns, with some settings of one's own."""
+    unmade = made("density", option, OmegaConf.merge(small("density", option), settings))
     codes = "real" not in unmade.func.accepts
     latents = Latents(z_dim, "codes", N_CODES) if codes else Latents(z_dim)
     density: Density = unmade(latents=latents, c_dim=c_dim)
@@ -203,25 +206,6 @@ def served() -> list[tuple[str, str]]:
     """Heads with the names of the detectors that they take."""
     every = itertools.product(options("head"), detectors(tiny()).items())
     return [(head, name) for head, (name, geometry) in every if serves(head, geometry)]
-
-
-def latents_of(option: str, head: str) -> Latents:
-    """What an encoder hands over."""
-    return make_encoder(option, head, toy_for(head, tiny())).latents
-
-
-def wants_moments(head: str) -> bool:
-    """Whether a head would like to be told of a shower's moments."""
-    return make_head(head, toy_for(head, tiny())).moment_dim > 0
-
-
-def fits(option: str, head: str) -> bool:
-    """Whether an encoder can speak through a head."""
-    try:
-        make_encoder(option, head, toy_for(head, tiny()))
-    except UserError:
-        return False
-    return True
 
 
 def tiny() -> Geometry:

@@ -1,7 +1,6 @@
 """Every density in conf/density keeps the contract of a density."""
 
 import math
-from functools import cache
 
 import pytest
 import torch
@@ -17,17 +16,10 @@ from tests.contracts.groups import maker, options, toys
 
 OPTIONS = [*options("density"), *toys("density")]
 # What has no density, or no scale, is not asked for it.
-SAID = [name for name in OPTIONS if build(name).kind != "none"]
-REAL = [name for name in OPTIONS if build(name).latents.kind == "real"]
-LEARNED = [name for name in OPTIONS if list(build(name).parameters())]
-SIGMA, MIXING = 0.1, torch.tensor([[1.0, 0.0], [0.6, 0.8]])
-# Networks small enough to train in seconds; steps, and learning rate.
-SMALL = {
-    "nsf": ({"n_layers": 2, "hidden": 32, "n_bins": 8, "n_blocks": 1}, 200, 1e-2),
-    "maf": ({"n_layers": 3}, 200, 1e-2),
-    "flow_matching": ({"hidden": 64, "n_blocks": 2, "steps": 12}, 400, 5e-3),
-}
-TRAINED = [pytest.param(name, marks=[pytest.mark.slow] if name == "maf" else []) for name in SMALL]
+MADE = {name: build(name) for name in OPTIONS}
+SAID = [name for name, made in MADE.items() if made.kind != "none"]
+REAL = [name for name, made in MADE.items() if made.latents.kind == "real"]
+LEARNED = [name for name, made in MADE.items() if list(made.parameters())]
 
 
 def prepared(
@@ -49,32 +41,6 @@ def rows_of(density: Density, z: torch.Tensor) -> torch.Tensor:
     """Latents as the density learns them: numbers, or the codes that these are made."""
     n_codes = density.latents.n_codes
     return z if n_codes is None else z.round().long().remainder(n_codes).to(z)
-
-
-def conditional_rows(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """z | c ~ N(c, 0.1^2 R) with correlation 0.6."""
-    c = torch.randn(n, 2)
-    return c + SIGMA * torch.randn(n, 2) @ MIXING.T, c
-
-
-@cache
-@torch.enable_grad()
-def trained(name: str) -> Density:
-    torch.manual_seed(0)
-    settings, steps, rate = SMALL[name]
-    density = build(name, 2, 2, **settings)
-    z, c = conditional_rows(20_000)
-    density.prepare(TensorRows(z, c))
-    optimizer = torch.optim.Adam(density.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
-    for _ in range(steps):
-        rows = torch.randint(0, len(z), (256,))
-        optimizer.zero_grad()
-        density.loss((z[rows], c[rows])).backward()
-        torch.nn.utils.clip_grad_norm_(density.parameters(), 10.0)
-        optimizer.step()
-        schedule.step()
-    return density.eval()
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -102,13 +68,13 @@ def test_log_prob_is_a_number_of_each_row(name):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_it_refuses_latents_that_it_does_not_learn(name):
     """In one line that names both and says what to use."""
-    accepts = build(name).accepts
+    accepts = MADE[name].accepts
     for latents in (Latents(3, encoder="Mine"), Latents(3, "codes", 7, encoder="Mine")):
         if latents.kind in accepts:
             continue
         with pytest.raises(UserError) as refused:
             maker("density", name)(latents=latents, c_dim=1)
-        for word in (f"density={type(build(name)).__name__}", "encoder=Mine", "use a density"):
+        for word in (f"density={type(MADE[name]).__name__}", "encoder=Mine", "use a density"):
             assert word in str(refused.value)
         assert "\n" not in str(refused.value)
 
@@ -200,23 +166,3 @@ def test_units_of_the_latents_only_shift_the_log_density(name):
     expected = torch.full((len(z),), -4 * math.log(10))
     torch.testing.assert_close(difference, expected, rtol=0, atol=2e-3)
     torch.testing.assert_close(scaled_drawn, 10 * drawn, rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_the_condition_moves_the_latents(name):
-    _, c = conditional_rows(2000)
-    with torch.no_grad():
-        z = trained(name).sample(c, Noise(1, 0, len(c)))
-    slope = (z * c).sum(0) / c.square().sum(0)
-    torch.testing.assert_close(slope, torch.ones(2), rtol=0, atol=0.05)
-    correlation = torch.corrcoef((z - c).T)[0, 1]
-    assert correlation == pytest.approx(0.6, abs=0.15)
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_negative_log_likelihood_of_a_gaussian(name):
-    z, c = conditional_rows(1000)
-    normal = torch.distributions.MultivariateNormal(torch.zeros(2), scale_tril=SIGMA * MIXING)
-    with torch.no_grad():
-        excess = (normal.log_prob(z - c) - trained(name).log_prob(z, c)).mean() / 2
-    assert abs(excess) < 0.05

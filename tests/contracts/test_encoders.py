@@ -14,8 +14,6 @@ from caloman_cli.models.trainable import TensorRows
 from caloman_cli.models.two_step import build
 from tests.contracts.groups import (
     detector,
-    fits,
-    latents_of,
     make_encoder,
     make_head,
     options,
@@ -26,23 +24,27 @@ from tests.contracts.groups import (
     small,
     toy_for,
     toys,
-    wants_moments,
+)
+from tests.contracts.pairs import (
+    EVERY,
+    PAIRS,
+    REAL,
+    SPANNING,
+    THIN,
+    WITH_MOMENTS,
+    density_for,
+    slow_unless,
 )
 
 __all__ = ["detector"]
 
-EVERY = list(itertools.product(options("encoder"), options("head")))
-# Strangers' encoders with one head of each kind: plain, and wanting moments.
-EVERY += list(itertools.product(toys("encoder"), ["gaussian", "autoregressive_dipoles"]))
-PAIRS = [pair for pair in EVERY if fits(*pair)]
-# Codes have no volume.
-REAL = [pair for pair in PAIRS if latents_of(*pair).kind == "real"]
-WITH_MOMENTS = [pair for pair in PAIRS if wants_moments(pair[1])]
 COMBINATIONS = list(itertools.product(options("encoder"), options("preprocess")))
+# Every encoder after one preprocessing, every preprocessing before one encoder.
+FEW = {pair for pair in COMBINATIONS if pair[0] == "ae" or pair[1] == "shares"}
 ROWS = 24
 
 
-@pytest.fixture(params=PAIRS, ids="-".join)
+@pytest.fixture(params=slow_unless(SPANNING, PAIRS))
 def pair(request):
     return request.param
 
@@ -107,6 +109,7 @@ def test_a_posterior_has_a_density_or_says_that_it_has_none(encoder, toy):
             ask()
 
 
+@pytest.mark.parametrize("pair", slow_unless(THIN, PAIRS), indirect=True)
 def test_draws_average_to_what_is_encoded(encoder, toy):
     x, c = (part[:4] for part in share_rows(toy, ROWS))
     with torch.no_grad():
@@ -117,7 +120,7 @@ def test_draws_average_to_what_is_encoded(encoder, toy):
     assert ((drawn.mean(0) - encoded).abs() <= 5 * error + 1e-5).all()
 
 
-@pytest.mark.parametrize("pair", WITH_MOMENTS, indirect=True, ids="-".join)
+@pytest.mark.parametrize("pair", slow_unless(SPANNING, WITH_MOMENTS), indirect=True)
 def test_latents_end_with_the_heads_moments(encoder, toy):
     """Roughly, whoever learned the others: a decoder that knew them exactly would rely on it."""
     x, c = share_rows(toy, ROWS)
@@ -171,7 +174,7 @@ def test_rows_do_not_see_each_other(encoder, toy):
     torch.testing.assert_close(part, whole[3:20], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("pair", REAL, indirect=True, ids="-".join)
+@pytest.mark.parametrize("pair", slow_unless(THIN, REAL), indirect=True)
 def test_half_logdet_is_finite_or_says_that_a_direction_is_missing(encoder, toy):
     """Never NaN; a toy's showers with empty layers may have fewer directions than latents."""
     voxels, e_inc = (part.clone() for part in showers(toy, ROWS))
@@ -190,14 +193,20 @@ def test_half_logdet_is_finite_or_says_that_a_direction_is_missing(encoder, toy)
     assert torch.isfinite(volume[full]).all()
 
 
-@pytest.mark.parametrize(("option", "preprocess"), COMBINATIONS)
-def test_every_encoder_makes_showers_after_every_preprocessing(option, preprocess, tiny_geometry):
-    check_showers(option, preprocess, tiny_geometry)
+@pytest.mark.parametrize("pair", slow_unless(FEW, COMBINATIONS))
+def test_every_encoder_makes_showers_after_every_preprocessing(pair, tiny_geometry):
+    check_showers(*pair, tiny_geometry)
 
 
 @pytest.mark.parametrize("preprocess", options("preprocess"))
 def test_every_preprocessing_serves_every_detector(preprocess, detector):
     check_showers("ae", preprocess, detector)
+
+
+def built(groups, geometry):
+    cfg = {group: small(group, name) for group, name in groups.items()}
+    with trusting(node._target_ for node in cfg.values()):  # as from one's own command line
+        return build(cfg, geometry).eval()
 
 
 def check_showers(option, preprocess, geometry):
@@ -207,9 +216,9 @@ def check_showers(option, preprocess, geometry):
         "energy": "nsf",
         "encoder": option,
         "head": "gaussian",
-        "density": "standard_normal",
+        "density": density_for(option, "gaussian"),
     }
-    model = build({group: small(group, name) for group, name in groups.items()}, geometry).eval()
+    model = built(groups, geometry)
     e_inc = torch.logspace(3, 5, 300)[:, None]
     with torch.no_grad():
         whole = model.sample(e_inc, Noise(2, 0, 300))
@@ -241,11 +250,9 @@ def check_layers(option, head, geometry):
         "energy": "nsf",
         "encoder": option,
         "head": head,
-        "density": "standard_normal" if (option, head) in REAL else "codes",
+        "density": density_for(option, head),
     }
-    cfg = {group: small(group, name) for group, name in groups.items()}
-    with trusting(node._target_ for node in cfg.values()):  # as from one's own command line
-        model = build(cfg, geometry).eval()
+    model = built(groups, geometry)
     voxels, e_inc = showers(geometry)
     model.preprocess.fit(TensorRows(voxels, e_inc))
     model.encoder.prepare(TensorRows(*model.preprocess(voxels, e_inc)))

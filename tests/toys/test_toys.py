@@ -12,7 +12,6 @@ from caloman_cli.training.latents import active_dimensions, read_latents, write_
 from tests.contracts.groups import (
     TOYS,
     build_density,
-    latents_of,
     make_encoder,
     options,
     share_rows,
@@ -20,6 +19,7 @@ from tests.contracts.groups import (
     tiny,
     toys,
 )
+from tests.contracts.pairs import latents_of
 
 SMALL = [
     "recipe=none", "dataset=builtin_photons", "dataset.builtin.n_train=300",
