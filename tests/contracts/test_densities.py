@@ -94,7 +94,8 @@ def test_one_dimension_and_no_condition(name, z_dim, c_dim):
 @pytest.mark.parametrize("name", LEARNED)
 def test_gradients_reach_all_parameters(name):
     density, z, c = prepared(name)
-    density.train().loss((z, c)).backward()
+    for player in density.train().players:
+        density.loss((z, c), player).backward()
     idle = [
         key
         for key, parameter in density.named_parameters()
