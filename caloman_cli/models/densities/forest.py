@@ -32,7 +32,6 @@ class Forest(Density):
 
     The published model has one ensemble for each of the fifteen energies; here c, which holds the
     energy of the particle and of its layers, is seen by all trees.
-    ``density=clustered`` around this one gives each energy trees of its own.
 
     Args:
         times: n.
