@@ -1,6 +1,7 @@
 """Where a run comes from."""
 
 import json
+import mmap
 import platform
 import resource
 
@@ -42,7 +43,9 @@ def test_git_state_of_a_wheel(tmp_path, monkeypatch):
 
 def test_peak_memory_of_a_block():
     with provenance.Usage(CPU) as before:
-        block = np.ones(80 * 2**20 // 8)
+        # Pages of its own: an array may lie where others lay before, which is resident already.
+        block = np.frombuffer(mmap.mmap(-1, 80 * 2**20), dtype=np.uint8)
+        block.fill(1)
     del block  # still there at the end, where memory is sampled at the latest
     with provenance.Usage(CPU) as small:
         pass
