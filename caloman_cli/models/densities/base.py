@@ -108,7 +108,7 @@ class Density(Trainable):
         """
         if self.needs_grad or self.noising == "tweedie":
             # A tensor made in inference mode cannot enter a graph, a copy of it can.
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.inference_mode(False), torch.set_grad_enabled(self.needs_grad):
                 told = self.told(c.clone())
                 u = self._sample(told, noise).detach()
                 if self.noising == "tweedie":
@@ -160,8 +160,9 @@ class Density(Trainable):
 
     def _cleaned(self, u: Tensor, c: Tensor) -> Tensor:
         """What noisy latents were on average before the noise: Tweedie's formula."""
-        noisy = u.requires_grad_()
-        (slope,) = torch.autograd.grad(self._log_prob(noisy, c).sum(), noisy)
+        with torch.enable_grad():
+            noisy = u.requires_grad_()
+            (slope,) = torch.autograd.grad(self._log_prob(noisy, c).sum(), noisy)
         return (noisy + self.noise_sigma**2 * slope).detach()
 
     def _build(self, dim: int) -> None:

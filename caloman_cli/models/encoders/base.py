@@ -85,7 +85,7 @@ class Encoder(Trainable):
 
     @property
     def implicit(self) -> bool:
-        """Whether latents can be drawn, but their posterior has no name: BiGAN, AVB."""
+        """Whether latents can be drawn, but their posterior has no name, as AVB's."""
         return type(self)._posterior is Encoder._posterior
 
     def prepare(self, train: RowSource) -> None:
