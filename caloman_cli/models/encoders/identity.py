@@ -1,57 +1,64 @@
 """No manifold: the density model sees the voxels themselves."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from caloman_cli.errors import UserError
-from caloman_cli.models.encoders.base import Encoder
-from caloman_cli.models.encoders.posterior import DiracPosterior
+from caloman_cli.config.values import Count, checked
+from caloman_cli.models.encoders.networks import Network
+from caloman_cli.models.encoders.projection import Decoder, Projection
 from caloman_cli.models.heads.base import Head
+from caloman_cli.models.nn.mlp import Activation
 
 
-class Identity(Encoder):
-    """z = x and D = V; nothing is learned and nothing is lost.
+@checked
+class Identity(Projection):
+    """z = x, and D = V but for moments: nothing is lost, and of latents nothing is learned.
 
     Args:
+        decoder: See :data:`~caloman_cli.models.encoders.projection.Decoder`; the following are of
+            a learned one.
+        hidden: Hidden widths, the last one first.
+        activation: See :data:`caloman_cli.models.nn.mlp.ACTIVATIONS`.
+        conditional: Let it see c.
+        network: See :data:`~caloman_cli.models.encoders.networks.Network`.
         x_dim: V.
         c_dim: C.
-        head: Must be able to express a plain mean (``from_mean``), e.g. ``gaussian``
-            or, for shares, ``hurdle_mixture``.
+        head: The distribution that the decoder parametrises.
 
     Raises:
-        UserError: The head cannot express a plain mean.
+        UserError: An argument is out of range, or the head cannot express a plain mean with
+            ``decoder=closed``.
     """
 
-    def __init__(self, *, x_dim: int, c_dim: int, head: Head) -> None:
-        require_mean(head, "identity")
-        super().__init__(x_dim, x_dim=x_dim, c_dim=c_dim, head=head)
+    def __init__(
+        self,
+        decoder: Decoder = "auto",
+        hidden: Sequence[Count] = (384, 384),
+        activation: Activation = "silu",
+        conditional: bool = True,
+        network: Network = "mlp",
+        *,
+        x_dim: int,
+        c_dim: int,
+        head: Head,
+    ) -> None:
+        super().__init__(
+            None,
+            decoder,
+            hidden,
+            activation,
+            conditional,
+            network,
+            x_dim=x_dim,
+            c_dim=c_dim,
+            head=head,
+        )
+        self.register_buffer("sigma", torch.zeros(()), persistent=False)
 
-    def _posterior(self, x: Tensor, c: Tensor) -> DiracPosterior:
-        return DiracPosterior(x)
+    def _project(self, x: Tensor, c: Tensor) -> Tensor:
+        return x
 
-    def decode(self, z: Tensor, c: Tensor) -> tuple[Any, ...]:
-        return self.head.from_mean(z, z.new_zeros(()))
-
-    def half_logdet(self, z: Tensor, c: Tensor) -> Tensor:
-        return torch.zeros(len(z), dtype=torch.float64, device=z.device)
-
-    def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
-        return self.reconstruction_error(*batch).mean()
-
-
-def require_mean(head: Head, encoder: str) -> None:
-    """Check, before training, that a closed-form decoder can speak through this head.
-
-    Raises:
-        UserError: It cannot; names both.
-    """
-    try:
-        head.from_mean(torch.zeros(1, head.x_dim), torch.ones(()))
-    except (UserError, NotImplementedError) as error:
-        raise UserError(
-            f"encoder={encoder} decodes a plain mean, which head={type(head).__name__} cannot "
-            "express: use head=gaussian or head=hurdle_mixture, or an encoder with a learned "
-            "decoder, e.g. encoder=vae"
-        ) from error
+    def _lift(self, z: Tensor, c: Tensor) -> Tensor:
+        return z
