@@ -25,6 +25,8 @@ from torch import Tensor
 
 from caloman_cli.config.values import Count, checked
 from caloman_cli.errors import UserError
+from caloman_cli.metrics.dimension_groups import Clusters, energy_groups
+from caloman_cli.metrics.local_pca import local_pca
 from caloman_cli.metrics.neighbours import nearest
 from caloman_cli.metrics.points import Table
 
@@ -50,7 +52,7 @@ class Row(NamedTuple):
     """One line of the table of intrinsic dimensions.
 
     Args:
-        energy: Incident energies of the line: ``all``, one value, or a range [MeV].
+        group: Showers of the line: ``all``, of one incident energy or a range [MeV], a cluster.
         n: Distinct showers used.
         n_dup: Showers left out because they equal an earlier one.
         k: Neighbours.
@@ -58,9 +60,13 @@ class Row(NamedTuple):
         unbiased: See :class:`Estimates`.
         mackay: See :class:`Estimates`.
         two_nn: Estimate from the first two neighbours; it does not depend on k.
+        local_pca: Directions of local principal components, see
+            :func:`~caloman_cli.metrics.local_pca.local_pca`; None where it was not asked for, or
+            there are fewer showers than a neighbourhood has.
+        local_pca_error: Its standard error.
     """
 
-    energy: str
+    group: str
     n: int
     n_dup: int
     k: int
@@ -68,6 +74,21 @@ class Row(NamedTuple):
     unbiased: float
     mackay: float
     two_nn: float
+    local_pca: float | None = None
+    local_pca_error: float | None = None
+
+
+def distinct_rows(x: np.ndarray) -> tuple[np.ndarray, int]:
+    """The rows that differ, sorted, and how many equal an earlier one.
+
+    Raises:
+        UserError: For numbers that are not finite.
+    """
+    if not np.isfinite(x).all():
+        rows = int((~np.isfinite(x)).any(1).sum())
+        raise UserError(f"{rows} of {len(x)} showers have values that are not finite")
+    distinct = np.unique(x, axis=0)
+    return distinct, len(x) - len(distinct)
 
 
 def neighbour_distances(x: np.ndarray, k: int) -> tuple[Tensor, int]:
@@ -84,17 +105,14 @@ def neighbour_distances(x: np.ndarray, k: int) -> tuple[Tensor, int]:
     Raises:
         UserError: For numbers that are not finite, or fewer than k + 1 distinct rows.
     """
-    if not np.isfinite(x).all():
-        rows = int((~np.isfinite(x)).any(1).sum())
-        raise UserError(f"{rows} of {len(x)} showers have values that are not finite")
-    distinct = np.unique(x, axis=0)
+    distinct, n_dup = distinct_rows(x)
     n = len(distinct)
     if n <= k:
         raise UserError(
             f"k={k} neighbours need at least {k + 1} distinct showers, there are {n} of {len(x)}; "
             "lower k or give more showers"
         )
-    return torch.from_numpy(nearest(Table(distinct), k)[0]), len(x) - n
+    return torch.from_numpy(nearest(Table(distinct), k)[0]), n_dup
 
 
 def levina_bickel(distances: Tensor, k: int) -> Estimates:
@@ -161,46 +179,58 @@ Neighbours = Annotated[list[Annotated[int, Ge(3)]], MinLen(1)]
 
 @checked
 class DimensionTable:
-    """The table of intrinsic dimensions: for all showers and per incident energy, for every k.
+    """The table of intrinsic dimensions: for all showers, and for parts of them, for every k.
 
     Args:
         k: Numbers of neighbours, each at least 3.
         by_energy: Add lines per incident energy: its values where there are at most 20, else bins
-            of equal width in its logarithm. Energies with too few distinct showers for the
+            of equal width in its logarithm. Parts with too few distinct showers for the
             largest k get no line.
         max_showers: Showers used per line, drawn without replacement.
         seed: Of that draw.
         n_bins: Bins of a continuous energy.
+        pca_k: Showers of a neighbourhood of the local principal components. None: no such.
 
     Raises:
         UserError: For values out of range.
     """
 
     def __init__(
-        self, k: Neighbours, by_energy: bool, max_showers: int, seed: int, n_bins: Count = 6
+        self,
+        k: Neighbours,
+        by_energy: bool,
+        max_showers: int,
+        seed: int,
+        n_bins: Count = 6,
+        pca_k: Annotated[int, Ge(3)] | None = None,
     ) -> None:
         if max_showers <= max(k):
             raise UserError(f"max_showers={max_showers} must exceed the largest k, {max(k)}")
         self.k, self.by_energy, self.max_showers = sorted(k), by_energy, max_showers
-        self.seed, self.n_bins = seed, n_bins
+        self.seed, self.n_bins, self.pca_k = seed, n_bins, pca_k
 
-    def __call__(self, x: np.ndarray, e_inc: np.ndarray | None = None) -> list[Row]:
+    def __call__(
+        self, x: np.ndarray, e_inc: np.ndarray | None = None, clusters: Clusters | None = None
+    ) -> list[Row]:
         """The lines of the table.
 
         Args:
             x: Showers, shape (N, D), in the scaling that the dimension is asked for.
             e_inc: Incident energies [MeV], shape (N,) or (N, 1); needed for lines per energy.
+            clusters: Add lines per cluster.
 
         Raises:
             UserError: For too few distinct showers, or energies that are needed and missing.
         """
-        lines = self._lines("all", self._draw(x))
-        if not self.by_energy:
-            return lines
-        if e_inc is None or e_inc.size != len(x):
-            given = "none" if e_inc is None else str(e_inc.size)
-            raise UserError(f"lines per energy need {len(x)} incident energies, got {given}")
-        for label, member in self._groups(e_inc.reshape(-1)):
+        lines, groups = self._lines("all", self._draw(x)), []
+        if self.by_energy:
+            if e_inc is None or e_inc.size != len(x):
+                given = "none" if e_inc is None else str(e_inc.size)
+                raise UserError(f"lines per energy need {len(x)} incident energies, got {given}")
+            groups += energy_groups(e_inc.reshape(-1), self.n_bins)
+        if clusters is not None:
+            groups += clusters(x)
+        for label, member in groups:
             drawn = self._draw(x[member])
             if len(np.unique(drawn, axis=0)) > max(self.k):
                 lines += self._lines(label, drawn)
@@ -215,20 +245,11 @@ class DimensionTable:
 
     def _lines(self, label: str, x: np.ndarray) -> list[Row]:
         distances, n_dup = neighbour_distances(x, max(self.k))
-        second = two_nn(distances)
+        second, n = two_nn(distances), len(distances)
+        local = None
+        if self.pca_k is not None and n >= self.pca_k:
+            local = local_pca(distinct_rows(x)[0], self.pca_k, seed=self.seed)
+        of_pca = (None, None) if local is None else (local.dimension, local.error)
         return [
-            Row(label, len(distances), n_dup, k, *levina_bickel(distances, k), second)
-            for k in self.k
-        ]
-
-    def _groups(self, e_inc: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """Labels and memberships of the energies."""
-        values = np.unique(e_inc)
-        if len(values) <= 20:
-            return [(f"{value:.6g}", e_inc == value) for value in values]
-        edges = np.geomspace(values[0], values[-1], self.n_bins + 1)
-        which = np.clip(np.searchsorted(edges, e_inc, side="right") - 1, 0, self.n_bins - 1)
-        return [
-            (f"{low:.6g}-{high:.6g}", which == i)
-            for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+            Row(label, n, n_dup, k, *levina_bickel(distances, k), second, *of_pca) for k in self.k
         ]

@@ -80,10 +80,15 @@ def test_intrinsic_dimension_of_real_showers_alone(caloman, tmp_path, files):
         "evaluate", "evaluation=intrinsic_dimension", "dataset=ds1_photons", "output=out",
         f"reference={files['reference']}", "evaluation.intrinsic_dimension.k=[5,10]",
         "evaluation.intrinsic_dimension.by_energy=false",
+        "evaluation.intrinsic_dimension.pca_k=30", "evaluation.intrinsic_dimension.clusters=2",
     )  # fmt: skip
     assert result.status == 0, result.err
     scores = scores_of(tmp_path / "out")
-    assert list(scores) == [("intrinsic dimension", f"all, k = {k}") for k in (5, 10)]
+    estimates = [f"k = {k}{tail}" for k in (5, 10) for tail in ("", ", unbiased", ", mle")]
+    estimates += ["TwoNN", "local PCA"]
+    groups = ("all", "cluster 1", "cluster 2")
+    assert [quantity for _, quantity in scores] == [f"{g}, {e}" for g in groups for e in estimates]
+    assert (tmp_path / "out/plots/intrinsic_dimension.png").is_file()
     assert all(row["generated"] == "" for row in scores.values())
     assert all(1 < float(row["truth"]) < 368 for row in scores.values())
 

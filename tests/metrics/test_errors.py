@@ -10,7 +10,7 @@ from torch import nn
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
-from caloman_cli.evaluation.components.intrinsic_dimension import _error
+from caloman_cli.evaluation.components.intrinsic_dimension import _error, _two_nn_error
 from caloman_cli.evaluation.components.memorisation import scores
 from caloman_cli.metrics.classifier import multiclass
 from caloman_cli.metrics.classifier.multiclass import MulticlassTest
@@ -154,6 +154,15 @@ def test_error_of_the_intrinsic_dimension(k):
 
     told, seen = told_and_seen(once, 50)
     assert told == pytest.approx(seen, rel=0.35)
+
+
+def test_errors_of_two_neighbours_and_of_local_components():
+    table, rng = DimensionTable([3], False, 1000, 0, pca_k=30), np.random.default_rng(0)
+    scales = 0.75 ** np.arange(8)
+    rows = [table(rng.normal(size=(200, 8)) * scales)[0] for _ in range(30)]
+    told = np.mean([(_two_nn_error(row), row.local_pca_error) for row in rows], 0)
+    seen = np.std([(row.two_nn, row.local_pca) for row in rows], 0, ddof=1)
+    np.testing.assert_allclose(told, seen, rtol=0.4)
 
 
 def test_errors_of_copies_are_binomial():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from caloman_cli.errors import UserError
+from caloman_cli.metrics.dimension_groups import Clusters
 from caloman_cli.metrics.intrinsic_dimension import (
     DimensionTable,
     estimate_latent_dim,
@@ -12,6 +13,7 @@ from caloman_cli.metrics.intrinsic_dimension import (
     neighbour_distances,
     two_nn,
 )
+from caloman_cli.metrics.local_pca import local_pca
 
 
 def embedded(d: int, n: int, width: int = 100, seed: int = 0) -> np.ndarray:
@@ -20,9 +22,12 @@ def embedded(d: int, n: int, width: int = 100, seed: int = 0) -> np.ndarray:
     return rng.normal(size=(n, d)) @ np.linalg.qr(rng.normal(size=(width, d)))[0].T
 
 
-@pytest.mark.parametrize("d", [2, 5])
-def test_a_plane_has_its_dimension(d):
-    distances, n_dup = neighbour_distances(embedded(d, 2500), 20)
+@pytest.mark.parametrize(
+    ("d", "width"),
+    [(2, 100), (5, 100), *(pytest.param(d, 368, marks=pytest.mark.slow) for d in (2, 5))],
+)
+def test_a_plane_has_its_dimension(d, width):
+    distances, n_dup = neighbour_distances(embedded(d, 4000, width), 20)
     assert n_dup == 0
     assert levina_bickel(distances, 20).mackay == pytest.approx(d, rel=0.05)
     assert levina_bickel(distances, 20).unbiased == pytest.approx(d, rel=0.05)
@@ -48,7 +53,7 @@ def test_estimators_differ_on_unequal_points():
 def test_scale_and_rotation_change_nothing():
     x = embedded(3, 400, 30)
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(30, 30)))[0]
-    table = DimensionTable(k=[5, 10], by_energy=False, max_showers=1000, seed=0)
+    table = DimensionTable(k=[5, 10], by_energy=False, max_showers=1000, seed=0, pca_k=50)
     for before, after in zip(table(x), table(1000 * x @ rotation), strict=True):
         assert after[4:] == pytest.approx(before[4:], rel=1e-6)
 
@@ -64,7 +69,7 @@ def test_energies_separate_a_union_of_manifolds():
     x = np.concatenate([embedded(2, 1000), 50 + embedded(8, 1000, seed=1)])
     energies = np.repeat([256.0, 4096.0], 1000).reshape(-1, 1)
     rows = DimensionTable(k=[10, 20], by_energy=True, max_showers=2000, seed=0)(x, energies)
-    assert [(row.energy, row.k) for row in rows] == [
+    assert [(row.group, row.k) for row in rows] == [
         ("all", 10), ("all", 20), ("256", 10), ("256", 20), ("4096", 10), ("4096", 20)
     ]  # fmt: skip
     pooled, low, high = (row.mackay for row in rows[1::2])
@@ -73,11 +78,59 @@ def test_energies_separate_a_union_of_manifolds():
     assert low < pooled < high
 
 
+def test_clusters_separate_a_union_of_manifolds():
+    x = np.concatenate([embedded(2, 300, 30), 20 + embedded(8, 700, 30, seed=1)])
+    x = x[np.random.default_rng(2).permutation(len(x))]
+    table = DimensionTable(k=[20], by_energy=False, max_showers=1000, seed=0, pca_k=100)
+    pooled, first, second = table(x, clusters=Clusters(x[::2], 2))
+    assert [row.group for row in (pooled, first, second)] == ["all", "cluster 1", "cluster 2"]
+    assert (first.n, second.n) == (700, 300)
+    for row, d in ((first, 8), (second, 2)):
+        assert row.mackay == pytest.approx(d, rel=0.15)
+        assert row.two_nn == pytest.approx(d, rel=0.15)
+        assert row.local_pca == pytest.approx(d, abs=0.02)
+    for estimate in (pooled.mackay, pooled.two_nn, pooled.local_pca):
+        assert 3 < estimate < 7
+
+
+def test_clusters_of_fewer_showers_than_asked():
+    x = np.repeat(embedded(2, 3, 5), 4, axis=0)
+    groups = Clusters(x, 7)(x)
+    assert [int(member.sum()) for _, member in groups] == [4, 4, 4]
+
+
+@pytest.mark.parametrize("d", [1, 4, 20])
+def test_local_components_of_a_plane(d):
+    found = local_pca(embedded(d, 500, 30), 100, n_points=50)
+    assert found.dimension == pytest.approx(d, abs=0.01)
+    assert found == local_pca(1000 * embedded(d, 500, 30), 100, n_points=50)
+
+
+def test_a_direction_counts_by_its_share_of_the_largest_variance():
+    x = np.random.default_rng(0).normal(size=(400, 3)) * np.sqrt([1, 0.3, 0.03])
+    assert local_pca(x, 400, n_points=1).dimension == 2
+    assert local_pca(x, 400, alpha=0.02, n_points=1).dimension == 3
+
+
+def test_local_components_leave_small_directions_out():
+    x = embedded(2, 500, 10) + 0.01 * embedded(5, 500, 10, seed=1)
+    assert local_pca(x, 100).dimension == pytest.approx(2, abs=0.1)
+    assert local_pca(x, 100, alpha=1e-7).dimension == pytest.approx(7, abs=0.1)
+    with pytest.raises(UserError, match="100 showers.*there are 99"):
+        local_pca(x[:99], 100)
+
+
+def test_components_of_few_showers_are_left_out():
+    table = DimensionTable(k=[5], by_energy=False, max_showers=200, seed=0, pca_k=100)
+    (row,) = table(embedded(2, 99, 10))
+    assert row.local_pca is None and row.local_pca_error is None
+
+
 def test_continuous_energies_fall_into_logarithmic_bins():
     energies = np.geomspace(1e3, 1e6, 600)
     table = DimensionTable(k=[5], by_energy=True, max_showers=600, seed=0, n_bins=3)
     rows = table(embedded(2, 600, 10), energies)
-    assert [row.energy for row in rows] == ["all", "1000-10000", "10000-100000", "100000-1e+06"]
+    assert [row.group for row in rows] == ["all", "1000-10000", "10000-100000", "100000-1e+06"]
     assert [row.n for row in rows] == [600, 200, 200, 200]
 
 
@@ -96,7 +149,7 @@ def test_energies_with_too_few_showers_have_no_line():
     x = np.concatenate([embedded(2, 100, 10), np.zeros((50, 10)), embedded(2, 3, 10, seed=2)])
     energies = np.repeat([1.0, 2.0, 3.0], [100, 50, 3])
     rows = DimensionTable(k=[5], by_energy=True, max_showers=200, seed=0)(x, energies)
-    assert [row.energy for row in rows] == ["all", "1"]
+    assert [row.group for row in rows] == ["all", "1"]
 
 
 def test_fewer_showers_than_asked_are_drawn_with_the_seed():
@@ -125,6 +178,7 @@ def test_automatic_latent_dimension_rounds_up():
         ({"k": [2]}, "3 or more"),
         ({"max_showers": 5}, "largest k"),
         ({"n_bins": 0}, "n_bins"),
+        ({"pca_k": 2}, "pca_k=2.*3 or more"),
     ],
 )
 def test_settings_out_of_range(settings, message):
