@@ -105,7 +105,7 @@ class Autoregressive(ShareHead[Walked]):
         super().__init__(components, geometry=geometry, conditions=conditions)
         self.blocks = Blocks(geometry, order)
         self.footprint = 10 * self.x_dim + 4 * (state + hidden)
-        self.feature_dim = 2 * self.x_dim + len(self.blocks)
+        self.feature_dim, self.images = 2 * self.x_dim + len(self.blocks), (2, 0)
         slices = any(layer.n_alpha > 1 for layer in geometry.layers)
         self.dipoles = Dipoles(geometry, self.blocks) if dipoles and slices else None
         told = 0 if self.dipoles is None else self.dipoles.told_dim

@@ -58,7 +58,7 @@ class Gaussian(Head[Normal]):
         super().__init__(geometry=geometry, conditions=conditions)
         self.sigma, self.draw, self.value = sigma, draw, value
         self.out_dim = self.x_dim + {"shower": 1, "voxel": self.x_dim, "fixed": 0}[sigma]
-        self.footprint = self.out_dim
+        self.footprint, self.images = self.out_dim, (1, self.out_dim // self.x_dim)
         self.kind = "exact" if draw else "score"  # what is not drawn has no density
         self.deterministic = not draw
 

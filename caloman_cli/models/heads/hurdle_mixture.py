@@ -57,7 +57,7 @@ class HurdleMixture(ShareHead[Hurdle]):
         super().__init__(components, geometry=geometry, conditions=conditions)
         self.out_dim = self.n_parameters * self.x_dim
         self.footprint = 3 * self.out_dim
-        self.feature_dim = 2 * self.x_dim
+        self.feature_dim, self.images = 2 * self.x_dim, (2, self.n_parameters)
         self.shares = LogShares(self.x_dim)
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
