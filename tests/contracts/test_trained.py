@@ -16,8 +16,13 @@ SMALL = {
     "nsf": ({"n_layers": 2, "hidden": 32, "n_bins": 8, "n_blocks": 1}, 200, 1e-2),
     "maf": ({"n_layers": 3, "hidden": 64, "n_blocks": 2}, 200, 1e-2),
     "flow_matching": ({"hidden": 64, "n_blocks": 2, "steps": 12}, 400, 5e-3),
+    "diffusion": ({"hidden": 64, "n_blocks": 2, "steps": 40}, 3000, 5e-3),
 }
-TRAINED = [pytest.param(name, marks=[pytest.mark.slow] if name == "maf" else []) for name in SMALL]
+SLOW = {"maf", "diffusion"}
+# Those that train for long are held to more: error of the slope, and nats a dimension.
+LIMITS = {"diffusion": (0.02, 0.03)}
+USUAL = (0.05, 0.05)
+TRAINED = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SMALL]
 
 
 def conditional_rows(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,7 +57,7 @@ def test_the_condition_moves_the_latents(name):
     with torch.no_grad():
         z = trained(name).sample(c, Noise(1, 0, len(c)))
     slope = (z * c).sum(0) / c.square().sum(0)
-    torch.testing.assert_close(slope, torch.ones(2), rtol=0, atol=0.05)
+    torch.testing.assert_close(slope, torch.ones(2), rtol=0, atol=LIMITS.get(name, USUAL)[0])
     correlation = torch.corrcoef((z - c).T)[0, 1]
     assert correlation == pytest.approx(0.6, abs=0.15)
 
@@ -63,4 +68,4 @@ def test_negative_log_likelihood_of_a_gaussian(name):
     normal = torch.distributions.MultivariateNormal(torch.zeros(2), scale_tril=SIGMA * MIXING)
     with torch.no_grad():
         excess = (normal.log_prob(z - c) - trained(name).log_prob(z, c)).mean() / 2
-    assert abs(excess) < 0.05
+    assert abs(excess) < LIMITS.get(name, USUAL)[1]

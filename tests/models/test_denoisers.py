@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from caloman_cli.models.densities.diffusion import Diffusion
 from caloman_cli.models.densities.flow_matching import FlowMatching
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.forward_mode import jvp
@@ -30,19 +31,28 @@ class Gaussian:
         return c + OFFSET + a[:, None] * self.residual(u, a, s, c) @ (MIXING @ MIXING.T)
 
 
-def flow_matching() -> FlowMatching:
-    density = FlowMatching(hidden=8, n_blocks=1, scaler="none", latents=Latents(3), c_dim=3)
+def knowing(density, network: str):
+    """A density whose network is the exact velocity on straight paths."""
     exact = Gaussian()
 
     def velocity(x, t, c):
         return exact.latent(x, t, 1 - t, c) - exact.noise(x, t, 1 - t, c)
 
-    density.__dict__["velocity"] = velocity
-    del density._modules["velocity"]
+    density.__dict__[network] = velocity
+    del density._modules[network]
     return density
 
 
-KNOWN = [flow_matching]
+def flow_matching() -> FlowMatching:
+    return knowing(FlowMatching(**SMALL), "velocity")
+
+
+def diffusion() -> Diffusion:
+    return knowing(Diffusion(**SMALL), "network")
+
+
+SMALL = {"hidden": 8, "n_blocks": 1, "scaler": "none", "latents": Latents(3), "c_dim": 3}
+KNOWN = [flow_matching, diffusion]
 
 
 def rows(n: int = 50):

@@ -1,6 +1,40 @@
 """What densities that learn to take noise off know at every amount of it."""
 
+import torch
 from torch import Tensor
+
+_REPEATS = 4  # draws of noise and time per validation row
+_GOLDEN = 0.6180339887498949
+
+
+def spread_times(like: Tensor) -> Tensor:
+    """Times (B,) in [0, 1) for rows (B, A): uniform for each, even over the batch.
+
+    Their mean over the batch varies less than that of independent times.
+    """
+    even = torch.arange(len(like), device=like.device) / len(like)
+    return (even + torch.rand((), device=like.device)) % 1
+
+
+def fixed_draws(x: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What validates: the same noise and times whenever it is asked for.
+
+    Early stopping then compares models and not draws.
+
+    Args:
+        x: Rows, shape (B, A).
+        c: Their conditions, shape (B, C).
+
+    Returns:
+        Several draws of each row: rows (R, A), noise (R, A), times (R,) in [0, 1), conditions
+        (R, C).
+    """
+    x, c = x.repeat(_REPEATS, 1), c.repeat(_REPEATS, 1)
+    generator = torch.Generator(x.device).manual_seed(0)
+    noise = torch.randn(x.shape, generator=generator, device=x.device)
+    # Multiples of the golden ratio fill [0, 1) evenly however many rows there are.
+    t = torch.arange(len(x), device=x.device, dtype=torch.float64) * _GOLDEN % 1
+    return x, noise, t.to(x), c
 
 
 class Denoiser:

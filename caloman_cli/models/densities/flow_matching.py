@@ -7,14 +7,11 @@ from torch import Tensor
 
 from caloman_cli.config.values import Count, Fraction, Positive, checked
 from caloman_cli.models.densities.base import Noising
-from caloman_cli.models.densities.denoiser import Denoiser
+from caloman_cli.models.densities.denoiser import Denoiser, fixed_draws, spread_times
 from caloman_cli.models.densities.ode import ODE, Solver
 from caloman_cli.models.densities.velocity import VelocityNet
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.scaler import ScalerKind
-
-_REPEATS = 4  # draws of noise and time per validation row
-_GOLDEN = 0.6180339887498949
 
 
 @checked
@@ -88,19 +85,12 @@ class FlowMatching(Denoiser, ODE):
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x1, c, _ = self.scaled(batch)
-        # Times spread evenly over the batch: uniform for each row, less variance for their mean.
-        spread = torch.arange(len(x1), device=x1.device) / len(x1)
-        t = (spread + torch.rand((), device=x1.device)) % 1
+        t = spread_times(x1)
         return self._mismatch(x1, torch.randn_like(x1), t, c)
 
     def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         x1, c, _ = self.scaled(batch)
-        x1, c = x1.repeat(_REPEATS, 1), c.repeat(_REPEATS, 1)
-        generator = torch.Generator(x1.device).manual_seed(0)
-        x0 = torch.randn(x1.shape, generator=generator, device=x1.device)
-        # Multiples of the golden ratio fill [0, 1) evenly however many rows there are.
-        t = torch.arange(len(x1), device=x1.device, dtype=torch.float64) * _GOLDEN % 1
-        return {"loss": self._mismatch(x1, x0, t.to(x1), c)}
+        return {"loss": self._mismatch(*fixed_draws(x1, c))}
 
     def _mismatch(self, x1: Tensor, x0: Tensor, t: Tensor, c: Tensor) -> Tensor:
         xt = torch.lerp(x0, x1, t.unsqueeze(1))
