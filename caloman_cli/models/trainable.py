@@ -1,6 +1,7 @@
 """What the trainer knows of a model, and what a model knows of its data."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -90,10 +91,14 @@ class Trainable(nn.Module):
             generator. Players that step on the same batch do so in this order.
         step: Where the training is, for losses that change on the way; the trainer sets it before
             every step, also of the Trainables inside this one.
+        kept: A folder where :meth:`prepare`, if it takes long, leaves what it has finished, so
+            that a training that was cut in it goes on behind that; the trainer gives each
+            Trainable one, and removes it when the stage is done. None: nowhere.
     """
 
     players: Mapping[str, int] = MappingProxyType({"model": 1})
     step: Step = Step(0, 1)
+    kept: Path | None = None
 
     def prepare(self, train: RowSource) -> None:
         """Set what is computed, not learned (means, scales, axes) from the training split.

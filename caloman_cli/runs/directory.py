@@ -9,7 +9,7 @@
     history.jsonl      one row per epoch
     split.npz          rows of the training and of the validation split
     preprocess.pt      fitted preprocessing
-    {energy,encoder,density}/  last.pt (resume exactly), best.pt, done.json
+    {energy,encoder,density}/  last.pt (resume exactly), best.pt, done.json; prepared/ until done
     calibration/       best.pt, done.json
     latents.h5         hand-off from the encoder to the density model
     model.pt           self-contained

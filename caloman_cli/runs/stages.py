@@ -53,6 +53,7 @@ class StageFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.last, self.best = path / "last.pt", path / "best.pt"
+        self.prepared = path / "prepared"
         self._done = path / "done.json"
         self.remedy = f"remove {path}, then the same command trains this stage again"
 
@@ -77,6 +78,7 @@ class StageFolder:
         """
         summary = {**summary, "sha256": checksum(self.best)}
         write_json(self._done, summary)
+        shutil.rmtree(self.prepared, ignore_errors=True)
         return summary
 
     def selected(self, device: torch.device | str = "cpu") -> dict:

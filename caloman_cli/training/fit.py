@@ -81,6 +81,9 @@ class Fit:
             saved = load_state(folder.last, self.device, folder.remedy)
         if saved is None:
             self.seeds.prepare()
+            for name, part in model.named_modules():
+                if isinstance(part, Trainable):
+                    part.kept = folder.prepared / name
             with trainer.interruption.at_once():  # nothing of the stage is there to be saved
                 model.prepare(train)
         else:

@@ -69,12 +69,11 @@ def on_files(files):
     return [f"{role}={path}" for role, path in files.items()] + ["dataset=ds1_photons"]
 
 
-@pytest.fixture(scope="session")
-def run_dir(files, tmp_path_factory):
-    """A run whose networks are as they were born; its reference is a file."""
+def born(files, path, *density):
+    """A run whose networks are as they were born, written at a path."""
     torch.manual_seed(0)
     overrides = ["dataset=ds1_photons", "recipe=none", "encoder=ae", "encoder.hidden=[8]"]
-    overrides += ["energy.hidden=8", "encoder.latent_dim=3", "density=standard_normal", "output=x"]
+    overrides += ["energy.hidden=8", "encoder.latent_dim=3", *density, "output=x"]
     cfg = compose("train", [*overrides, f"dataset.reference=[{files['reference']}]"])
     geometry = load_geometry("ds1_photons")
     model = build(cfg, geometry)
@@ -88,9 +87,22 @@ def run_dir(files, tmp_path_factory):
     model.encoder.prepare(TensorRows(x, c))
     model.density.prepare(TensorRows(model.encoder.encode(x, c).detach(), c))
     model.spectrum = Spectrum.measured(e_inc.numpy())
-    path = tmp_path_factory.mktemp("run") / "tiny"
     path.mkdir()
     save_model(path / "model.pt", model, cfg)
     cfg.output = str(path)
     RunDirectory(path).write_config(OmegaConf.to_container(cfg, resolve=True))
     return path
+
+
+@pytest.fixture(scope="session")
+def run_dir(files, tmp_path_factory):
+    """A run whose networks are as they were born; its reference is a file."""
+    return born(files, tmp_path_factory.mktemp("run") / "tiny", "density=standard_normal")
+
+
+@pytest.fixture(scope="session")
+def denoising_run(files, tmp_path_factory):
+    """The same with a density that takes noise off; its training file is one, too."""
+    small = ["density=flow_matching", "density.hidden=8", "density.n_blocks=1", "density.steps=2"]
+    train = f"dataset.train=[{files['truth']}]"
+    return born(files, tmp_path_factory.mktemp("run") / "denoising", *small, train)

@@ -25,13 +25,16 @@ SIBLINGS = {
 """Experiment -> the one it inherits from, and the groups in which it differs."""
 ELSEWHERE = {"geometry", "hydra"}  # geometry is composed by every dataset
 SUITES = {"evaluation", "metric"}
+ZOO = "two_step_zoo_"
 
 
 def options(group: str = "**") -> list[tuple[str, str]]:
     return sorted(
         (path.parent.relative_to(CONF).as_posix(), path.stem)
         for path in CONF.glob(f"{group}/*.yaml")
-        if path.parent != CONF and path.relative_to(CONF).parts[0] not in ELSEWHERE
+        if path.parent != CONF
+        and path.relative_to(CONF).parts[0] not in ELSEWHERE
+        and path.parent.name != "parts"  # of experiments, which name them
     )
 
 
@@ -107,3 +110,30 @@ def test_flagships_build_and_stay_small(name):
     recognition = sum(p.numel() for p in model.encoder.encoder.parameters())
     everything = sum(p.numel() for p in model.parameters())
     assert 0 < model.generating_parameters() == everything - recognition < 30e6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_passes_the_check_and_builds(name):
+    cfg = experiment(name)
+    build(cfg, Geometry.from_dict(OmegaConf.to_container(cfg.dataset.geometry)))
+
+
+@pytest.mark.slow
+def test_the_zoo_is_every_pair_and_pairs_differ_in_what_they_are_called():
+    """arXiv:2204.07172: equal first steps are equal in all that makes them, so are second ones."""
+    pairs = [tuple(n.removeprefix(ZOO).split("_")) for n in EXPERIMENTS if n.startswith(ZOO)]
+    firsts, seconds = ({pair[i] for pair in pairs} for i in (0, 1))
+    assert len(pairs) == len(firsts) * len(seconds)
+    assert firsts == {"ae", "avb", "bigan", "vae", "wae"}
+    for first, second in pairs:
+        cfg = experiment(f"{ZOO}{first}_{second}")
+        like_first, like_second = experiment(f"{ZOO}{first}_nsf"), experiment(f"{ZOO}ae_{second}")
+        for group in ("encoder", "head", "energy", "preprocess", "dataset"):
+            assert cfg[group] == like_first[group]
+        assert cfg.density == like_second.density
+        assert cfg.trainer.encoder == like_first.trainer.encoder
+        assert cfg.trainer.density == like_second.trainer.density
+        assert (cfg.encoder.latent_dim, list(cfg.encoder.hidden)) == (20, [256])
+        for stage in (cfg.trainer.encoder, cfg.trainer.density):
+            assert (stage.optimizer, stage.batch_size, stage.ema) == ("adam", 128, None)

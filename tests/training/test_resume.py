@@ -239,3 +239,23 @@ def test_preparation_does_not_make_a_signal_wait(make_trainer, data):
             trainer.fit("encoder", fresh(), rows, validation)
     assert rows.asked == 1
     assert not (trainer.run.path / "encoder/last.pt").exists()
+
+
+def test_what_was_prepared_before_a_cut_is_found_again(make_trainer, data):
+    class Careful(Regression):
+        found = None
+
+        def prepare(self, train):
+            note = self.kept / "note"
+            self.found = note.exists()
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.touch()
+            if not self.found:
+                power_cut()
+
+    with pytest.raises(PowerCut):
+        make_trainer("cut", **SETTINGS).fit("encoder", fresh(Careful), *data)
+    again, model = make_trainer("cut", **SETTINGS), fresh(Careful)
+    again.fit("encoder", model, *data)
+    assert model.found
+    assert not (again.run.path / "encoder/prepared").exists()
