@@ -17,6 +17,7 @@ from caloman_cli.training.latents import active_dimensions, read_latents, write_
 from caloman_cli.training.rows import ShowerRows, VoxelRows, layer_rows
 from caloman_cli.training.seeds import CALIBRATION, LATENTS
 from caloman_cli.training.session import fit_stage
+from caloman_cli.training.takeover import take_over
 from caloman_cli.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,9 @@ def _density(shop: Workshop, stage: Stage) -> None:
         log.warning("density: trained on other latents: trained again")
         run.stage(stage.name).clear()
     _record_latents(shop)
+    folder = run.stage(stage.name)
+    if not folder.done and not folder.last.exists():
+        take_over(shop.model)
     latents = read_latents(run.latents_path, shop.trainer.settings.latents, shop.trainer.device)
     fit_stage(shop.trainer, stage.name, shop.model.density, *latents)
 

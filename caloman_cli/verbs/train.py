@@ -29,6 +29,7 @@ from caloman_cli.training.rows import ShowerRows, VoxelRows, VoxelStore
 from caloman_cli.training.seeds import DIMENSION, SPLIT, WEIGHTS
 from caloman_cli.training.session import session
 from caloman_cli.training.stages import Workshop, make_stages
+from caloman_cli.training.takeover import with_part
 from caloman_cli.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def run(cfg: DictConfig) -> Path:
     device = resolve_device(cfg.device)
     cache_dir = default_cache_dir() if cfg.cache_dir is None else Path(cfg.cache_dir)
     dataset = open_dataset(cfg.dataset, _path(cfg.data_dir), cache_dir)
+    cfg = with_part(cfg)
     model = build(_with_latent_dim(cfg, 1), dataset.geometry)
     if settings.latents == "mean" and model.encoder.head.moment_dim:
         raise UserError(

@@ -36,6 +36,7 @@ SMALL = {
 # What else makes an option dear, if its YAML has it.
 LIGHT = {
     "forest": {"times": 2, "copies": 2, "trees": 3},
+    "unconditional": {"part": {"n_layers": 1, "hidden": 16, "n_blocks": 1}},
     "tr0n": {
         "hidden": [16],
         "width": 16,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from caloman_cli.errors import UserError
-from caloman_cli.models.densities import NSF, TR0N, FlowMap, StandardNormal
+from caloman_cli.models.densities import NSF, TR0N, FlowMap, StandardNormal, Unconditional
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
@@ -79,3 +79,68 @@ def test_a_part_without_log_prob_is_refused():
 
     with pytest.raises(UserError, match=r"density=tr0n walks down log_prob"):
         TR0N(part, latents=Latents(2), c_dim=1)
+
+
+def finished(z: torch.Tensor, part) -> Unconditional:
+    density = Unconditional(part, latents=Latents(z.shape[1]), c_dim=1)
+    density.prepare(TensorRows(z, torch.zeros(len(z), 1)))
+    return density.eval()
+
+
+def flow(**built):
+    return NSF(1, 8, 1, 8, scaler="none", **built)
+
+
+def test_the_density_of_a_run_is_taken_over_and_stays_as_it_is():
+    torch.manual_seed(0)
+    z, c = torch.randn(300, 3) * torch.tensor([1.0, 5.0, 0.0]), torch.randn(300, 1)
+    theirs = finished(z, flow)  # one dimension is constant
+    density = TR0N(flow, run="there", hidden=(8,), width=8, latents=Latents(3), c_dim=1)
+    with pytest.raises(UserError, match=r"density\.run=there has not been taken over"):
+        density.prepare(TensorRows(z, c))
+    density.take_over(theirs)
+    density.prepare(TensorRows(2 * z, c))  # neither scaling nor density follow
+    learned = density.player_parameters("model")
+    optimizer = torch.optim.Adam(learned, 1e-2)
+    density.loss((z, c)).backward()
+    optimizer.step()
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(density.state_dict()[name], value), name
+    assert not {*density.part.parameters()} & {*learned}
+    again = TR0N(flow, run="gone", hidden=(8,), width=8, latents=Latents(3), c_dim=1)
+    again.load_state_dict(density.state_dict())
+    at = z[:20], c[:20]
+    assert torch.equal(again.eval().log_prob(*at), density.eval().log_prob(*at))
+
+
+@pytest.mark.slow
+def test_a_run_taken_over_answers_as_the_linear_posterior():
+    """z ~ N(m, s) by itself, c = w.z + tau noise: learned, mean and width of w.z given c."""
+    torch.manual_seed(0)
+    width = torch.tensor([1.0, 2.0, 0.5, 1.0])
+    z = 1.0 + width * torch.randn(20_000, 4)
+    c = (z @ W)[:, None] + TAU * torch.randn(len(z), 1)
+    density = TR0N(StandardNormal, "there", (), 64, 1, steps=200, latents=Latents(4), c_dim=1)
+    density.take_over(finished(z, StandardNormal))
+    density.prepare(TensorRows(z, c))
+    optimizer = torch.optim.Adam(density.player_parameters("model"), 1e-2)
+    for _ in range(800):
+        rows = torch.randint(len(z), (512,))
+        optimizer.zero_grad()
+        density.loss((z[rows], c[rows])).backward()
+        optimizer.step()
+    told = 4.0
+    drawn = density.eval().sample(torch.full((ROWS, 1), told), Noise(0, 0, ROWS)) @ W
+    square, mean = float((W * width).square().sum()), float(W.sum())
+    expected = mean + (told - mean) * square / (TAU**2 + square)
+    assert float(drawn.mean()) == pytest.approx(expected, abs=0.03)
+    deviation = TAU * (square / (TAU**2 + square)) ** 0.5
+    assert float(drawn.std()) == pytest.approx(deviation, rel=0.1)
+
+
+def test_without_a_condition_nothing_depends_on_it():
+    z, c = torch.randn(50, 2), torch.randn(50, 1)
+    density = finished(z, flow)
+    assert torch.equal(density.log_prob(z, c), density.log_prob(z, -c))
+    drawn = [density.sample(told, Noise(0, 0, 50)) for told in (c, -c)]
+    assert torch.equal(*drawn)

@@ -1,9 +1,12 @@
 """Published systems, each trained by its command with a budget of seconds."""
 
+import shutil
+
 import pytest
 import torch
 
 from caloman_cli.config.compose import compose
+from caloman_cli.errors import UserError
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.two_step import load_model
 from caloman_cli.verbs.train import run
@@ -33,3 +36,34 @@ def test_a_published_system_trains_and_draws(name, tmp_path):
     voxels = model.sample(e_inc, Noise(0, 0, 3))
     assert voxels.shape == (3, 368) and (voxels >= 0).all()
     assert voxels[1].sum() > voxels[0].sum()
+
+
+SMALL_NETWORKS = ["encoder.latent_dim=3", "encoder.hidden=[16]", "density.part.hidden=16"]
+
+
+@pytest.mark.slow
+def test_an_unconditional_run_is_made_to_answer_conditions(tmp_path):
+    """Its encoder by reuse=, its density by density.run=; the new run needs neither afterwards."""
+
+    def train(name, *chosen):
+        run(
+            compose("train", [*FEW, *chosen, f"output={tmp_path / name}", f"cache_dir={tmp_path}"])
+        )
+
+    own = ["recipe=none", *SMALL_NETWORKS]
+    train("plain", *own, "density=unconditional")
+    tr0n = ["density=tr0n", "density.steps=3", f"density.run={tmp_path / 'plain'}"]
+    with pytest.raises(UserError, match="the latents of another encoder than this run's: give"):
+        train("other", "recipe=none", *SMALL_NETWORKS[:2], *tr0n, "seed=2")
+    taken = ["recipe=none", *SMALL_NETWORKS[:2], *tr0n, f"reuse={tmp_path / 'plain'}"]
+    train("answers", *taken)
+    first, answers = (
+        load_model(tmp_path / f"{name}/model.pt")[0] for name in ("plain", "answers")
+    )
+    for name, value in first.density.part.state_dict().items():
+        assert torch.equal(value, answers.density.part.state_dict()[name]), name
+    with pytest.raises(UserError, match="density of type TR0N, which is told conditions"):
+        train("more", *taken[:-2], f"density.run={tmp_path / 'answers'}")
+    shutil.rmtree(tmp_path / "plain")
+    model, _ = load_model(tmp_path / "answers/model.pt")
+    assert model.sample(torch.tensor([[1024.0]]), Noise(0, 0, 1)).shape == (1, 368)

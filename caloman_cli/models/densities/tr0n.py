@@ -1,15 +1,16 @@
 """An unconditional density that is made to answer conditions."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caloman_cli.config.values import Count, Natural, Positive, checked
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
+from caloman_cli.models.densities.unconditional import Unconditional
 from caloman_cli.models.kinds import weakest
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.langevin import mala
@@ -23,12 +24,13 @@ _LOG_SIGMA = (-7.0, 3.0)
 
 
 @checked
-class TR0N(Density):
+class TR0N(Unconditional):
     r"""p(z | c) out of a density p(z) that knows no condition, and of what latents say of c.
 
     Three parts learn at once and do not see each other's gradients:
 
-    - ``part``, an unconditional density of latents;
+    - ``part``, an unconditional density of latents; that of a finished run of
+      ``density=unconditional`` where ``run`` names one, as it is;
     - a regressor r, :math:`p(c | z) = N(r(z), \tau)`, where :math:`\tau` of each condition follows
       from what r misses;
     - a translator q(z | c), a mixture of normals that learns from latents and what r says of
@@ -40,7 +42,10 @@ class TR0N(Density):
     are what a frozen classifier says of pictures. ``log_prob`` is -E, which lacks log p(c).
 
     Args:
-        part: The unconditional density.
+        part: The unconditional density; with ``run``, ``caloman train`` sets it to the run's.
+        run: Directory or model file of a finished run over the same latents, whose density is
+            taken over when the training begins and stays what it is. Read by then only: the
+            trained model has all of it.
         hidden: Hidden widths of the regressor; none makes it affine.
         width: Of the translator's network.
         components: Of its mixture.
@@ -51,7 +56,7 @@ class TR0N(Density):
         c_dim: See :class:`Density`.
 
     Raises:
-        UserError: ``part`` has no log_prob, or several players.
+        UserError: ``part`` has no log_prob, or learns with several players.
 
     References:
         Liu, Vouitsis, Gorti, Ba, Loaiza-Ganem (2023), TR0N: translator networks for 0-shot
@@ -59,12 +64,13 @@ class TR0N(Density):
         Nguyen et al. (2017), Plug and play generative networks, arXiv:1612.00005.
     """
 
-    needs_grad = True
     variance: Tensor
+    taken_over = False
 
     def __init__(
         self,
         part: Callable[..., Density],
+        run: str | None = None,
         hidden: Sequence[Count] = (128, 128),
         width: Count = 256,
         components: Count = 10,
@@ -75,41 +81,64 @@ class TR0N(Density):
         latents: Latents,
         c_dim: int,
     ) -> None:
-        super().__init__("standardize", latents=latents, c_dim=c_dim)
+        self.run = run
         self.steps, self.size, self.components = steps, size, components
         self.hidden, self.width, self.activation = hidden, width, activation
-        self.make_part = part
-        self._build(self.z_dim)
-        self.kind = weakest("score", self.part.kind)
+        super().__init__(part, latents=latents, c_dim=c_dim)
+        self.kind, self.needs_grad = weakest("score", self.part.kind), True
 
     def _build(self, dim: int) -> None:
-        self.part = self.make_part(latents=Latents(dim), c_dim=0)
-        if len(self.part.players) > 1 or self.part.kind == "none":
+        super()._build(dim)
+        if self.part.kind == "none" or (len(self.part.players) > 1 and self.run is None):
             raise UserError(
                 f"density=tr0n walks down log_prob and learns with one player, which "
                 f"{type(self.part).__name__} does not have: give density.part as in density=nsf"
             )
+        if self.run is not None:
+            self.part.requires_grad_(False)
         self.regressor = MLP(dim, self.hidden, max(self.c_dim, 1), self.activation)
         self.register_buffer("variance", torch.ones(self.c_dim))
         wide = self.components * (1 + 2 * dim)
         self.translator = MLP(max(self.c_dim, 1), [self.width] * 2, wide, self.activation)
 
+    @property
+    def players(self) -> Mapping[str, int]:  # type: ignore[override]
+        return MappingProxyType({"model": 1})
+
+    def player_parameters(self, player: str) -> list[nn.Parameter]:
+        return Density.player_parameters(self, player)
+
+    def take_over(self, density: Unconditional) -> None:
+        """Scaling and density of a finished run; what is prepared later leaves them alone."""
+        parts = ("scaler.", "part.")
+        state = {k: v for k, v in density.state_dict().items() if k.startswith(parts)}
+        self.load_state_dict(state, strict=False)
+        self.taken_over = True
+
     def prepare(self, train: RowSource) -> None:
+        if self.taken_over:
+            return
+        if self.run is not None:
+            raise UserError(
+                f"density.run={self.run} has not been taken over: 'caloman train' does that for "
+                "the density of the model itself, in Python take_over does"
+            )
         super().prepare(train)
-        self.part.prepare(_Unconditional(self, train))
 
     def averaged_buffers(self) -> list[Tensor]:
-        return [self.variance, *self.part.averaged_buffers()]
+        return [self.variance, *([] if self.run else self.part.averaged_buffers())]
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         u, c, _ = self.scaled(batch)
-        return self.part.loss((u, c[:, :0])) + self._told(u, c)
+        told = self._told(u, c)
+        return told if self.run else told + self.part.loss((u, c[:, :0]))
 
     def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """The sum of the three parts, and that of the unconditional density."""
+        """The sum of the parts that learn, and that of the unconditional density."""
         u, c, _ = self.scaled(batch)
         part = self.part.scores((u, c[:, :0]))["loss"]
-        return {"loss": part + self._told(u, c), "part": part}
+        told = self._told(u, c)
+        return {"loss": told if self.run else told + part, "part": part}
 
     def _told(self, u: Tensor, c: Tensor) -> Tensor:
         """What regressor and translator lose [nats]."""
@@ -168,20 +197,6 @@ class TR0N(Density):
     def _log_prob(self, u: Tensor, c: Tensor) -> Tensor:
         told = _normal(c, self._said(u), self._tau()).sum(1)
         return self.part.log_prob(u, c[:, :0]) + told
-
-
-class _Unconditional:
-    """Rows (u, nothing) of rows (z, c)."""
-
-    def __init__(self, density: TR0N, rows: RowSource) -> None:
-        self.density, self.source = density, rows
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def rows(self, index: np.ndarray) -> tuple[Tensor, ...]:
-        z, c = self.source.rows(index)
-        return self.density.scaler(z)[0], c[:, :0]
 
 
 def _normal(x: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
