@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from caloman_cli.data.generator import generate
+from caloman_cli.data.writer import ShowerWriter
 from tests.cli.evaluations import N, check_keys
+from tests.conftest import load_geometry
 
 FEW = ("evaluation.lid.max_showers=50", "evaluation.lid.times=3", "evaluation.lid.draws=2")
 
@@ -36,3 +39,36 @@ def test_a_run_without_a_denoiser_is_refused_in_one_line(caloman, run_dir, tmp_p
     assert "this run's StandardNormal does not: train with density=" in line
     assert "flow_matching" in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_foreign_showers_of_a_run(caloman, denoising_run, files, tmp_path):
+    arguments = ["evaluate", f"run={denoising_run}", "evaluation=ood", "output=out"]
+    arguments += ["evaluation.ood.max_showers=40", "evaluation.ood.draws=1"]
+    result = caloman(*arguments, f"evaluation.ood.files=[{files['generated']}]")
+    assert result.status == 0, result.err
+    scores = check_keys(tmp_path / "out")
+    sets = ("energy", "dead_layer", "hot_layer", "rolled", "swapped", "generated")
+    for name in sets:
+        for kind in ("dual", "both_sides", "log_prob", "lid", "reconstruction"):
+            assert 0 <= scores[f"ood_{kind}_{name}"]["generated"] <= 1
+            assert scores[f"ood_{kind}_{name}"]["spread"] >= 0
+        for kind in ("pair", "triple", "both_sides"):
+            assert 0 <= scores[f"ood_false_positive_{kind}_{name}"]["generated"] <= 1
+        assert "where nothing differs" in scores[f"ood_dual_{name}"]["note"]
+    assert scores["ood_true_positive_pair"]["generated"] > 0.5
+    each = json.loads((tmp_path / "out/metrics.json").read_text())["metrics"]["ood"]["showers"]
+    assert set(each) == {"reference", *sets}
+    assert {len(column) for found in each.values() for column in found.values()} == {40}
+    assert (tmp_path / "out/plots/ood.png").stat().st_size > 1000
+
+
+def test_another_particle_needs_the_same_voxels(caloman, denoising_run, tmp_path):
+    energies, voxels = generate(load_geometry("ds1_pions"), 3, seed=1)
+    with ShowerWriter(tmp_path / "pions.hdf5", 3, load_geometry("ds1_pions"), {}) as writer:
+        writer.write(energies, voxels)
+    arguments = ["evaluate", f"run={denoising_run}", "evaluation=ood", "output=out"]
+    result = caloman(*arguments, f"evaluation.ood.files=[{tmp_path / 'pions.hdf5'}]")
+    assert result.status == 2
+    (line,) = (line for line in result.err.splitlines() if line.startswith("caloman: "))
+    assert "pions.hdf5" in line and "533" in line and "in its own voxels, those of ds1" in line

@@ -28,16 +28,20 @@ class Gaussians:
     def sigma(self, t: Tensor) -> Tensor:
         return t
 
-    def log_density(self, y: Tensor, t: Tensor) -> Tensor:
+    def _parts(self, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted log-densities (B, K), and minus their slopes (B, K, D)."""
         a, s = self.signal(t)[:, None, None], self.sigma(t)[:, None, None]
         variance = a**2 * self.variances + s**2
-        apart = (y[:, None] - a * self.means).square() / variance
-        each = -0.5 * (apart + variance.log() + math.log(2 * math.pi)).sum(2)
-        return torch.logsumexp(self.log_weights + each, 1)
+        apart = y[:, None] - a * self.means
+        each = -0.5 * (apart**2 / variance + variance.log() + math.log(2 * math.pi)).sum(2)
+        return self.log_weights + each, apart / variance
+
+    def log_density(self, y: Tensor, t: Tensor) -> Tensor:
+        return torch.logsumexp(self._parts(y, t)[0], 1)
 
     def epsilon(self, u: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        slope = torch.func.grad(lambda u: self.log_density(u, t).sum())(u)
-        return -self.sigma(t)[:, None] * slope
+        each, slopes = self._parts(u, t)
+        return self.sigma(t)[:, None] * (each.softmax(1)[:, :, None] * slopes).sum(1)
 
 
 def gaussian(variances, clock="vp") -> Gaussians:
