@@ -1,0 +1,113 @@
+r"""What an autoregressive model says of one place after the other, and how it reads those before.
+
+The states of places, (B, T, W), come from a network that has seen the condition and the values of
+the places before: :mod:`caloman_cli.models.densities.autoregressive`.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from caloman_cli.models.nn.mlp import MLP
+from caloman_cli.models.noise import Noise
+
+SIGMA_FLOOR = 1e-3  # in scaled latents: else a likelihood may grow without end
+_LOG_SIGMA = 3.0  # keeps exp() finite
+_RIDGE = 1e-8  # of a correlation: coordinates may depend on each other
+_LEAST = 1e-6  # of a residual's variance
+
+
+class Mixtures(nn.Module):
+    r"""Real numbers: each place has a mixture of K normals, around a linear map of what is known.
+
+    :math:`u_i = b_i + L_i u_{<i} + C_i c + s_i \sum` mixture, with sigmas of at least
+    :data:`SIGMA_FLOOR`. L, C, b and s begin as the least squares of the training rows: a narrow
+    conditional is known to a linear map before the network says a word, which then has numbers of
+    order one to tell.
+
+    Args:
+        dim: Places A.
+        c_dim: Width C of conditions.
+        width: W, of states.
+        components: K.
+    """
+
+    known: Tensor
+
+    def __init__(self, dim: int, c_dim: int, width: int, components: int) -> None:
+        super().__init__()
+        self.c_dim = c_dim
+        self.embedding = MLP(1, [width], width, "silu")
+        self.mixture = nn.Linear(width, 3 * components)
+        with torch.no_grad():
+            self.mixture.weight.mul_(0.1)
+            spread = torch.linspace(-1.0, 1.0, components) * (components > 1)
+            rest = (1.0 - spread.square().mean()).sqrt().log().expand(components)
+            self.mixture.bias.copy_(torch.cat([torch.zeros(components), spread, rest]))
+        self.linear = nn.Parameter(torch.zeros(dim, c_dim + dim))
+        self.offset = nn.Parameter(torch.zeros(dim))
+        self.log_scale = nn.Parameter(torch.zeros(dim))
+        known = torch.ones(dim, c_dim + dim).tril(c_dim - 1)
+        self.register_buffer("known", known, persistent=False)
+
+    @torch.no_grad()
+    def fit(self, u: Tensor, c: Tensor) -> None:
+        """Least squares of each of u (N, A) from c (N, C) and those before it."""
+        both = torch.cat([c, u], 1).double()
+        mean, std = both.mean(0), both.std(0, correction=0)
+        std = torch.where(std > 0, std, 1.0)
+        both = (both - mean) / std
+        eye = torch.eye(both.shape[1], dtype=both.dtype, device=both.device)
+        root = torch.linalg.cholesky(both.T @ both / len(both) + _RIDGE * eye)
+        residual = root.diagonal()
+        # The rows of this inverse are the residuals, in terms of the numbers.
+        inverse = torch.linalg.solve_triangular(
+            root / residual, eye, upper=False, unitriangular=True
+        )
+        slopes = ((eye - inverse) * std[:, None] / std)[self.c_dim :]
+        self.linear.copy_(slopes)
+        self.offset.copy_(mean[self.c_dim :] - slopes @ mean)
+        variance = (residual * std)[self.c_dim :].square()
+        self.log_scale.copy_(0.5 * variance.clamp(min=_LEAST).log())
+
+    def read(self, values: Tensor) -> Tensor:
+        """What the network is told of values (B, T), shape (B, T, W)."""
+        return self.embedding(values.unsqueeze(-1))
+
+    def log_prob(self, states: Tensor, u: Tensor, c: Tensor) -> Tensor:
+        """log p of u (B, A) at states (B, A, W), summed over places, shape (B,)."""
+        linear = torch.cat([c, u], 1) @ (self.linear * self.known).T + self.offset
+        log_weights, mean, sigma = self._mixtures(states, linear, self.log_scale)
+        far = (u.unsqueeze(-1) - mean) / sigma
+        each = log_weights - 0.5 * far.square() - sigma.log() - 0.5 * math.log(2 * math.pi)
+        return torch.logsumexp(each, -1).sum(1)
+
+    def chances(self, noise: Noise, like: Tensor) -> Tensor:
+        """The random numbers of all places, (2, B, A)."""
+        dim = len(self.offset)
+        return torch.stack([noise.uniform(dim), noise.normal(dim)]).to(like)
+
+    def draw(self, place: int, state: Tensor, u: Tensor, c: Tensor, chances: Tensor) -> Tensor:
+        """A value at a place, (B,), from its state (B, W); of u (B, A) those before it count."""
+        slopes = self.linear[place] * self.known[place]
+        linear = torch.cat([c, u], 1) @ slopes + self.offset[place]
+        log_weights, mean, sigma = self._mixtures(state, linear, self.log_scale[place])
+        uniform, normal = chances[:, :, place]
+        found = chosen(log_weights.exp(), uniform).unsqueeze(1)
+        return (mean.gather(1, found) + sigma.gather(1, found) * normal.unsqueeze(1))[:, 0]
+
+    def _mixtures(
+        self, states: Tensor, linear: Tensor, log_scale: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log of weights, means and sigmas, shape (..., K)."""
+        log_weights, mean, log_sigma = self.mixture(states).chunk(3, -1)
+        scale = log_scale.exp().unsqueeze(-1)
+        sigma = SIGMA_FLOOR + scale * log_sigma.clamp(max=_LOG_SIGMA).exp()
+        return log_weights.log_softmax(-1), linear.unsqueeze(-1) + scale * mean, sigma
+
+
+def chosen(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Which of K alternatives of weights (B, K) uniform numbers (B,) choose, int64 (B,)."""
+    below = weights.cumsum(1) < uniform.unsqueeze(1)
+    return below.sum(1).clamp(max=weights.shape[1] - 1)
