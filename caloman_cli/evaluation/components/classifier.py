@@ -14,7 +14,8 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
-from caloman_cli.metrics.classifier.inputs import MOST_TREE_VOXELS, AnyMode
+from caloman_cli.metrics.classifier.inputs import MOST_TREE_VOXELS, ON_FEATURES, AnyMode
+from caloman_cli.metrics.classifier.tabdpt import CONTEXT
 from caloman_cli.metrics.classifier.training import Preset
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.protocol import ProtocolName
@@ -36,7 +37,8 @@ class Classifier:
     Args:
         modes: Inputs: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high``,
             ``resnet`` (voxels as an image; left out where layers differ in shape), ``trees``
-            (boosted trees on voxels in place of a network; left out beyond a thousand voxels).
+            (boosted trees on voxels in place of a network; left out beyond a thousand voxels),
+            ``tabdpt`` (a pre-trained transformer on features, not trained; the extra ``tabdpt``).
         preset: ``official``, ``small``, or ``auto`` for small below 20,000 showers per class.
         units: Width of the hidden layers, in place of the preset's.
         epochs: Number of epochs, in place of the preset's.
@@ -44,6 +46,7 @@ class Classifier:
         batch_size: Rows of a step.
         repeats: Number of trainings; the published tables use 10.
         threshold: Readout cut [MeV]. None: the protocol's.
+        tabdpt_weights: File of TabDPT's weights. None: the package downloads them.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("reference", "generated")
@@ -58,11 +61,13 @@ class Classifier:
         batch_size: Count = 1000,
         repeats: Count = 1,
         threshold: NotNegative | None = None,
+        tabdpt_weights: str | None = None,
     ) -> None:
         self.modes: list[AnyMode] = ["low", "high"] if modes is None else modes
         self.preset, self.units, self.epochs = preset, units, epochs
         self.learning_rate, self.batch_size = learning_rate, batch_size
         self.repeats, self.threshold = repeats, threshold
+        self.tabdpt_weights = tabdpt_weights
         for mode in self.modes:  # refuses wrong settings before any work
             self._test(mode, 0, "final")
 
@@ -84,7 +89,10 @@ class Classifier:
                 for score in _scores(mode, ours, truth, "" if pair is None else pair.note)
             ]
             details[mode] = {"generated": ours, "truth": truth}
-            if mode != "trees" and (why := self._unofficial(comparison, ours)) is not None:
+            if (
+                mode not in ("trees", "tabdpt")
+                and (why := self._unofficial(comparison, ours)) is not None
+            ):
                 caveats[f"AUC {mode}"] = why
         if not details:
             raise UserError(notes[0])
@@ -113,6 +121,7 @@ class Classifier:
             seed=seed,
             threshold=self.threshold,
             protocol=protocol,
+            tabdpt_weights=self.tabdpt_weights,
         )
 
     def _possible(self, comparison: Comparison) -> tuple[list[AnyMode], list[str]]:
@@ -132,7 +141,7 @@ class Classifier:
     ) -> dict[str, Any]:
         test = self._test(mode, comparison.seed, comparison.protocol.name)
         features = None
-        if mode == "high":
+        if mode in ON_FEATURES:
             features = (
                 comparison.classifier_features(reference, self.threshold),
                 comparison.classifier_features(generated, self.threshold),
@@ -153,6 +162,8 @@ class Classifier:
         }
         if mode == "trees":
             return {"rounds": found["epochs"], **of_all}
+        if mode == "tabdpt":
+            return {"context": CONTEXT, "ensemble": found["epochs"], **of_all}
         return {
             "preset": found["preset"],
             "units": found["units"],
@@ -189,6 +200,8 @@ class Classifier:
         what = f"preset {first['preset']} ({size}{first['epochs']} epochs)"
         if next(iter(details)) == "trees":
             what = f"{first['epochs']} rounds of boosted trees"
+        elif next(iter(details)) == "tabdpt":
+            what = f"TabDPT, {first['epochs']} times with other orders, nothing trained"
         return (
             f"Classifier: {what}, {first['n_train']:,} / {first['n_test']:,} / "
             f"{first['n_val']:,} showers of both classes to train, select and score; spread: "

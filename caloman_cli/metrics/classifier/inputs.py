@@ -24,9 +24,10 @@ from caloman_cli.metrics.features import (
 from caloman_cli.metrics.protocol import FeatureSet
 
 Mode = Literal["low", "low_normed", "high", "resnet"]
-AnyMode = Literal[Mode, "trees"]
+AnyMode = Literal[Mode, "trees", "tabdpt"]
 MODES: tuple[AnyMode, ...] = get_args(AnyMode)
 MEMORY_LIMIT = 1536 * 1024**2
+ON_FEATURES: tuple[AnyMode, ...] = ("high", "tabdpt")
 MOST_TREE_VOXELS = 1000  # each is seen twice in every round
 _TREE_FLOOR = 1e-3  # MeV: what is empty
 
@@ -200,7 +201,7 @@ def classifier_rows(
     """Prepare the inputs of each class's showers.
 
     Args:
-        mode: ``low``, ``low_normed``, ``high`` or ``resnet``.
+        mode: See :class:`~caloman_cli.metrics.classifier.two_sample.ClassifierTest`.
         sides: The classes, e.g. reference and generated showers.
         selected: Rising row numbers of each class, equally many.
         device: Where the classifier trains.
@@ -212,7 +213,7 @@ def classifier_rows(
     """
     geometry = sides[0].geometry
     cut = geometry.threshold if threshold is None else threshold
-    if mode == "high":
+    if mode in ON_FEATURES:
         known = features or [None] * len(sides)
         matrices = [
             _feature_rows(showers, cut, given, feature_set)[rows]

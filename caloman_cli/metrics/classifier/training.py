@@ -21,6 +21,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.metrics.classifier.inputs import AnyMode, ClassifierRows
 from caloman_cli.metrics.classifier.resnet import ResNet18, image_shape
 from caloman_cli.metrics.classifier.splits import Split, split_sizes
+from caloman_cli.metrics.classifier.tabdpt import ENSEMBLE, require
 from caloman_cli.metrics.classifier.trees import ROUNDS
 from caloman_cli.metrics.protocol import ProtocolName, find_protocol
 
@@ -38,8 +39,8 @@ class Plan:
 
     Args:
         preset: ``official`` or ``small``.
-        units: Width of the hidden layers; None for the ResNet and for trees.
-        epochs: Number of epochs, at most; of trees, rounds.
+        units: Width of the hidden layers; None for the ResNet, trees and TabDPT.
+        epochs: Number of epochs, at most; of trees, rounds; of TabDPT, members of its ensemble.
         sizes: Showers per class to train on and to select by; the others give the result.
         threshold: Readout cut [MeV].
     """
@@ -70,8 +71,11 @@ class ClassifierSettings:
     threshold: NotNegative | None
     uncut_voxels: bool
     protocol: ProtocolName
+    tabdpt_weights: str | None = None
 
     def __post_init__(self) -> None:
+        if self.mode == "tabdpt":
+            require(self.tabdpt_weights)
         rules = find_protocol(self.protocol)
         if self.mode == "resnet":
             if not rules.resnet:
@@ -100,6 +104,8 @@ class ClassifierSettings:
         cut = rules.classifier_threshold(geometry) if self.threshold is None else self.threshold
         if self.mode == "trees":
             return Plan("trees", None, ROUNDS, sizes, cut)
+        if self.mode == "tabdpt":
+            return Plan("tabdpt", None, ENSEMBLE, sizes, cut)
         epochs = self.epochs or EPOCHS[preset]
         return Plan(preset, None if self.mode == "resnet" else units, epochs, sizes, cut)
 

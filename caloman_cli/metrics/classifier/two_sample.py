@@ -25,6 +25,7 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.classifier.inputs import AnyMode, ClassifierRows, classifier_rows
 from caloman_cli.metrics.classifier.splits import draw_split, matched_rows
+from caloman_cli.metrics.classifier.tabdpt import in_context_scores
 from caloman_cli.metrics.classifier.training import (
     SMALL_BELOW,
     ClassifierSettings,
@@ -50,8 +51,9 @@ class ClassifierTest:
 
     Args:
         mode: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high`` (features),
-            ``resnet`` (voxels as an image, where all layers have one shape) or ``trees`` (boosted
-            trees on voxels, up to a thousand).
+            ``resnet`` (voxels as an image, where all layers have one shape), ``trees`` (boosted
+            trees on voxels, up to a thousand) or ``tabdpt`` (a pre-trained transformer on
+            features, of the extra ``tabdpt``; nothing is trained).
         preset: ``official`` (the protocol's units, 50 epochs), ``small`` (512 units, 25 epochs) or
             ``auto``: small below 20,000 showers per class.
         units: Width of the hidden layers, in place of the preset's; the ResNet has none.
@@ -64,6 +66,7 @@ class ClassifierTest:
         uncut_voxels: Follow the official script in leaving ``low_normed`` voxels uncut.
         protocol: ``final`` (2048 units, inputs after the geometry's cut) or ``legacy2022`` (512
             units, 60/20/20 splits, no cut, fewer features, no ResNet).
+        tabdpt_weights: File of TabDPT's weights. None: the package downloads them.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class ClassifierTest:
         threshold: float | None = None,
         uncut_voxels: bool = False,
         protocol: ProtocolName = "final",
+        tabdpt_weights: str | None = None,
     ) -> None:
         self.settings = ClassifierSettings(
             mode,
@@ -91,6 +95,7 @@ class ClassifierTest:
             threshold,
             uncut_voxels,
             protocol,
+            tabdpt_weights,
         )
         self.seed = seed
 
@@ -111,14 +116,14 @@ class ClassifierTest:
             device: Where to train.
             cache_dir: Where voxels that do not fit in memory are mapped.
             features: Both sides' features after the same cut, where they are known already; only
-                ``high`` uses them.
+                ``high`` and ``tabdpt`` use them.
 
         Returns:
             Means over repeats ``auc``, ``auc_raw`` (before calibration), ``jsd`` [bits],
             ``accuracy``; ``auc_std`` and ``jsd_std`` over repeats (None for one);
             ``auc_error`` and ``jsd_error``, the statistical errors of one repeat's; ``n_train``,
             ``n_test``, ``n_val`` (both classes together), ``preset``, ``units`` (None for the
-            ResNet and for trees), ``epochs`` (of trees: rounds), ``protocol``, ``threshold``
+            ResNet, trees and TabDPT), ``epochs`` (of trees: rounds), ``protocol``, ``threshold``
             [MeV], ``parameters`` (of trees: leaves); ``repeats``, a list of each one's scores;
             ``roc`` with ``fpr``, the repeats' mean ``tpr``, its standard deviation ``tpr_std``
             (None for one) and each repeat's ``curves``; ``warning``, a sentence where the showers
@@ -183,13 +188,15 @@ class ClassifierTest:
         """One training: scores, the ROC curve and the size of what was trained."""
         rng = np.random.default_rng([self.seed, repeat])
         split = draw_split(n, plan.sizes, rng)
-        if self.settings.mode == "trees":
-            real = (np.arange(2 * n) < n).astype(np.int64)
-            judged = (split.test, split.val)
-            (test, val), leaves = tree_scores(source, real, split.train, judged, rng)
-            return *_evaluate(test, real[split.test] == 1, val, real[split.val] == 1), leaves
-        model = new_network(plan.units, source.width, geometry, 1, rng, device)
         real = (np.arange(2 * n) < n).astype(np.int64)
+        if self.settings.mode in ("trees", "tabdpt"):
+            rows = source, real, split.train, (split.test, split.val), rng
+            if self.settings.mode == "trees":
+                (test, val), size = tree_scores(*rows)
+            else:
+                (test, val), size = in_context_scores(*rows, self.settings.tabdpt_weights, device)
+            return *_evaluate(test, real[split.test] == 1, val, real[split.val] == 1), size
+        model = new_network(plan.units, source.width, geometry, 1, rng, device)
         fit(model, source, real, split, plan.epochs, self.settings, rng)
         test, val = (
             torch.sigmoid(logits(model, source, rows, self.settings.batch_size)[:, 0]).numpy()
