@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from caloman_cli.models.densities.base import Density, Noising
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.mlp import MLP
-from caloman_cli.models.nn.places import Mixtures
+from caloman_cli.models.nn.places import Categories, Mixtures
 from caloman_cli.models.nn.scaler import ScalerKind
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource
@@ -26,7 +26,7 @@ class Autoregressive(Density):
 
     Args:
         width: Of tokens and states, W.
-        components: Normals of each place's mixture.
+        components: Normals of each place's mixture, where latents are real.
         scaler: See :class:`Density`.
         prune: See :class:`Density`.
         noise: See :class:`Density`.
@@ -55,8 +55,13 @@ class Autoregressive(Density):
         self.place = nn.Parameter(torch.randn(dim, self.width) / math.sqrt(self.width))
         # A value may mean something else at each place.
         self.gain = nn.Parameter(torch.ones(dim, self.width))
-        self.places = Mixtures(dim, self.c_dim, self.width, self.components)
+        self.places = self._places(dim)
         self.network = self._network()
+
+    def _places(self, dim: int) -> Mixtures | Categories:
+        if self.latents.n_codes is None:
+            return Mixtures(dim, self.c_dim, self.width, self.components)
+        return Categories(dim, self.latents.n_codes, self.width)
 
     def _network(self) -> nn.Module:
         """Tokens (B, T, W), and its memory of those before them if any -> states (B, T, W), and
@@ -65,7 +70,8 @@ class Autoregressive(Density):
         raise NotImplementedError
 
     def prepare(self, train: RowSource) -> None:
-        super().prepare(train)
+        if self.latents.kind == "real":
+            super().prepare(train)
         step = math.ceil(len(train) / _ROWS)
         u, c, _ = self.scaled(train.rows(np.arange(0, len(train), step)))
         self.places.fit(u, c)

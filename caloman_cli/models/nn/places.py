@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from caloman_cli.models.nn.mlp import MLP
 from caloman_cli.models.noise import Noise
@@ -105,6 +106,51 @@ class Mixtures(nn.Module):
         scale = log_scale.exp().unsqueeze(-1)
         sigma = SIGMA_FLOOR + scale * log_sigma.clamp(max=_LOG_SIGMA).exp()
         return log_weights.log_softmax(-1), linear.unsqueeze(-1) + scale * mean, sigma
+
+
+class Categories(nn.Module):
+    """Codes: each place has a probability of each of K, which begins as its frequency.
+
+    Args:
+        dim: Places A.
+        n_codes: K.
+        width: W, of states.
+    """
+
+    def __init__(self, dim: int, n_codes: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(n_codes, width)
+        self.logits = nn.Linear(width, n_codes, bias=False)
+        with torch.no_grad():
+            self.logits.weight.mul_(0.1)
+        self.frequencies = nn.Parameter(torch.zeros(dim, n_codes))
+
+    @torch.no_grad()
+    def fit(self, u: Tensor, c: Tensor) -> None:
+        """Log of how often each code was at each place of u (N, A), none of them never."""
+        n_codes = self.frequencies.shape[1]
+        counts = torch.stack([torch.bincount(one.long(), minlength=n_codes) for one in u.T])
+        self.frequencies.copy_((counts + 1.0).log() - math.log(len(u) + n_codes))
+
+    def read(self, values: Tensor) -> Tensor:
+        """What the network is told of codes (B, T), shape (B, T, W)."""
+        found: Tensor = self.embedding(values.long())
+        return found
+
+    def log_prob(self, states: Tensor, u: Tensor, c: Tensor) -> Tensor:
+        """log p of u (B, A) at states (B, A, W), summed over places, shape (B,)."""
+        logits = self.logits(states) + self.frequencies
+        each = functional.cross_entropy(logits.mT, u.long(), reduction="none")
+        return -each.sum(1)
+
+    def chances(self, noise: Noise, like: Tensor) -> Tensor:
+        """The random numbers of all places, (B, A)."""
+        return noise.uniform(len(self.frequencies)).to(like)
+
+    def draw(self, place: int, state: Tensor, u: Tensor, c: Tensor, chances: Tensor) -> Tensor:
+        """A code at a place, (B,), from its state (B, W)."""
+        logits = self.logits(state) + self.frequencies[place]
+        return chosen(logits.softmax(1), chances[:, place]).to(u)
 
 
 def chosen(weights: Tensor, uniform: Tensor) -> Tensor:
