@@ -14,6 +14,7 @@ from caloman_cli.models.noise import Noise, mix
 from caloman_cli.models.trainable import plain_state
 from caloman_cli.models.two_step import TwoStep
 from caloman_cli.training.latents import active_dimensions, read_latents, write_latents
+from caloman_cli.training.overfitting import warn_of_overfitting
 from caloman_cli.training.rows import ShowerRows, VoxelRows, layer_rows
 from caloman_cli.training.seeds import CALIBRATION, LATENTS
 from caloman_cli.training.session import fit_stage
@@ -86,7 +87,11 @@ def _density(shop: Workshop, stage: Stage) -> None:
     if not folder.done and not folder.last.exists():
         take_over(shop.model)
     latents = read_latents(run.latents_path, shop.trainer.settings.latents, shop.trainer.device)
+    fresh = not run.stage(stage.name).done
     fit_stage(shop.trainer, stage.name, shop.model.density, *latents)
+    if fresh:
+        history = [row for row in run.history.rows() if row["stage"] == stage.name]
+        warn_of_overfitting(shop.model.density, latents[1], history)
 
 
 def _record_latents(shop: Workshop) -> None:
