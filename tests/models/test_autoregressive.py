@@ -11,7 +11,8 @@ from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import build_density
 from tests.models.adversarial import fit
 
-REAL = ["arm"]
+REAL = ["arm", "transformer"]
+LARGER = {"arm": {"hidden": 64}, "transformer": {"width": 64}}
 
 
 def correlated(n, width=1.0):
@@ -41,9 +42,9 @@ def nll(model, z, c):
 def test_a_correlated_gaussian_has_its_entropy(name, width):
     """To 0.03 nats a dimension, also where each coordinate nearly tells the next one."""
     torch.manual_seed(0)
-    model = build_density(name, 4, 0, hidden=64)
+    model = build_density(name, 4, 0, **LARGER[name])
     z, entropy = correlated(20_000, width)
-    fit(model, (z, z[:, :0]), 300, 3e-3)
+    fit(model, (z, z[:, :0]), 200, 3e-3)
     z, _ = correlated(20_000, width)
     assert nll(model, z, z[:, :0]) == pytest.approx(entropy, abs=0.03)
     with torch.no_grad():
@@ -57,7 +58,7 @@ def test_latents_follow_the_condition(name):
     """E[z | c] has the slope 1, to 0.02, and z the width 0.1."""
     torch.manual_seed(0)
     c = torch.randn(20_000, 2)
-    model = build_density(name, 2, 2, hidden=64)
+    model = build_density(name, 2, 2, **LARGER[name])
     fit(model, (c + 0.1 * torch.randn_like(c), c), 200, 3e-3)
     with torch.no_grad():
         z = model.sample(c, Noise(0, 0, len(c)))
@@ -83,9 +84,9 @@ def bent(n):
 @pytest.mark.parametrize("name", REAL)
 def test_two_modes_and_a_parabola_are_learned(name):
     torch.manual_seed(0)
-    model = build_density(name, 2, 1, hidden=64)
+    model = build_density(name, 2, 1, **LARGER[name])
     z, c, entropy = bent(30_000)
-    fit(model, (z, c), 800, 5e-3)
+    fit(model, (z, c), 600, 5e-3)
     z, c, _ = bent(20_000)
     assert nll(model, z, c) == pytest.approx(entropy, abs=0.03)
 
@@ -98,7 +99,7 @@ def made(name, z_dim, c_dim=1):
     model.prepare(TensorRows(z + c[:, :1], c))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
+            parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
 
 

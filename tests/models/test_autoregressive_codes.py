@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
@@ -13,7 +14,8 @@ from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import made, small
 from tests.models.adversarial import fit
 
-CODES = ["ar_codes"]
+CODES = ["ar_codes", "transformer"]
+LARGER = {"ar_codes": {"hidden": 64}, "transformer": {"width": 64}}
 
 
 def build(name, dim, n_codes, c_dim=1, **settings) -> Density:
@@ -45,8 +47,8 @@ def chain(n, dim=6, n_codes=5):
 def test_a_markov_chain_has_its_entropy(name):
     """To 0.03 nats a code, where codes alone, or without the condition, would tell much less."""
     torch.manual_seed(0)
-    model = build(name, 6, 5, hidden=64)
-    fit(model, chain(30_000)[:2], 300, 1e-2)
+    model = build(name, 6, 5, **LARGER[name])
+    fit(model, chain(30_000)[:2], 300, 5e-3)
     z, c, entropy = chain(20_000)
     with torch.no_grad():
         found = -float(model.log_prob(z, c).mean()) / 6
@@ -120,3 +122,14 @@ def test_codes_are_drawn_at_the_states_of_log_prob(name):
         again = [model.places.draw(i, states[:, i], u, c, chances) for i in range(4)]
     # A uniform number within rounding of an edge may fall on either side.
     assert (torch.stack(again, 1) == u).float().mean() > 0.999
+
+
+def test_a_transformers_width_is_for_all_its_heads():
+    with pytest.raises(UserError, match=r"density\.width=30 is no multiple of density\.n_heads=4"):
+        build("transformer", 3, 5, width=30)
+
+
+def test_a_transformer_learns_codes_as_they_are():
+    """Whatever scale is asked for."""
+    model = build("transformer", 3, 5, scaler="whiten", prune=0.5)
+    assert (model.scaler.kind, model.scaler.prune) == ("none", 0.0)
