@@ -194,8 +194,11 @@ def _intrinsic_dimension(cfg: DictConfig, model: TwoStep, train: ShowerRows) -> 
     seed = mix(cfg.seed, DIMENSION)
     chosen = np.sort(np.random.default_rng(seed).choice(len(train), n, replace=False))
     x, _ = VoxelRows(train, model.preprocess).rows(chosen)
-    latent_dim = estimate_latent_dim(x.cpu().numpy())
-    log.info("encoder.latent_dim=auto is %d, estimated from %d showers", latent_dim, n)
+    found = estimate_latent_dim(x.cpu().numpy())
+    latent_dim = min(found, model.encoder.most_latents)
+    log.info("encoder.latent_dim=auto is %d, estimated from %d showers", found, n)
+    if latent_dim < found:
+        log.warning("encoder.latent_dim=auto: %d, the most that this encoder has", latent_dim)
     return latent_dim
 
 

@@ -44,6 +44,7 @@ class Encoder(Trainable):
         n_turns: Orientations in which training shows a shower, see :meth:`Head.turned`; the
             density model learns latents of turned showers, too.
         remedy: What to try where training leaves no latent in use.
+        most_latents: The largest E that it can learn; what ``auto`` stands for is no larger.
 
     Raises:
         UserError: ``n_learned`` is out of range, or the head wants moments beside codes.
@@ -70,6 +71,7 @@ class Encoder(Trainable):
                 f"{type(head).__name__}: use a head without them, e.g. head=autoregressive or "
                 "head=cylinder, or an encoder with real latents, e.g. encoder=vae"
             )
+        self.most_latents = x_dim
         self.n_learned = checked_latent_dim(n_learned, x_dim)
         self.head, self.conditional = head, conditional
         self.raw_dim = head.out_dim - head.moment_dim

@@ -93,6 +93,7 @@ class Projection(Encoder):
             )
         self.closed = plain if decoder == "auto" else decoder == "closed"
         self.width = x_dim if self.closed or n_learned is None else head.feature_dim
+        self.most_latents = self.width
         if self.n_learned > self.width:
             raise UserError(
                 f"encoder={name} encoder.latent_dim={self.n_learned}: head={type(head).__name__} "

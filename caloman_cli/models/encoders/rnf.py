@@ -111,6 +111,7 @@ class RNF(Projection):
             c_dim=c_dim,
             head=head,
         )
+        self.most_latents = self.width - 1
         rest = self.width - self.n_learned
         if not rest:
             what = "voxels" if self.closed else f"features that head={type(head).__name__} shows"
