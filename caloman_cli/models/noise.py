@@ -90,6 +90,12 @@ class Noise:
         part._keys, part._draws = self._keys[:, start:stop], self._draws
         return part
 
+    def rows(self, index: Tensor) -> "Noise":
+        """The same of some rows, int64 of shape (N,), in any order."""
+        some = Noise.__new__(Noise)
+        some._keys, some._draws = self._keys[:, index.to(self._keys.device)], self._draws
+        return some
+
     def uniform(self, *shape: int, rows_last: bool = False) -> Tensor:
         r"""Uniform numbers in (0, 1), shape (B, \*shape); or the same as (\*shape, B)."""
         return self._drawn(_uniform, shape, rows_last)

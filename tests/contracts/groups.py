@@ -37,6 +37,11 @@ SMALL = {
 LIGHT = {
     "forest": {"times": 2, "copies": 2, "trees": 3},
     "unconditional": {"part": {"n_layers": 1, "hidden": 16, "n_blocks": 1}},
+    "clustered": {
+        "clusters": 2,
+        "least": 20,
+        "part": {"n_layers": 1, "hidden": 16, "n_blocks": 1},
+    },  # fmt: skip
     "tr0n": {
         "hidden": [16],
         "width": 16,
