@@ -65,7 +65,9 @@ def denoisers() -> list[str]:
     return found
 
 
-def encoded(model: "TwoStep", showers: Showers, device: torch.device, seed: int) -> Encoded:
+def encoded(
+    model: "TwoStep", showers: Showers, device: torch.device, seed: int, means: bool = False
+) -> Encoded:
     """What the density would have learned of showers: latents drawn from their posteriors.
 
     Args:
@@ -73,7 +75,9 @@ def encoded(model: "TwoStep", showers: Showers, device: torch.device, seed: int)
         showers: Any with the model's voxels.
         device: Where the model is.
         seed: Of the draws; torch's generators are left as they are.
+        means: Take their means instead: equal showers have equal ones.
     """
+    encode = model.encoder.encode if means else model.encoder.draw
     rows = min(_ROWS, block_rows(showers.geometry.n_voxels))
     parts = []
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -83,6 +87,6 @@ def encoded(model: "TwoStep", showers: Showers, device: torch.device, seed: int)
                 torch.as_tensor(voxels, dtype=torch.float32, device=device),
                 torch.as_tensor(energies, dtype=torch.float32, device=device),
             )
-            u, _ = model.density.scaler(model.encoder.draw(x, c))
+            u, _ = model.density.scaler(encode(x, c))
             parts.append((u, model.density.told(c)))
     return Encoded(*(torch.cat(column) for column in zip(*parts, strict=True)))

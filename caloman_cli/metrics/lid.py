@@ -41,6 +41,7 @@ from caloman_cli.errors import UserError
 EXACT_TRACE = 512  # dimensions up to which the divergence is summed exactly
 _DIRECTIONS = 16  # at once
 _VALUES = 1 << 22  # coordinates of directions at once
+_TIMES = 4000  # among which one is looked for
 _BENT = 0.1  # of a curve's range: how far from a straight line a knee has to be
 
 
@@ -169,6 +170,19 @@ def knee(t: np.ndarray, curve: np.ndarray) -> Knee:
     apart = np.abs(y - x * y[-1])
     index = int(apart.argmax())
     return Knee(index, bool(apart[index] > _BENT))
+
+
+def time_of(model: TakesNoiseOff, noise: float, like: Tensor) -> float:
+    """The time in [1e-4, 0.99] at which sigma / a is nearest to what is asked for.
+
+    Args:
+        model: Takes noise off.
+        noise: sigma / a.
+        like: A tensor of the model's type and device.
+    """
+    t = torch.from_numpy(np.geomspace(1e-4, 0.99, _TIMES)).to(like)
+    apart = ((model.sigma(t) / model.signal(t)).log() - float(np.log(noise))).abs()
+    return float(t[apart.argmin()])
 
 
 @checked

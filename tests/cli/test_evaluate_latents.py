@@ -72,3 +72,32 @@ def test_another_particle_needs_the_same_voxels(caloman, denoising_run, tmp_path
     assert result.status == 2
     (line,) = (line for line in result.err.splitlines() if line.startswith("caloman: "))
     assert "pions.hdf5" in line and "533" in line and "in its own voxels, those of ds1" in line
+
+
+@pytest.mark.slow
+def test_memorisation_looks_at_each_shower_of_a_run(caloman, denoising_run, tmp_path):
+    arguments = ["evaluate", f"run={denoising_run}", "evaluation=memorisation", "output=out"]
+    result = caloman(*arguments, "evaluation.manifold_memorisation.max_showers=150")
+    assert result.status == 0, result.err
+    scores = check_keys(tmp_path / "out")
+    assert "copies" in scores
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())["metrics"]
+    each = metrics["manifold_memorisation"]["showers"]
+    assert each["row"] == [i * N // 150 for i in range(150)]
+    for name in ("overfitted", "duplicated"):
+        score = scores[f"memorised_{name}"]
+        assert score["generated"] == pytest.approx(sum(each[name]) / 150)
+        assert 0 <= score["truth"] < 0.1
+    assert len(each["model"]) == len(each["data"]) == 150
+    assert (tmp_path / "out/plots/manifold_memorisation.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_memorisation_of_a_run_without_a_denoiser_says_what_it_lacks(caloman, run_dir, files):
+    arguments = ["evaluate", f"run={run_dir}", "evaluation=memorisation", "output=out"]
+    result = caloman(*arguments, f"train={files['truth']}")
+    assert result.status == 0, result.err
+    said = (
+        "manifold_memorisation could not be computed: metric=manifold_memorisation asks a density"
+    )
+    assert said in result.out
