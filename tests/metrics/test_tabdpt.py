@@ -1,4 +1,4 @@
-"""TabDPT as a classifier, with a stand-in for the transformer: what it is given, what is made of it."""
+"""TabDPT as a classifier, with a stand-in for the transformer: what it is given and says."""
 
 import sys
 from types import ModuleType, SimpleNamespace
