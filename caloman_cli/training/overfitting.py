@@ -4,18 +4,14 @@ import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-
 from caloman_cli.models.densities.base import Density
-from caloman_cli.models.noise import Noise
+from caloman_cli.models.densities.narrowness import narrowest_width
 from caloman_cli.models.trainable import RowSource
 
 log = logging.getLogger(__name__)
 
 GROWTH = 0.1  # nats per epoch at the full learning rate
 WIDTH = 0.05  # of a direction, where one that is as wide as the latents has 1
-_SHOWERS = 512  # for each of which one latent is drawn
 
 
 class Collapse(NamedTuple):
@@ -45,32 +41,6 @@ def growth_of(history: Sequence[dict[str, Any]]) -> float:
     epochs = sum(row["lr"] for row in half[1:]) / highest if highest else 0.0
     gained = half[0]["validation/loss"] - half[-1]["validation/loss"]
     return float(gained / epochs) if epochs else 0.0
-
-
-def narrowest_width(density: Density, rows: RowSource, seed: int = 0) -> float:
-    r"""Standard deviation of the narrowest direction of p(u | c), u the scaled latents.
-
-    It is :math:`\lambda^{-1/2}` with :math:`\lambda` the largest eigenvalue of the mean of
-    :math:`s s^T`, :math:`s = \nabla_u \log p(u | c)` at what the model itself draws: of a normal
-    distribution exactly its smallest width, of a flow the smallest singular value of its Jacobian
-    on average.
-
-    Args:
-        density: In evaluation mode, with an exact ``log_prob``.
-        rows: Rows (z, c), of which the conditions count.
-        seed: Of what is drawn.
-    """
-    chosen = np.linspace(0, len(rows) - 1, min(len(rows), _SHOWERS)).astype(int)
-    told = density.told(rows.rows(chosen)[1])
-    noise = Noise(seed, 0, len(told), told.device)
-    with torch.set_grad_enabled(density.needs_grad):
-        u = density._sample(told, noise).detach()
-    with torch.enable_grad():
-        u = u.requires_grad_()
-        (slopes,) = torch.autograd.grad(density._log_prob(u, told).sum(), u)
-    slopes = slopes.double()
-    strongest = torch.linalg.matrix_norm(slopes, 2).square() / len(slopes)
-    return float(strongest.clamp(min=torch.finfo(torch.float64).tiny).rsqrt())
 
 
 def manifold_overfitting(

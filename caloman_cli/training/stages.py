@@ -10,10 +10,16 @@ from torch import Tensor
 
 from caloman_cli.config.stages import STAGES, Stage
 from caloman_cli.data.files import save_state
+from caloman_cli.metrics.manifold import diffusability
 from caloman_cli.models.noise import Noise, mix
 from caloman_cli.models.trainable import plain_state
 from caloman_cli.models.two_step import TwoStep
-from caloman_cli.training.latents import active_dimensions, read_latents, write_latents
+from caloman_cli.training.latents import (
+    active_dimensions,
+    read_datasets,
+    read_latents,
+    write_latents,
+)
 from caloman_cli.training.overfitting import warn_of_overfitting
 from caloman_cli.training.rows import ShowerRows, VoxelRows, layer_rows
 from caloman_cli.training.seeds import CALIBRATION, LATENTS
@@ -22,6 +28,8 @@ from caloman_cli.training.takeover import take_over
 from caloman_cli.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
+
+_EASE, _FEW = 5000, 100  # showers whose latents are looked at before the second step
 
 Summary = dict[str, Any]
 
@@ -110,8 +118,24 @@ def _record_latents(shop: Workshop) -> None:
             " the second step has nothing to learn; %s",
             *(learned, encoder.remedy),
         )
-    summary = folder.finish({**summary, "latents": learned, "active_latents": active})
+    found = {"latents": learned, "active_latents": active, **_ease(shop)}
+    summary = folder.finish({**summary, **found})
     run.record_stage("encoder", summary)
+
+
+def _ease(shop: Workshop) -> dict[str, dict[str, float]]:
+    """How hard the means of real latents are for the second step, said before it begins."""
+    mean = read_datasets(shop.trainer.run.latents_path, "mean")[0][:: 1 + len(shop.train) // _EASE]
+    mean = mean[:, 0]
+    if shop.model.encoder.latents.kind != "real" or len(mean) < _FEW or not np.ptp(mean, 0).any():
+        return {}
+    found = diffusability(mean)._asdict()
+    log.info(
+        "latents: %.2g of their directions in use, narrowest over widest %.2g, slices %.2g of "
+        "their width from a normal, roughness %.2g (a standard normal: 1, 1, 0, 0)",
+        *found.values(),
+    )
+    return {"diffusability": {name: round(value, 6) for name, value in found.items()}}
 
 
 def _calibration(shop: Workshop, stage: Stage) -> None:

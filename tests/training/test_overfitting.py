@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from caloman_cli.data.files import read_json
+from caloman_cli.models.densities.narrowness import narrowest_width
 from caloman_cli.models.densities.standard_normal import StandardNormal
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.trainable import TensorRows
@@ -12,7 +14,6 @@ from caloman_cli.training.overfitting import (
     GROWTH,
     growth_of,
     manifold_overfitting,
-    narrowest_width,
 )
 from caloman_cli.verbs.train import run
 from tests.training.test_train_verb import compose
@@ -96,6 +97,9 @@ def test_training_says_so(tmp_path, tiny_geometry, caplog, thin):
         run(compose(tmp_path, tiny_geometry, small=TRAINED))
     said = [row.message for row in caplog.records if "overfitting a manifold" in row.message]
     assert len(said) == thin, caplog.text
+    ease = read_json(tmp_path / "run/provenance.json")["stages"]["encoder"]["diffusability"]
+    assert 0 < ease["narrowest"] < 1
+    assert (ease["roughness"] > 0.2) == thin
     if thin:
         assert "encoder.latent_dim" in said[0] and "density.noise" in said[0]
         run(compose(tmp_path, tiny_geometry, small=TRAINED))  # complete: nothing is said again

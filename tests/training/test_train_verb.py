@@ -317,6 +317,7 @@ def test_how_many_latents_are_active_is_kept(whole):
     kept = read_json(whole / "provenance.json")["stages"]["encoder"]
     assert kept["latents"] == 3
     assert 0 <= kept["active_latents"] <= 3
+    assert "diffusability" not in kept  # of too few showers
 
 
 def test_showers_that_are_all_the_same_are_refused(config, files):

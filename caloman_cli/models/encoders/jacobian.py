@@ -9,6 +9,19 @@ from torch import Tensor
 _ROUNDING = 1e-5  # of a direction's length, of slopes in single precision
 
 
+def jacobians(decoder: Callable[..., Tensor], z: Tensor, *given: Tensor) -> Tensor:
+    """d decoder / dz at each row, shape (B, V, D), in forward mode; see :func:`half_logdet`."""
+    n, dim = z.shape
+    # Without gradients networks save memory in place, which tangents do not survive.
+    with warnings.catch_warnings(), torch.enable_grad():
+        # torch loads its own forward-mode rules through a function that it deprecates.
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        z, *given_each = (rows.repeat_interleave(dim, 0) for rows in (z, *given))
+        directions = torch.eye(dim, dtype=z.dtype, device=z.device).repeat(n, 1)
+        along = torch.func.jvp(lambda z: decoder(z, *given_each), (z,), (directions,))[1]
+        return along.unflatten(0, (n, dim)).mT
+
+
 def half_logdet(
     decoder: Callable[..., Tensor], z: Tensor, *given: Tensor, chunk: int = 64
 ) -> Tensor:
@@ -34,31 +47,19 @@ def half_logdet(
         Caterini et al. (2021), Rectangular flows for manifold learning, arXiv:2106.01413.
     """
 
-    def jacobian(z: Tensor, *given: Tensor) -> Tensor:
-        """(B, V, D): every row once for each direction."""
-        n, dim = z.shape
-        z, *given_each = (rows.repeat_interleave(dim, 0) for rows in (z, *given))
-        directions = torch.eye(dim, dtype=z.dtype, device=z.device).repeat(n, 1)
-        along = torch.func.jvp(lambda z: decoder(z, *given_each), (z,), (directions,))[1]
-        return along.unflatten(0, (n, dim)).mT
-
     parts, wanted = [], torch.is_grad_enabled()
-    # Without gradients networks save memory in place, which tangents do not survive.
-    with warnings.catch_warnings(), torch.enable_grad():
-        # torch loads its own forward-mode rules through a function that it deprecates.
-        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        for rows in zip(*(every.split(chunk) for every in (z, *given)), strict=True):
-            slopes = jacobian(*rows).double()
-            slopes = slopes if wanted else slopes.detach()
-            broken = int((~torch.isfinite(slopes)).flatten(1).any(1).sum())
-            if broken:
-                raise FloatingPointError(
-                    f"the decoder's slopes are NaN or infinite for {broken} of {len(slopes)} rows:"
-                    " its training diverged or its latents are far outside the training data"
-                )
-            r = torch.linalg.qr(slopes, mode="r").R
-            lengths, left = slopes.norm(dim=1), r.diagonal(dim1=-2, dim2=-1).abs()
-            # Of a direction that depends on the others only rounding is left.
-            left = torch.where(left > _ROUNDING * lengths, left, 0.0)
-            parts.append(left.log().sum(-1))
+    for rows in zip(*(every.split(chunk) for every in (z, *given)), strict=True):
+        slopes = jacobians(decoder, *rows).double()
+        slopes = slopes if wanted else slopes.detach()
+        broken = int((~torch.isfinite(slopes)).flatten(1).any(1).sum())
+        if broken:
+            raise FloatingPointError(
+                f"the decoder's slopes are NaN or infinite for {broken} of {len(slopes)} rows:"
+                " its training diverged or its latents are far outside the training data"
+            )
+        r = torch.linalg.qr(slopes, mode="r").R
+        lengths, left = slopes.norm(dim=1), r.diagonal(dim1=-2, dim2=-1).abs()
+        # Of a direction that depends on the others only rounding is left.
+        left = torch.where(left > _ROUNDING * lengths, left, 0.0)
+        parts.append(left.log().sum(-1))
     return torch.cat(parts) if parts else z.new_zeros(0, dtype=torch.float64)
