@@ -42,6 +42,7 @@ LIGHT = {
         "least": 20,
         "part": {"n_layers": 1, "hidden": 16, "n_blocks": 1},
     },  # fmt: skip
+    "ebm": {"chains": 200, "walk": 2, "steps": 5},
     "tr0n": {
         "hidden": [16],
         "width": 16,

@@ -13,6 +13,7 @@ from caloman_cli.models.densities.base import Density, Noising
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.clusters import chosen, k_means
 from caloman_cli.models.nn.mlp import MLP, Activation
+from caloman_cli.models.nn.regression import slopes_of
 from caloman_cli.models.nn.scaler import ScalerKind
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource
@@ -105,9 +106,7 @@ class GMM(Density):
     def _guess(self, u: Tensor, c: Tensor) -> None:
         """Set the network's last bias, and the affine function, from rows."""
         if self.linear is not None:
-            seen = c - c.mean(0)
-            ridge = 1e-6 * len(c) * torch.eye(self.c_dim, dtype=c.dtype, device=c.device)
-            slopes = torch.linalg.solve(seen.T @ seen + ridge, seen.T @ (u - u.mean(0)))
+            slopes = slopes_of(u, c)
             self.linear.weight.copy_(slopes.T)
             u = u - c @ slopes
         centres, own = k_means(u, self.components)
