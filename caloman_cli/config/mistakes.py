@@ -30,6 +30,11 @@ _EXTRAS = {
     "optuna": "caloman has no search by Optuna; a grid is -m key=1,2,3",
 }
 """Options of Hydra's groups that a package brings which is not there."""
+_DISTILLED = {
+    "density=consistency": "caloman distill run=RUN method=cd (or direct)",
+    "density=flow_map": "caloman distill run=RUN",
+}
+"""What no training makes, and the command that does."""
 
 
 def one_line(error: BaseException) -> str:
@@ -104,6 +109,11 @@ def unknown_option(error: BaseException) -> UserError | None:
     what = f"{group}={option}"
     if group.startswith("hydra/") and option in _EXTRAS and option not in known:
         return UserError(f"{what} does not exist: {_EXTRAS[option]}")
+    if what in _DISTILLED:
+        return UserError(
+            f"{what} learns from a trained run, not from showers: train density=flow_matching or "
+            f"diffusion, then {_DISTILLED[what]}"
+        )
     if not known:
         return UserError(f"{what} does not exist, nor any option of '{group}'")
     return UserError(f"{what} does not exist: {suggestion(option, known)}")

@@ -183,7 +183,9 @@ class Distill:
     run: Path
     output: Path
     overwrite: bool
+    method: Literal["path", "cd", "direct"]
     steps: Count
+    levels: Count
     teacher_steps: Count | None
     paths: Several
     student: dict[str, Any]

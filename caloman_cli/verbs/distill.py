@@ -1,4 +1,4 @@
-"""``caloman distill``: a run whose density is an ODE in, one whose density is one jump out."""
+"""``caloman distill``: a run whose density is an ODE in, one that needs no solver out."""
 
 import logging
 import math
@@ -20,8 +20,9 @@ from caloman_cli.data.files import replacing, replacing_hdf5
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.errors import UserError
 from caloman_cli.loggers import make_logger
-from caloman_cli.models.densities.flow_map import FlowMap
+from caloman_cli.models.densities.denoiser import Denoiser
 from caloman_cli.models.densities.ode import ODE
+from caloman_cli.models.densities.student import Student
 from caloman_cli.models.noise import Noise, mix
 from caloman_cli.models.trainable import TensorRows, iterate
 from caloman_cli.models.two_step import TwoStep, load_model, make, save_model
@@ -65,6 +66,11 @@ def run(cfg: DictConfig) -> Path:
         raise UserError(f"output={cfg.output} is the teacher's own directory: give a new one")
     teacher, trained = load_model(model_path, device)
     flow = _flow(cfg, teacher)
+    if cfg.method != "path" and not isinstance(flow, Denoiser):
+        raise UserError(
+            f"method={cfg.method} learns from levels of noise, which run={cfg.run} of density "
+            f"{type(flow).__name__} does not know: give method=path"
+        )
     conditions = _conditions(model_path, device)
     logger = make_logger(cfg.logger)
     config = _student_config(cfg, flow, trained, content_fingerprint(model_path))
@@ -84,15 +90,18 @@ def _distill(
     config: dict,
 ) -> None:
     torch.manual_seed(mix(trainer.seed, _WEIGHTS))
-    student: FlowMap = make(config, "density")(latents=flow.latents, c_dim=flow.c_dim)
+    c_dim = conditions[0].shape[1]
+    student: Student = make(config, "density")(latents=flow.latents, c_dim=c_dim)
     student.to(trainer.device).learn_from(flow)
     file = _paths(trainer.run)
     file.parent.mkdir(exist_ok=True)
     trainer.run.files.ensure(
-        file, lambda: _write_paths(file, flow, conditions, config, trainer.seed)
+        file,
+        lambda: _write_paths(file, flow, conditions, config, student.intervals, trainer.seed),
     )
     train, validation = _read_paths(file, trainer.device)
     fit_stage(trainer, "density", student, train, validation)
+    student.learned()
     error = _error(student, validation)
     trainer.run.record(student={"steps": student.steps, "rms_error": error})
     log.info("the student's latents are %.4f from the teacher's (rms, scaled latents)", error)
@@ -144,18 +153,20 @@ def _student_config(
     given = {key: value for key, value in own["student"].items() if value is not None}
     net = {**flow.student(), **given}
     constructor(net, _STUDENT, "student")
-    density = {
-        "_target_": "caloman_cli.models.densities.FlowMap",
-        "net": net,
-        "steps": cfg.steps,
-        "scaler": flow.scaler.kind,
-        "prune": flow.scaler.prune,
-    }
+    scaling = {"scaler": flow.scaler.kind, "prune": flow.scaler.prune}
+    density = {"net": net, "steps": cfg.steps, **scaling}
+    intervals = cfg.steps
+    if cfg.method == "path":
+        density["_target_"] = "caloman_cli.models.densities.FlowMap"
+    else:
+        density["_target_"] = "caloman_cli.models.densities.Consistency"
+        density["target"], density["levels"] = cfg.method, cfg.levels
+        intervals = cfg.levels
     whole = flow.steps if cfg.teacher_steps is None else cfg.teacher_steps
     distill = {
         "run": own["run"],
         "teacher": fingerprint,
-        "teacher_steps": math.ceil(whole / cfg.steps) * cfg.steps,  # ends of jumps lie on the grid
+        "teacher_steps": math.ceil(whole / intervals) * intervals,  # ends of jumps lie on the grid
         "paths": cfg.paths,
     }
     keys = ("trainer", "logger", "output", "overwrite", "seed", "device")
@@ -184,10 +195,10 @@ def _copy(theirs: Path, ours: Path) -> None:
 
 
 def _write_paths(
-    file: Path, flow: ODE, conditions: tuple[Tensor, Tensor], config: dict, seed: int
+    file: Path, flow: ODE, conditions: tuple[Tensor, Tensor], config: dict, keep: int, seed: int
 ) -> None:
     """Solve the teacher's ODE from fresh noise; conditions are repeated as often as needed."""
-    settings, keep = config["distill"], config["density"]["steps"]
+    settings = config["distill"]
     n = settings["paths"]
     log.info("solving the teacher's ODE %d times in %d steps", n, settings["teacher_steps"])
     said = time.monotonic()
@@ -227,9 +238,7 @@ def _read_paths(file: Path, device: torch.device) -> tuple[TensorRows, TensorRow
 
 
 @torch.no_grad()
-def _error(student: FlowMap, rows: TensorRows) -> float:
+def _error(student: Student, rows: TensorRows) -> float:
     """Root mean square distance per dimension from the ends of the teacher's paths."""
-    total = sum(
-        float(student.scores(batch)["loss"]) * len(batch[0]) for batch in iterate(rows, _ROWS)
-    )
+    total = sum(float(student.ode_error(batch)) * len(batch[0]) for batch in iterate(rows, _ROWS))
     return math.sqrt(total / len(rows) / student.scaler.n_active)

@@ -27,6 +27,10 @@ MISTAKES = {
         ["data", "check", "x", "dataset=ds1_photon"],
         ["dataset=ds1_photon", "did you mean 'ds1_photons'", "ds2"],
     ),
+    "a student": (
+        ["train", "density=consistency"],
+        ["density=consistency learns from a trained run", "caloman distill run=RUN method=cd"],
+    ),
     "launcher": (["sample", "-m", "run=x", "hydra/launcher=basc"], ["did you mean 'basic'"]),
     "group to choose": (["data", "check", "x"], ["dataset= is needed", "ds1_photons"]),
     "key to give": (["sample", "n=3"], ["run= is needed", "run directory"]),

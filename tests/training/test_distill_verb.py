@@ -1,5 +1,6 @@
 """``caloman distill`` on a tiny detector: what it takes over, makes, resumes and refuses."""
 
+import json
 import os
 import signal
 from functools import partial
@@ -12,6 +13,7 @@ import torch
 from caloman_cli.config.compose import CONF
 from caloman_cli.data.files import read_json
 from caloman_cli.errors import UserError
+from caloman_cli.models.densities.consistency import Consistency
 from caloman_cli.models.densities.flow_map import FlowMap
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.two_step import load_model
@@ -124,6 +126,55 @@ def test_a_teacher_that_has_moved_is_the_same_teacher(folder, monkeypatch):
     distill.run(compose(folder, f"run={folder / 'moved'}"))
 
 
+@pytest.mark.parametrize("method", ["cd", "direct"])
+def test_a_consistency_student_of_a_flow(folder, config, method):
+    path = distill.run(config(f"method={method}", "levels=4", "steps=2"))
+    model, stored = load_model(path / "model.pt")
+    teacher, _ = load_model(folder / "teacher/model.pt")
+    assert isinstance(model.density, Consistency)
+    assert stored["density"]["target"] == method
+    assert stored["density"]["levels"] == 4
+    assert stored["distill"]["teacher_steps"] == 4  # the teacher's own 3 do not end on 4 levels
+    assert not any("copied" in name for name in model.density.state_dict())
+    torch.testing.assert_close(model.density.share, torch.linspace(0, 1, 5))
+    assert model.density.scaler.mean.equal(teacher.density.scaler.mean)
+    found = read_json(path / "provenance.json")["student"]
+    assert found["steps"] == 2
+    assert 0 < found["rms_error"] < 2
+    history = [json.loads(line) for line in (path / "history.jsonl").read_text().splitlines()]
+    assert all("ode_error" in str(row) for row in history if row["stage"] == "density")
+    drawn = [model.sample(torch.full((5, 1), 2e4), Noise(1, 0, 5)) for _ in range(2)]
+    assert torch.isfinite(drawn[0]).all()
+    assert drawn[0].equal(drawn[1])
+
+
+def test_a_diffusion_teaches_its_levels_of_noise(tmp_path, tiny_geometry):
+    write_showers(tmp_path, tiny_geometry)
+    small = ["density=diffusion" if item == "density=flow_matching" else item for item in FLOW]
+    train.run(compose_train(tmp_path, tiny_geometry, small=small, output="teacher"))
+    teacher, _ = load_model(tmp_path / "teacher/model.pt")
+    path = distill.run(compose(tmp_path, "method=direct", "levels=3"))
+    student, _ = load_model(path / "model.pt")
+    t = teacher.density.time(torch.linspace(0, 1, 4))
+    a, sigma = teacher.density.signal(t), teacher.density.sigma(t)
+    torch.testing.assert_close(student.density.share, a / (a + sigma))
+    torch.testing.assert_close(student.density.scale, a + sigma)
+    assert torch.isfinite(student.sample(torch.full((5, 1), 2e4), Noise(1, 0, 5))).all()
+    assert isinstance(
+        load_model(distill.run(compose(tmp_path, output="map")) / "model.pt")[0].density, FlowMap
+    )
+
+
+def test_a_student_of_a_teacher_that_is_told_of_noise(tmp_path, tiny_geometry):
+    write_showers(tmp_path, tiny_geometry)
+    small = [*FLOW, "density.noise=conditional"]
+    train.run(compose_train(tmp_path, tiny_geometry, small=small, output="teacher"))
+    path = distill.run(compose(tmp_path))
+    assert torch.isfinite(
+        load_model(path / "model.pt")[0].sample(torch.full((5, 1), 2e4), Noise(1, 0, 5))
+    ).all()
+
+
 @pytest.mark.parametrize("steps", [2, 5])
 def test_several_steps_and_another_size(config, steps):
     path = distill.run(config(f"steps={steps}", "student.hidden=16", "teacher_steps=4"))
@@ -160,8 +211,8 @@ def test_paths_go_with_conditions_of_the_whole_split(folder, tmp_path):
     """Files may be sorted by energy, and there may be fewer paths than showers, or more."""
     flow = load_model(folder / "teacher/model.pt")[0].density
     c = torch.arange(1000.0)[:, None].expand(-1, flow.c_dim)
-    settings = {"distill": {"paths": 200, "teacher_steps": 4}, "density": {"steps": 2}}
-    distill._write_paths(tmp_path / "paths.h5", flow, (c, c[:7]), settings, seed=1)
+    settings = {"distill": {"paths": 200, "teacher_steps": 4}}
+    distill._write_paths(tmp_path / "paths.h5", flow, (c, c[:7]), settings, keep=2, seed=1)
     rows, validation = distill._read_paths(tmp_path / "paths.h5", torch.device("cpu"))
     states, condition = rows.rows(np.arange(200))
     assert states.shape == (200, 3, flow.scaler.n_active)

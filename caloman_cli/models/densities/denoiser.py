@@ -62,6 +62,10 @@ class Denoiser:
         """The noise's standard deviation at t, of t's shape; rises from 0 at t = 0."""
         raise NotImplementedError
 
+    def time(self, t: Tensor) -> Tensor:
+        """The time (B,) of this clock when that of the :class:`ODE` shows t (B,)."""
+        return 1 - t
+
     def epsilon(self, u: Tensor, t: Tensor, c: Tensor) -> Tensor:
         """The mean of the noise in noisy latents.
 

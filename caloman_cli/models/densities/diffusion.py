@@ -119,6 +119,15 @@ class Diffusion(Denoiser, ODE):
     def student(self) -> dict[str, Any]:
         return {**super().student(), **self.sizes}
 
+    def weights(self) -> dict[str, Tensor]:
+        return self.network.state_dict()
+
+    def time(self, t: Tensor) -> Tensor:
+        # The integral of beta is -2 log a, and t the root of its polynomial.
+        rates = -2 * torch.log(self._angle(t).cos())
+        rise = self.beta_max - self.beta_min
+        return 2 * rates / (self.beta_min + torch.sqrt(self.beta_min**2 + 2 * rise * rates))
+
     def signal(self, t: Tensor) -> Tensor:
         return torch.exp(-0.5 * self._rates(t))
 

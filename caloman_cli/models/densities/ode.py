@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from caloman_cli.config.values import Count, Fraction, Positive, checked
@@ -74,11 +74,12 @@ class ODE(Density):
         self.steps, self.solver, self.probes = steps, solver, probes
 
     def student(self) -> dict[str, Any]:
-        """The config of a student's network, a node with ``_target_``.
-
-        One of the same shape as ``velocity`` begins with its weights.
-        """
+        """The config of a student's network, a node with ``_target_``."""
         return {"_target_": "caloman_cli.models.densities.VelocityNet"}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that a student's network of the same shape begins with; none: its own."""
+        return self.velocity.state_dict() if isinstance(self.velocity, nn.Module) else {}
 
     def _sample(self, c: Tensor, noise: Noise) -> Tensor:
         return self.path(noise.normal(self.scaler.n_active).to(c), c, self.steps)[:, -1]
