@@ -9,6 +9,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.pca import PCA
 from caloman_cli.models.encoders.rnf import RNF
 from caloman_cli.models.heads.gaussian import Gaussian
+from caloman_cli.models.nn.forward_mode import jvp
 from caloman_cli.models.nn.rectangular import (
     Householders,
     _solved,
@@ -134,6 +135,23 @@ def test_conjugate_gradients_solve():
         jacobian = torch.func.jacrev(lambda one: model._bent(one[None], c[:1])[0])(z[row])
         expected = torch.linalg.solve(jacobian.T @ jacobian, e[row])
         torch.testing.assert_close(found[row], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_conjugate_gradients_are_few_where_a_training_begins(monkeypatch):
+    """Latents of lengths that differ by far: one step for all of them, as J^T J is 1."""
+    model = build(exact=0)
+    x, c = rows()
+    x[:, 0] *= 100.0
+    model.prepare(TensorRows(x, c))
+    slopes = []
+
+    def counted(*args):
+        slopes.append(1)
+        return jvp(*args)
+
+    monkeypatch.setattr("caloman_cli.models.nn.rectangular.jvp", counted)
+    model._volume(model.encode(x, c), c)
+    assert len(slopes) == 1 + 2
 
 
 def test_the_surrogate_has_the_gradient_of_the_volume():

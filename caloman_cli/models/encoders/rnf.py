@@ -186,12 +186,15 @@ class RNF(Projection):
         if not self.training:
             return half_logdet(self._bent, z, c).to(z)
 
-        def decoder(z: Tensor) -> Tensor:
-            return self._bent(z, c)
+        # Latents in units of lengths: J^T J begins as 1, conjugate gradients are few.
+        root = self.scales[: self.n_learned]
+
+        def decoder(lengths: Tensor) -> Tensor:
+            return self._bent(lengths / root, c)
 
         if self.n_learned <= self.exact:
-            return exact_half_logdet(decoder, z).to(z)
-        return surrogate_half_logdet(decoder, z, self.probes)
+            return exact_half_logdet(decoder, z * root).to(z) + root.log().sum()
+        return surrogate_half_logdet(decoder, z * root, self.probes)
 
     def _likelihood_weight(self) -> float:
         """It rises with the training's steps; validation takes it whole."""
