@@ -24,7 +24,7 @@ TREES = ["density.times=2", "density.copies=1", "density.trees=2", "density.dept
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["ae_nsf", "vae_avb", "wae_vae", "bigan_arm", "avb_vae", "caloforest"]
+    "name", ["ae_nsf", "ae_ebm", "vae_avb", "wae_vae", "bigan_arm", "avb_vae", "caloforest"]
 )
 def test_a_published_system_trains_and_draws(name, tmp_path):
     chosen = [f"experiment=two_step_zoo_{name}"]
