@@ -21,8 +21,7 @@ HEADS = {
     "rings_hadrons": ("autoregressive", "hurdle_mixture"),
     "cylinder": ("cylinder_direction", "cylinder", "hurdle_mixture"),
 }
-"""Recipe -> its head, then those for encoders that have no room for what it tells, or decode a
-plain mean."""
+"""Recipe -> its head, then those for encoders that it does not serve."""
 _ELECTROMAGNETIC = ("photon", "electron", "positron")
 
 Compose = Callable[[Sequence[str]], DictConfig]

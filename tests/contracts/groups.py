@@ -35,6 +35,7 @@ SMALL = {
 
 # What else makes an option dear, if its YAML has it.
 LIGHT = {
+    "vqvae": {"n_codes": 8, "code_width": 2},
     "forest": {"times": 2, "copies": 2, "trees": 3},
     "unconditional": {"part": {"n_layers": 1, "hidden": 16, "n_blocks": 1}},
     "clustered": {

@@ -60,8 +60,10 @@ class VQ(Encoder):
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         x, c = batch
         vectors = self._vectors(x, c)
-        words = self.codebook[self.encode(x, c).long()]
+        codes, moments = self.encode(x, c).tensor_split([self.n_learned], 1)
+        words, moments = self.codebook[codes.long()], self.heard(moments)
         commitment = (vectors - words.detach()).square() + (vectors.detach() - words).square()
         through = vectors + (words - vectors).detach()
-        likelihood = self.head.log_prob(self.head.params(self._speak(through, c), c), x)
+        raw = self._speak(through, self.told(moments, c))
+        likelihood = self.head.log_prob(self.params(raw, moments, c), x)
         return commitment.sum((1, 2)).mean() - likelihood.mean()

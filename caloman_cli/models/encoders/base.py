@@ -8,13 +8,15 @@ from torch import Tensor, nn
 from caloman_cli.config.values import Count
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.jacobian import half_logdet
-from caloman_cli.models.encoders.posterior import GaussianPosterior, Posterior
+from caloman_cli.models.encoders.posterior import DiracPosterior, GaussianPosterior, Posterior
 from caloman_cli.models.heads.base import Head
-from caloman_cli.models.latents import Latents
-from caloman_cli.models.trainable import RowSource, Trainable
+from caloman_cli.models.latents import LatentKind, Latents
+from caloman_cli.models.nn.codebook import Bins
+from caloman_cli.models.trainable import RowSource, Trainable, iterate
 
 LatentDim = Count | Literal["auto"]
 _MOMENT_SIGMA = 0.1  # of moments, which are of order 1: latents know them roughly
+_ROWS = 4096  # of training rows at once
 AVERAGED = 16  # draws, where a posterior that can only draw is asked for its mean
 
 
@@ -23,7 +25,8 @@ class Encoder(Trainable):
 
     A batch of training rows is the tuple (x, c). Latents are what an encoder learns, and behind
     them the moments that the head would like to be told of a shower, with a little noise and free
-    of charge: these are the business of this class alone. A new encoder writes, of the E latents
+    of charge; beside codes they are codes, too, of bins with as many training showers each. These
+    are the business of this class alone. A new encoder writes, of the E latents
     that it learns,
 
     - ``_posterior(x, c)``, a :class:`~caloman_cli.models.encoders.posterior.Posterior`; or, where
@@ -47,7 +50,7 @@ class Encoder(Trainable):
         most_latents: The largest E that it can learn; what ``auto`` stands for is no larger.
 
     Raises:
-        UserError: ``n_learned`` is out of range, or the head wants moments beside codes.
+        UserError: ``n_learned`` is out of range.
     """
 
     n_turns: int = 1
@@ -64,13 +67,6 @@ class Encoder(Trainable):
         head: Head,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        if n_codes is not None and head.moment_dim:
-            raise UserError(
-                f"encoder={name} hands over codes, which have no room for the moments of head="
-                f"{type(head).__name__}: use a head without them, e.g. head=autoregressive or "
-                "head=cylinder, or an encoder with real latents, e.g. encoder=vae"
-            )
         self.most_latents = x_dim
         self.n_learned = checked_latent_dim(n_learned, x_dim)
         self.head, self.conditional = head, conditional
@@ -78,7 +74,11 @@ class Encoder(Trainable):
         self.seen_dim = head.feature_dim + (c_dim if conditional else 0)
         self.told_dim = head.moment_dim + (c_dim if conditional else 0)
         dim = self.n_learned + head.moment_dim
-        self.latents = Latents(dim, "real" if n_codes is None else "codes", n_codes, name)
+        kind: LatentKind = "real" if n_codes is None else "codes"
+        self.latents = Latents(dim, kind, n_codes, type(self).__name__)
+        self.bins = None
+        if n_codes is not None and head.moment_dim:
+            self.bins = Bins(head.moment_dim, n_codes)
 
     @property
     def latent_dim(self) -> int:
@@ -91,8 +91,11 @@ class Encoder(Trainable):
         return type(self)._posterior is Encoder._posterior
 
     def prepare(self, train: RowSource) -> None:
-        """Measure the head's statistics on rows (x (V,), c (C,))."""
+        """Measure the head's statistics on rows (x (V,), c (C,)), and bins of its moments."""
         self.head.prepare(train)
+        if self.bins is not None:
+            rows = iterate(train, _ROWS)
+            self.bins.fit(torch.cat([self.head.moments(x, c) for x, c in rows]))
 
     def draw(self, x: Tensor, c: Tensor) -> Tensor:
         """Latents z (B, D) of showers, by torch's generator; what the density has to learn."""
@@ -106,7 +109,7 @@ class Encoder(Trainable):
         if not self.implicit:
             return self.posterior(x, c).mean
         learned = torch.stack([self._draw(x, c) for _ in range(AVERAGED)]).mean(0)
-        return torch.cat([learned, self.head.moments(x, c)], 1)
+        return torch.cat([learned, self._moments(x, c).mean], 1)
 
     def posterior(self, x: Tensor, c: Tensor) -> Posterior:
         """q(z | x, c) of all latents.
@@ -123,17 +126,33 @@ class Encoder(Trainable):
     def decode(self, z: Tensor, c: Tensor) -> tuple[Any, ...]:
         """The parameters of the head, see :meth:`Head.params`."""
         learned, moments = z.tensor_split([self.n_learned], 1)
-        told = torch.cat([moments, c], 1) if self.conditional else moments
-        raw = self._decode(learned, told)
-        return self.head.params(torch.cat([raw, moments], 1) if self.head.moment_dim else raw, c)
+        moments = self.heard(moments)
+        return self.params(self._decode(learned, self.told(moments, c)), moments, c)
+
+    def heard(self, moments: Tensor) -> Tensor:
+        """Moments as latents have them (B, M), as numbers."""
+        return moments if self.bins is None else self.bins.means(moments)
+
+    def told(self, moments: Tensor, c: Tensor) -> Tensor:
+        """What a decoding network reads beside learned latents, shape (B, ``told_dim``)."""
+        return torch.cat([moments, c], 1) if self.conditional else moments
+
+    def params(self, raw: Tensor, moments: Tensor, c: Tensor) -> tuple[Any, ...]:
+        """The parameters of the head, of the decoder's output and moments as numbers."""
+        found: tuple[Any, ...] = self.head.params(
+            torch.cat([raw, moments], 1) if self.head.moment_dim else raw, c
+        )
+        return found
 
     def seen(self, x: Tensor, c: Tensor) -> Tensor:
         """What an encoding network reads of showers, shape (B, ``seen_dim``)."""
         features = self.head.features(x)
         return torch.cat([features, c], 1) if self.conditional else features
 
-    def _moments(self, x: Tensor, c: Tensor) -> GaussianPosterior:
+    def _moments(self, x: Tensor, c: Tensor) -> Posterior:
         moments = self.head.moments(x, c)
+        if self.bins is not None:
+            return DiracPosterior(self.bins(moments))
         return GaussianPosterior(moments, torch.full_like(moments, _MOMENT_SIGMA))
 
     def _posterior(self, x: Tensor, c: Tensor) -> Posterior:
