@@ -1,7 +1,10 @@
 """What an encoder hands over to a density."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from torch import Tensor
 
 from caloman_cli.errors import UserError
 
@@ -23,6 +26,7 @@ class Latents:
             order, as float32.
         n_codes: How many codes each of the D is one of; of ``real`` numbers none.
         encoder: Who hands them over, for messages.
+        constraint: (z (B, D), c (B, C)) -> (B, M), zero where latents are, if they are told so.
 
     Raises:
         ValueError: These do not fit together.
@@ -32,6 +36,9 @@ class Latents:
     kind: LatentKind = "real"
     n_codes: int | None = None
     encoder: str = field(default="?", compare=False)
+    constraint: Callable[[Tensor, Tensor], Tensor] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         if self.dim < 1 or self.kind not in get_args(LatentKind):

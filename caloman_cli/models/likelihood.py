@@ -116,7 +116,7 @@ def kind_of(model: "TwoStep") -> Kind:
 
     Of all voxels it is a score: the energy model and the voxels both tell a layer's energy.
     """
-    if model.encoder.implicit:
+    if model.encoder.only_draws:
         return "none"
     head, found = model.encoder.head, _way(model)
     of_voxels: Kind = "exact"

@@ -44,10 +44,10 @@ def write_latents(
     n, rows = len(source), max(1, min(4096, _CHUNK_VALUES // encoder.head.x_dim))
     chosen = np.zeros(n, bool)
     chosen[train] = True
-    count = _DRAWS if encoder.implicit else min(encoder.n_turns, _ORIENTATIONS)
+    count = _DRAWS if encoder.only_draws else min(encoder.n_turns, _ORIENTATIONS)
     turns = _turns(encoder.n_turns, n, count)
     shape = n, turns.shape[1], encoder.latent_dim
-    names = ("mean", "draw" if encoder.implicit else "sigma")
+    names = ("mean", "draw" if encoder.only_draws else "sigma")
     torch.manual_seed(seed)
     with replacing_hdf5(path) as file:
         file["row"] = np.arange(n)
@@ -68,7 +68,7 @@ def write_latents(
 
 def _said(encoder: Encoder, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of the latents, and their widths or, where these have no name, a draw."""
-    if encoder.implicit:
+    if encoder.only_draws:
         return encoder.encode(x, c), encoder.draw(x, c)
     posterior = encoder.posterior(x, c)
     return posterior.mean, posterior.sigma

@@ -43,6 +43,8 @@ LIGHT = {
         "least": 20,
         "part": {"n_layers": 1, "hidden": 16, "n_blocks": 1},
     },  # fmt: skip
+    "constrained_ebm": {"chains": 200, "walk": 2, "steps": 3},
+    "implicit": {"function_hidden": [16], "chains": 200, "walk": 2},
     "ebm": {"chains": 200, "walk": 2, "steps": 5},
     "tr0n": {
         "hidden": [16],
@@ -106,9 +108,14 @@ def build_density(option: str, z_dim: int = 4, c_dim: int = 3, **settings) -> De
     """A small density of the latents that it learns, with some settings of one's own."""
     unmade = made("density", option, OmegaConf.merge(small("density", option), settings))
     codes = "real" not in unmade.func.accepts
-    latents = Latents(z_dim, "codes", N_CODES) if codes else Latents(z_dim)
+    latents = Latents(z_dim, "codes", N_CODES) if codes else Latents(z_dim, constraint=plane)
     density: Density = unmade(latents=latents, c_dim=c_dim)
     return density
+
+
+def plane(z: Tensor, c: Tensor) -> Tensor:
+    """A manifold for densities that walk on one."""
+    return z[:, :1] - z[:, 1:2] if z.shape[1] > 1 else z
 
 
 def flat(n: int) -> dict:

@@ -93,7 +93,7 @@ def test_shapes(encoder, toy):
 
 def test_a_posterior_has_a_density_or_says_that_it_has_none(encoder, toy):
     x, c = share_rows(toy, ROWS)
-    if encoder.implicit:
+    if encoder.only_draws:
         with pytest.raises(UserError, match=f"{type(encoder).__name__} can only draw"):
             encoder.posterior(x, c)
         return
@@ -116,7 +116,7 @@ def test_draws_average_to_what_is_encoded(encoder, toy):
         drawn = torch.stack([encoder.draw(x, c) for _ in range(400)])
         encoded = encoder.encode(x, c)
     # An encoder that can only draw averages a few.
-    error = drawn.std(0) * (1 / 400 + encoder.implicit / AVERAGED) ** 0.5
+    error = drawn.std(0) * (1 / 400 + encoder.only_draws / AVERAGED) ** 0.5
     assert ((drawn.mean(0) - encoded).abs() <= 5 * error + 1e-5).all()
 
 
@@ -171,7 +171,7 @@ def test_rows_do_not_see_each_other(encoder, toy):
     encoder.eval()
     x, c = share_rows(toy, ROWS)
     z = encoder.encode(x, c)
-    if not encoder.implicit:
+    if not encoder.only_draws:
         part = encoder.encode(x[3:20], c[3:20])
         torch.testing.assert_close(part, z[3:20], rtol=1e-4, atol=1e-5)
     whole = encoder.head.mean(encoder.decode(z, c))

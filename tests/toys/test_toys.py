@@ -59,8 +59,8 @@ def test_a_strangers_model_trains_and_samples(encoder, density, caloman, tmp_pat
     with h5py.File(tmp_path / "run/latents.h5") as file, trusting(mine):
         model, _ = load_model(tmp_path / "run/model.pt")
         np.testing.assert_array_equal(file["row"], np.arange(300))
-        assert ("draw" in file) == model.encoder.implicit
-        assert file["draw" if model.encoder.implicit else "sigma"].shape == file["mean"].shape
+        assert ("draw" in file) == model.encoder.only_draws
+        assert file["draw" if model.encoder.only_draws else "sigma"].shape == file["mean"].shape
         if model.encoder.latents.n_codes is not None:
             assert set(np.unique(file["mean"])) <= set(range(model.encoder.latents.n_codes))
 
@@ -74,7 +74,7 @@ def test_codes_are_refused_by_a_density_of_real_latents(caloman, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_implicit_posterior_is_drawn_from_in_the_file(tmp_path):
+def test_a_posterior_without_a_name_is_drawn_from_in_the_file(tmp_path):
     """Sixteen draws of each shower, one of which is chosen anew every time."""
     geometry = tiny()
     encoder = make_encoder("my_avb", "autoregressive_dipoles", geometry).eval()

@@ -163,12 +163,17 @@ class EBM(Density):
         generator = torch.Generator(u.device).manual_seed(0)
         y = self._inner(u, c)
         epsilon = torch.randn(y.shape, generator=generator, device=y.device)
+        epsilon = self._along(y, c, epsilon)
         with torch.enable_grad():
             noisy = (y + _SIGMA * epsilon).detach().requires_grad_()
             (slope,) = torch.autograd.grad(self._energy(noisy, c).sum(), noisy)
-        missed = (_SIGMA * slope - epsilon).square().sum(1).mean()
+        missed = (_SIGMA * self._along(y, c, slope) - epsilon).square().sum(1).mean()
         chains = self._energy(self.chains.y, self.chains.c).mean()
         return {"loss": missed, "gap": self._energy(y, c).mean() - chains}
+
+    def _along(self, y: Tensor, c: Tensor, v: Tensor) -> Tensor:
+        """What of v (B, A) is a direction in which latents may go."""
+        return v
 
     def _anew(self, rows: Tensor, c: Tensor) -> Tensor:
         """Where chains begin beside rows (y, c) of the training, (B, A)."""

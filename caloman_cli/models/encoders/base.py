@@ -30,7 +30,7 @@ class Encoder(Trainable):
     that it learns,
 
     - ``_posterior(x, c)``, a :class:`~caloman_cli.models.encoders.posterior.Posterior`; or, where
-      it can only draw, ``_draw(x, c)`` -> z (B, E), see :attr:`implicit`;
+      it can only draw, ``_draw(x, c)`` -> z (B, E), see :attr:`only_draws`;
     - ``_decode(z, told)`` -> the decoder's raw output (B, ``raw_dim``), with ``told``
       (B, ``told_dim``) the moments and conditions;
     - ``loss((x, c), player)``, which may use all methods here.
@@ -86,7 +86,7 @@ class Encoder(Trainable):
         return self.latents.dim
 
     @property
-    def implicit(self) -> bool:
+    def only_draws(self) -> bool:
         """Whether latents can be drawn, but their posterior has no name, as AVB's."""
         return type(self)._posterior is Encoder._posterior
 
@@ -99,14 +99,14 @@ class Encoder(Trainable):
 
     def draw(self, x: Tensor, c: Tensor) -> Tensor:
         """Latents z (B, D) of showers, by torch's generator; what the density has to learn."""
-        if not self.implicit:
+        if not self.only_draws:
             return self.posterior(x, c).sample()
         learned = self._draw(x, c)
         return torch.cat([learned, self._moments(x, c).sample()], 1)
 
     def encode(self, x: Tensor, c: Tensor) -> Tensor:
         """The mean of :meth:`draw`, shape (B, D); where there is no posterior, of a few draws."""
-        if not self.implicit:
+        if not self.only_draws:
             return self.posterior(x, c).mean
         learned = torch.stack([self._draw(x, c) for _ in range(AVERAGED)]).mean(0)
         return torch.cat([learned, self._moments(x, c).mean], 1)
@@ -115,7 +115,7 @@ class Encoder(Trainable):
         """q(z | x, c) of all latents.
 
         Raises:
-            UserError: The encoder is :attr:`implicit`.
+            UserError: The encoder :attr:`only_draws`.
         """
         return self.with_moments(self._posterior(x, c), x, c)
 
@@ -163,7 +163,7 @@ class Encoder(Trainable):
         )
 
     def _draw(self, x: Tensor, c: Tensor) -> Tensor:
-        """Learned latents (B, E), by torch's generator, of an :attr:`implicit` encoder."""
+        """Learned latents (B, E), by torch's generator, where it :attr:`only_draws`."""
         raise NotImplementedError
 
     def _decode(self, z: Tensor, told: Tensor) -> Tensor:
