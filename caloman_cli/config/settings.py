@@ -74,6 +74,9 @@ class TrainerSettings:
             batch, or posterior ``mean``\\ s.
         checkpoint_minutes: ``last.pt`` is written after every epoch, and within an epoch when
             the last one is older than this.
+        layer_dimensions: Say after every epoch how many dimensions the hidden layers of networks
+            have on the validation split, see
+            :func:`~caloman_cli.training.layers.layer_dimensions`.
         deterministic: Ask CUDA for deterministic kernels. The CPU's are deterministic.
         tf32: Let CUDA multiply float32 matrices in TF32.
     """
@@ -83,6 +86,7 @@ class TrainerSettings:
     density: StageSettings = field(default_factory=StageSettings)
     latents: Literal["sample", "mean"] = "sample"
     checkpoint_minutes: Positive = 10.0
+    layer_dimensions: bool = False
     deterministic: bool = True
     tf32: bool = False
 

@@ -20,6 +20,7 @@ IRRELEVANT = (
     "dataset.train",
     "dataset.reference",
     "trainer.checkpoint_minutes",
+    "trainer.layer_dimensions",
     "distill.run",
     "reuse",
 )

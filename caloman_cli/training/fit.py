@@ -26,6 +26,7 @@ from caloman_cli.runs.progress import ProgressLine
 from caloman_cli.runs.stages import StageFolder
 from caloman_cli.training.ema import MovingAverage
 from caloman_cli.training.guard import Diverged, FiniteGuard
+from caloman_cli.training.layers import layer_dimensions
 from caloman_cli.training.optimisation import (
     averaged_buffers,
     lr_factor,
@@ -157,7 +158,7 @@ class Fit:
         self.state.epoch, self.state.batch = self.state.epoch + 1, 0
         self.sums = self._zeros()
         self._keep_best(scores[self.settings.score])
-        row = self._row(train, scores)
+        row = self._row(train, scores) | self._layers()
         self.trainer.run.history.append(row)
         self._checkpoint()
         final = self.state.epoch == self.settings.epochs or self._out_of_patience()
@@ -270,6 +271,16 @@ class Fit:
             **{f"validation/{name}": _json_number(value) for name, value in scores.items()},
             "seconds": round(self.state.seconds, 3),
         }
+
+    def _layers(self) -> dict[str, object]:
+        """Dimensions of hidden layers, where they are asked for."""
+        if not self.trainer.settings.layer_dimensions:
+            return {}
+        self.seeds.validation(0)
+        self.model.eval()
+        with self.average.applied():
+            found = layer_dimensions(self.model, self.validation, self.settings.batch_size)
+        return {f"layers/{name}": value for name, value in found.items()}
 
     def _checkpoint(self) -> None:
         self._check_finite()
