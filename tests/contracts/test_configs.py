@@ -18,6 +18,7 @@ SIBLINGS = {
     "caloman_poster": ("caloman_photons", {"encoder"}),
     "caloman_ds2": ("caloman_photons", {"dataset", "preprocess"}),
     "caloman_ds3": ("caloman_ds2", {"dataset"}),
+    "calo_vq_ds2": ("calo_vq_ds1", {"dataset", "encoder", "head", "trainer"}),
     "flagship_ds3": ("flagship_ds2", {"dataset"}),
     "flagship_pions": ("flagship_photons", {"dataset", "energy", "head"}),
     "demo": ("flagship_photons", {"dataset", "encoder", "head", "trainer"}),

@@ -24,12 +24,15 @@ TREES = ["density.times=2", "density.copies=1", "density.trees=2", "density.dept
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["ae_nsf", "ae_ebm", "vae_avb", "wae_vae", "bigan_arm", "avb_vae", "caloforest"]
+    "name",
+    ["ae_nsf", "ae_ebm", "vae_avb", "wae_vae", "bigan_arm", "avb_vae", "caloforest", "calo_vq"],
 )
 def test_a_published_system_trains_and_draws(name, tmp_path):
     chosen = [f"experiment=two_step_zoo_{name}"]
     if name == "caloforest":
         chosen = ["experiment=caloforest_ds1", *TREES]
+    if name == "calo_vq":
+        chosen = ["experiment=calo_vq_ds1"]
     run(compose("train", [*chosen, *FEW, f"output={tmp_path / 'run'}", f"cache_dir={tmp_path}"]))
     model, _ = load_model(tmp_path / "run/model.pt")
     e_inc = torch.tensor([[256.0], [65536.0], [256.0]])
@@ -67,3 +70,15 @@ def test_an_unconditional_run_is_made_to_answer_conditions(tmp_path):
     shutil.rmtree(tmp_path / "plain")
     model, _ = load_model(tmp_path / "answers/model.pt")
     assert model.sample(torch.tensor([[1024.0]]), Noise(0, 0, 1)).shape == (1, 368)
+
+
+@pytest.mark.slow
+def test_codes_of_images_train_and_draw(tmp_path):
+    """calo_vq_ds2: convolutions beside a codebook."""
+    few = [*FEW[2:], "dataset=builtin_ds2", "dataset.builtin.n_train=24"]
+    few += ["dataset.builtin.n_reference=1", "encoder.latent_dim=4", "encoder.n_codes=8"]
+    chosen = ["experiment=calo_vq_ds2", *few, f"output={tmp_path / 'run'}"]
+    run(compose("train", [*chosen, f"cache_dir={tmp_path}"]))
+    model, _ = load_model(tmp_path / "run/model.pt")
+    voxels = model.sample(torch.tensor([[1e3], [1e6]]), Noise(0, 0, 2))
+    assert voxels.shape == (2, 6480) and voxels[1].sum() > voxels[0].sum()
