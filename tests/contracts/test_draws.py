@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from caloman_cli.data.geometry import Geometry, Layer
-from caloman_cli.models.heads import cylinder
+from caloman_cli.models.heads import cylinder, mixture
 from caloman_cli.models.heads.base import Head
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
@@ -85,7 +85,7 @@ def test_codes_are_drawn_from_their_probabilities(name):
     assert max(found.values(), default=0.0) < 4.0, found
 
 
-def scores(head, detector, n, monkeypatch, of="log_prob"):
+def scores(head, detector, n, monkeypatch, of="log_prob", scaled=False):
     """Of each group of parameters, the mean square of scores over their standard error.
 
     n draws at one shower's c, in groups whose summed scores tell the error.
@@ -96,7 +96,8 @@ def scores(head, detector, n, monkeypatch, of="log_prob"):
     head.prepare(TensorRows(x, c))
     # What scales layers to one and lights a voxel in a layer without is no part of `log_prob`.
     monkeypatch.setattr(head, "_rescued", lambda x, *_: x, raising=False)
-    monkeypatch.setattr(head, "_normalised", lambda x: x, raising=False)
+    if not scaled:
+        monkeypatch.setattr(head, "_normalised", lambda x: x, raising=False)
     brightest = int((voxels > 0).sum(1).argmax())
     c = c[brightest : brightest + 1].expand(n, -1)
     raw = (0.3 * torch.randn(1, head.out_dim)).requires_grad_()
@@ -153,6 +154,24 @@ def test_a_cylinders_voxels_are_drawn_from_its_density(monkeypatch):
     z = scores(head, detector, 1500, monkeypatch, of="log_density")
     assert {"network.says_total.bias", "network.says_rings.bias", "network.last.bias"} < {*z}
     assert max(z.values()) < 4.0, z
+
+
+@pytest.mark.parametrize(
+    ("of", "n"), [("log_prob", 3000), pytest.param("log_density", 1000, marks=pytest.mark.slow)]
+)
+def test_a_hurdles_voxels_are_drawn_from_its_distribution(of, n, monkeypatch):
+    """Before layers are scaled, and after that by the integral over it.
+
+    Of narrow mixtures: a share that is drawn above one is taken for one, which neither knows.
+    """
+    monkeypatch.setattr(mixture, "SHIFT", -3.0)
+    monkeypatch.setattr(sys.modules[__name__], "GROUPS", 16)
+    detector = image_geometry()
+    head = maker("head", "hurdle_mixture")(
+        geometry=detector, conditions=shares(detector).conditions
+    )
+    z = scores(head, detector, n, monkeypatch, of, scaled=of == "log_density")
+    assert max(z.values()) < 1.6, z  # of 16 groups 15/13 are expected
 
 
 @pytest.mark.parametrize(
