@@ -15,17 +15,17 @@ each point u (of D coordinates) and each time t:
   one unit for each direction. The best possible loss is no less than the dimension, and a
   network's is larger.
 
-Both count the directions in which data vary by much more than :math:`\sigma / a`, so both depend
-on t: at large t directions drown in noise, at small t a network no longer follows the score of a
-thin distribution and either counts all D. In between is a plateau, at one end of which the curve
-over log t has its knee. Never read one number without its curve.
+Both count the directions in which data vary by much more than the noise over the signal,
+:math:`\sigma / a`, whatever the model's clock, so both are functions of it: much of it drowns
+directions, and with little a network no longer follows the score of a thin distribution and either
+counts all D. In between is a plateau, if there is a dimension at all. Never read one number
+without its curve.
 
 References:
     Kamkari et al. (2024), A geometric view of data complexity: efficient local intrinsic
     dimension estimation with diffusion models, arXiv:2406.03537 (FLIPD).
     Yeats et al. (2025), A connection between score matching and local intrinsic dimension,
     arXiv:2510.12975 (the denoising loss).
-    Satopaa, Albrecht, Irwin, Raghavan (2011), Finding a "Kneedle" in a haystack (the knee).
 """
 
 from collections.abc import Callable
@@ -35,14 +35,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caloman_cli.config.values import Count, Several, Share, checked
+from caloman_cli.config.values import Count, Positive, Several, checked
 from caloman_cli.errors import UserError
 
 EXACT_TRACE = 512  # dimensions up to which the divergence is summed exactly
 _DIRECTIONS = 16  # at once
 _VALUES = 1 << 22  # coordinates of directions at once
 _TIMES = 4000  # among which one is looked for
-_BENT = 0.1  # of a curve's range: how far from a straight line a knee has to be
+_FLAT = 0.1  # change of a curve, over itself, with the logarithm of the noise
 
 
 class TakesNoiseOff(Protocol):
@@ -65,25 +65,24 @@ class Curves(NamedTuple):
     """Local dimensions of N points at T times, float64.
 
     Args:
-        t: Times, shape (T,), rising.
-        noise: sigma / a at these times, shape (T,).
+        noise: sigma / a, shape (T,), rising.
+        t: The model's times with these, shape (T,).
         flipd: Shape (N, T).
         denoising: Shape (N, T).
     """
 
-    t: np.ndarray
     noise: np.ndarray
+    t: np.ndarray
     flipd: np.ndarray
     denoising: np.ndarray
 
 
-class Knee(NamedTuple):
-    """Where a curve bends most.
+class Plateau(NamedTuple):
+    """Where a curve is flattest.
 
     Args:
-        at: The number of its time.
-        clear: Whether it bends by more than a tenth of its range; a straight or a flat curve has
-            no knee, and the number means nothing.
+        at: The number of its noise.
+        clear: Whether it changes there by less than a tenth while the noise does e-fold.
     """
 
     at: int
@@ -155,21 +154,14 @@ def denoising_loss(
     return total / draws
 
 
-def knee(t: np.ndarray, curve: np.ndarray) -> Knee:
-    """Where a curve (T,) over log t is furthest from the line between its ends.
+def plateau(noise: np.ndarray, curve: np.ndarray) -> Plateau:
+    """Where a positive curve (T,) changes least, in per cent, with the logarithm of the noise.
 
-    Above the line is the end of a plateau that falls, below it the beginning of one that was
-    fallen to.
+    A knee, as of FLIPD in its paper, depends on where a curve without a plateau is cut off.
     """
-    x = np.log(t)
-    x = (x - x[0]) / (x[-1] - x[0])
-    span = float(np.ptp(curve))
-    if span == 0:
-        return Knee(len(t) // 2, False)
-    y = (curve - curve[0]) / span
-    apart = np.abs(y - x * y[-1])
-    index = int(apart.argmax())
-    return Knee(index, bool(apart[index] > _BENT))
+    slope = np.abs(np.gradient(np.log(curve), np.log(noise)))
+    at = int(slope.argmin())
+    return Plateau(at, bool(slope[at] < _FLAT))
 
 
 def time_of(model: TakesNoiseOff, noise: float, like: Tensor) -> float:
@@ -187,47 +179,44 @@ def time_of(model: TakesNoiseOff, noise: float, like: Tensor) -> float:
 
 @checked
 class LocalDimension:
-    """FLIPD and the denoising loss of points, on a grid of times.
+    """FLIPD and the denoising loss of points, on a grid of noises.
 
     The divergence is summed exactly up to 512 dimensions and estimated above.
 
     Args:
-        times: Of the grid, which is even in log t.
-        t_min: The first.
-        t_max: The last.
+        times: Number of the grid's noises over the signal, which are even in their logarithm.
+        noise_min: The first.
+        noise_max: The last.
         draws: Of noise, for each point and time of the denoising loss.
         probes: Of each point, above 512 dimensions.
         seed: Of the noise and the probes.
 
     Raises:
-        UserError: A setting is out of range, or the times do not rise.
+        UserError: A setting is out of range, or the noises do not rise.
     """
 
     def __init__(
         self,
         times: Several = 20,
-        t_min: Share = 0.01,
-        t_max: Share = 0.8,
+        noise_min: Positive = 0.01,
+        noise_max: Positive = 4.0,
         draws: Count = 8,
         probes: Count = 32,
         seed: int = 0,
     ) -> None:
-        if t_min >= t_max:
-            raise UserError(f"t_min={t_min} must be below t_max={t_max}, e.g. 0.01 and 0.8")
-        self.t = np.geomspace(t_min, t_max, times)
+        if noise_min >= noise_max:
+            raise UserError(
+                f"noise_min={noise_min} must be below noise_max={noise_max}, e.g. 0.01 and 4"
+            )
+        self.noise = np.geomspace(noise_min, noise_max, times)
         self.draws, self.probes, self.seed = draws, probes, seed
 
     def __call__(self, model: TakesNoiseOff, u: Tensor, c: Tensor) -> Curves:
         """The curves of points u (N, D) under conditions c (N, C)."""
-        columns = [(self.flipd(model, u, c, t), self._loss(model, u, c, t)) for t in self.t]
+        times = np.array([time_of(model, noise, u) for noise in self.noise])
+        columns = [(self.flipd(model, u, c, t), self._loss(model, u, c, t)) for t in times]
         flipd, denoising = (np.stack(column, 1) for column in zip(*columns, strict=True))
-        return Curves(self.t, self.noise(model, u), flipd, denoising)
-
-    def noise(self, model: TakesNoiseOff, like: Tensor) -> np.ndarray:
-        """sigma / a at the times of the grid, float64, shape (T,)."""
-        t = torch.as_tensor(self.t).to(like)
-        ratio: np.ndarray = (model.sigma(t) / model.signal(t)).double().cpu().numpy()
-        return ratio
+        return Curves(self.noise, times, flipd, denoising)
 
     def flipd(self, model: TakesNoiseOff, u: Tensor, c: Tensor, t: float) -> np.ndarray:
         """FLIPD of points u (N, D) at one time, float64, shape (N,)."""

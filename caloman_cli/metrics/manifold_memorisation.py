@@ -31,7 +31,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from caloman_cli.config.values import Share, checked
+from caloman_cli.config.values import Positive, Share, checked
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.lid import LocalDimension, TakesNoiseOff, time_of
 from caloman_cli.metrics.neighbours import nearest
@@ -84,7 +84,7 @@ class Judged(NamedTuple):
     """What was found.
 
     Args:
-        t: Amount of noise of FLIPD.
+        noise: Over the signal, of FLIPD.
         held: Dimensions of held-out points.
         generated: Dimensions of generated points.
         limits: From all held-out points.
@@ -92,7 +92,7 @@ class Judged(NamedTuple):
         held_flags: Of held-out points, each half by the limits of the other.
     """
 
-    t: float
+    noise: float
     held: Pair
     generated: Pair
     limits: Limits
@@ -136,7 +136,7 @@ class DimensionTest:
         k: Neighbours of the data's dimension.
         quantile: Share of held-out points that a limit leaves beyond it.
         margin: Below which share of what held-out points have a dimension must lie, too.
-        t0: Amount of noise of FLIPD. None: half as long as the way to the nearest
+        noise: Over the signal, of FLIPD. None: half as long as the way to the nearest
             training point.
 
     Attributes:
@@ -148,9 +148,9 @@ class DimensionTest:
         k: Annotated[int, Ge(3)] = 20,
         quantile: Share = 0.01,
         margin: Share = 0.5,
-        t0: Share | None = None,
+        noise: Positive | None = None,
     ) -> None:
-        self.k, self.quantile, self.margin, self.t0 = k, quantile, margin, t0
+        self.k, self.quantile, self.margin, self.noise = k, quantile, margin, noise
         self.dimension = LocalDimension()
         self.device: torch.device | str = "cpu"
 
@@ -181,12 +181,13 @@ class DimensionTest:
             points.double().cpu().numpy() for points in (train, held[0], generated[0])
         )
         of_real, of_ours = nearby_dimensions(known, self.k, real, ours, device=self.device)
-        t = self.t0 or self._time(model, known, real, of_real, train)
+        noise = self.noise or self._noise(known, real, of_real)
+        t = time_of(model, noise, train)
         of_held = Pair(self.dimension.flipd(model, *held, t), of_real)
         judged = Pair(self.dimension.flipd(model, *generated, t), of_ours)
         limits = self.limits(of_held)
         crossed = self._crossed(of_held)
-        return Judged(t, of_held, judged, limits, flags(judged, limits), crossed)
+        return Judged(noise, of_held, judged, limits, flags(judged, limits), crossed)
 
     def limits(self, held: Pair) -> Limits:
         """What held-out points calibrate."""
@@ -194,7 +195,7 @@ class DimensionTest:
         if not (model > 0 and data > 0):
             raise UserError(
                 f"real showers have a local dimension of {model:.3g} by the model and {data:.3g} "
-                "by their neighbours: there is nothing to compare with, try another t0"
+                "by their neighbours: there is nothing to compare with, try another noise"
             )
         ratios = _ratios(held, model, data)
         return Limits(
@@ -215,19 +216,12 @@ class DimensionTest:
             found.overfitted[part], found.duplicated[part] = judged
         return found
 
-    def _time(
-        self,
-        model: TakesNoiseOff,
-        train: np.ndarray,
-        held: np.ndarray,
-        dimensions: np.ndarray,
-        like: Tensor,
-    ) -> float:
+    def _noise(self, train: np.ndarray, held: np.ndarray, dimensions: np.ndarray) -> float:
         apart = nearest(Table(train), 1, Table(held), self.device)[0][:, 0]
         apart, dimensions = apart[apart > 0], dimensions[dimensions > 0]
         if not (len(apart) and len(dimensions)):
             raise UserError("the held-out showers' latents are the training showers'")
-        return time_of(model, float(np.median(apart) / 2 / np.median(dimensions) ** 0.5), like)
+        return float(np.median(apart) / 2 / np.median(dimensions) ** 0.5)
 
 
 def flags(points: Pair, limits: Limits) -> Flags:

@@ -11,7 +11,7 @@ from scipy.stats import mannwhitneyu
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.components.lid import LID, Reading, _note, _scores
 from caloman_cli.evaluation.latents import denoiser_of, denoisers
-from caloman_cli.metrics.lid import Curves, LocalDimension, denoising_loss, flipd, knee
+from caloman_cli.metrics.lid import Curves, LocalDimension, denoising_loss, flipd, plateau
 from caloman_cli.models.densities.flow_matching import FlowMatching
 from caloman_cli.models.densities.standard_normal import StandardNormal
 from caloman_cli.models.latents import Latents
@@ -100,25 +100,28 @@ def test_curves_on_a_grid_and_above_the_exact_trace():
     model, dim = gaussian(plane(3, 600)), 600
     u = points(plane(3, dim), 20)
     curves = LocalDimension(3, 0.01, 0.5, draws=2, probes=4)(model, u, NOTHING.expand(20, 0))
-    np.testing.assert_allclose(curves.t, [0.01, math.sqrt(0.005), 0.5])
-    np.testing.assert_allclose(curves.noise, curves.t / np.sqrt(1 - curves.t**2))
+    np.testing.assert_allclose(curves.noise, [0.01, math.sqrt(0.005), 0.5])
+    np.testing.assert_allclose(curves.noise, curves.t / np.sqrt(1 - curves.t**2), rtol=2e-3)
     assert curves.flipd.shape == curves.denoising.shape == (20, 3)
     np.testing.assert_allclose(curves.flipd[:, 0], 3, atol=0.01)  # exact by luck of the axes
 
 
 @pytest.mark.parametrize(
-    ("curve", "index", "clear"),
+    ("curve", "value", "clear"),
     [
-        ([9, 5, 3, 3, 3, 3, 2.9], 2, True),  # falls to a plateau
-        ([3, 3, 3, 3, 3, 2, 0], 4, True),  # falls from one
-        ([6, 5, 4, 3, 2, 1, 0], 0, False),
-        ([3, 3, 3, 3, 3, 3, 3], 3, False),
+        ([50, 20, 9, 5.1, 5, 4.9, 3, 1], 5, True),  # falls to a plateau and from it
+        ([5, 5, 4.8, 3, 2, 1, 0.4, 0.1], 5, True),
+        ([14, 13.9, 13.4, 12, 9, 5, 2, 0.5], 14, True),
+        ([8, 6, 4.5, 3.4, 2.5, 1.9, 1.4, 1], None, False),  # all sizes
     ],
 )
-def test_the_knee_of_a_curve(curve, index, clear):
-    found = knee(np.geomspace(0.01, 1, 7), np.array(curve, float))
+@pytest.mark.parametrize("more", [0, 2])
+def test_the_plateau_of_a_curve(curve, value, clear, more):
+    """Wherever the curve is cut off behind it."""
+    curve = np.array(curve + [curve[-1] / 5**n for n in range(1, more + 1)])
+    found = plateau(0.01 * 2.0 ** np.arange(len(curve)), curve)
     assert found.clear == clear
-    assert not clear or found.at == index
+    assert not clear or curve[found.at] == value
 
 
 def trained(u, steps):
@@ -149,7 +152,7 @@ def test_a_network_finds_five_dimensions(dim, follows):
     rotated = torch.linalg.qr(points(torch.ones(dim), dim))[0]
     u = (points(plane(5, dim), 20_500) @ rotated.T).float()
     density = trained(u[:20_000], 3000)
-    curves = LocalDimension(5, 0.03, 0.15)(density, u[20_000:], u.new_zeros(500, 0))
+    curves = LocalDimension(5, 0.03, 0.18)(density, u[20_000:], u.new_zeros(500, 0))
     flipd, loss = curves.flipd.mean(0), curves.denoising.mean(0)
     assert np.abs(loss - 5).max() < 0.5
     assert follows == (np.abs(flipd - 5).max() < 0.5)
@@ -193,7 +196,7 @@ def test_a_density_that_takes_no_noise_off_is_refused():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"t_min": 0.5, "t_max": 0.2}, {"times": 1}, {"t0": 1.5}, {"draws": 0}]
+    "settings", [{"noise_min": 0.5, "noise_max": 0.2}, {"times": 1}, {"noise": -1.0}, {"draws": 0}]
 )
 def test_settings_out_of_range(settings):
     with pytest.raises(UserError):

@@ -50,11 +50,11 @@ def sets():
     return train, held, made
 
 
-@pytest.mark.parametrize("t0", [None, 0.02, 0.05, 0.1])
-def test_a_point_that_the_model_made_up_is_overfitted(sets, t0):
+@pytest.mark.parametrize("noise", [None, 0.02, 0.05, 0.1])
+def test_a_point_that_the_model_made_up_is_overfitted(sets, noise):
     train, held, made = sets
     made = torch.cat([made[(made - ATOM).norm(dim=1) > 0.5], ATOM.expand(100, DIM)])
-    judged = DimensionTest(t0=t0)(with_atom(ATOM, 0.1), train, rows(held), rows(made))
+    judged = DimensionTest(noise=noise)(with_atom(ATOM, 0.1), train, rows(held), rows(made))
     expected = np.zeros(len(made), bool)
     expected[-100:] = True
     np.testing.assert_array_equal(judged.flags.overfitted, expected)
@@ -132,8 +132,8 @@ def test_what_cannot_be_judged(sets):
     model = gaussian(PLANE)
     with pytest.raises(UserError, match="99 training showers: this needs 100 or more"):
         DimensionTest()(model, train[:99], rows(held), rows(made))
-    with pytest.raises(UserError, match="nothing to compare with, try another t0"):
-        DimensionTest(t0=0.1)(model, 0 * train, rows(0 * held), rows(made))
+    with pytest.raises(UserError, match="nothing to compare with, try another noise"):
+        DimensionTest(noise=0.1)(model, 0 * train, rows(0 * held), rows(made))
     with pytest.raises(UserError, match="are the training showers'"):
         DimensionTest()(model, train, rows(train[:200]), rows(made))
 

@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from caloman_cli.config.values import Count, Several, Share, checked
+from caloman_cli.config.values import Count, Positive, Several, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.latents import denoiser_of, encoded
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.evaluation.truth import spread
-from caloman_cli.metrics.lid import Curves, LocalDimension, knee
+from caloman_cli.metrics.lid import Curves, LocalDimension, plateau
 from caloman_cli.metrics.score import Score
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Reading(NamedTuple):
     """Where the numbers are read off.
 
     Args:
-        at: The number of the curves' time.
+        at: The number of the curves' noise.
         why: In words.
     """
 
@@ -37,18 +37,18 @@ class Reading(NamedTuple):
 
 @checked
 class LID:
-    """FLIPD and the denoising loss of showers' latents, their curves over the noise, and a knee.
+    """FLIPD and the denoising loss of showers' latents: curves over the noise, and their plateau.
 
     Latents are drawn from the showers' posteriors and scaled, as the density learned them, and
     the density is told the showers' conditions: what is counted are the directions that are left
     when incident and layer energies are known, among the latents that are learned.
 
     Args:
-        t0: Amount of noise at which numbers are read off; the grid's nearest is taken. None: the
-            knee of the mean denoising loss of real showers.
+        noise: Over the signal, at which numbers are read off; the grid's nearest is taken. None:
+            where the mean denoising loss of real showers is flattest.
         times: See :class:`~caloman_cli.metrics.lid.LocalDimension`.
-        t_min: See there.
-        t_max: See there.
+        noise_min: See there.
+        noise_max: See there.
         draws: See there.
         probes: See there.
         max_showers: Of each set, spread over it.
@@ -61,16 +61,16 @@ class LID:
 
     def __init__(
         self,
-        t0: Share | None = None,
+        noise: Positive | None = None,
         times: Several = 20,
-        t_min: Share = 0.01,
-        t_max: Share = 0.8,
+        noise_min: Positive = 0.01,
+        noise_max: Positive = 4.0,
         draws: Count = 8,
         probes: Count = 32,
         max_showers: Several = 500,
     ) -> None:
-        self.t0, self.max_showers = t0, max_showers
-        self.dimension = LocalDimension(times, t_min, t_max, draws, probes)
+        self.noise, self.max_showers = noise, max_showers
+        self.dimension = LocalDimension(times, noise_min, noise_max, draws, probes)
 
     def __call__(self, comparison: Comparison) -> Section:
         model = cast("TwoStep", comparison.model)
@@ -88,7 +88,8 @@ class LID:
         learned, latents = model.density.scaler.n_active, model.density.z_dim
         comparison.draw("lid", lid_figure(real, ours, reading, learned), _caption(learned))
         used: dict[str, str | float | None] = {
-            "t0": "knee" if self.t0 is None else self.t0, "showers at most": self.max_showers,
+            "noise": "plateau" if self.noise is None else self.noise,
+            "showers at most": self.max_showers,
             "latents": learned, "draws": self.dimension.draws,
         }  # fmt: skip
         sets = {
@@ -96,8 +97,8 @@ class LID:
             "generated": (comparison.generated, ours),
         }
         details = {
-            "t0": float(real.t[reading.at]),
-            "noise over signal": float(real.noise[reading.at]),
+            "noise": float(real.noise[reading.at]),
+            "t": float(real.t[reading.at]),
             "curves": _means(real, ours),
             "showers": {
                 name: {"row": _rows(len(showers), len(found.flipd)), **_each(found, reading)}
@@ -112,11 +113,12 @@ class LID:
         )
 
     def _reading(self, real: Curves) -> Reading:
-        if self.t0 is not None:
-            return Reading(int(np.abs(np.log(real.t / self.t0)).argmin()), "as asked for")
-        found = knee(real.t, real.denoising.mean(0))
-        straight = "the curve is straight, there is no knee: look at the figure and set t0"
-        why = "the knee of the real showers' denoising loss" if found.clear else straight
+        if self.noise is not None:
+            return Reading(int(np.abs(np.log(real.noise / self.noise)).argmin()), "as asked for")
+        found = plateau(real.noise, real.denoising.mean(0))
+        why = "where the real showers' loss is flattest"
+        if not found.clear:
+            why += ", which is no plateau: look at the figure and set noise"
         return Reading(found.at, why)
 
 
@@ -129,7 +131,7 @@ def _scores(real: Curves, ours: Curves, reading: Reading) -> list[Score]:
             Score(
                 _SECTION, words, float(value), float(truth), spread=error,
                 truth_spread=truth_error, summary=True, key=f"lid_{name}", goal="truth",
-                note=f"t0 = {real.t[reading.at]:.3g}",
+                note=f"noise {real.noise[reading.at]:.3g} of the signal",
             )
         )  # fmt: skip
     return scores
@@ -141,18 +143,18 @@ def standard_error(values: np.ndarray) -> float | None:
 
 
 def _means(real: Curves, ours: Curves) -> list[dict[str, float]]:
-    """The mean curves, a line for each time."""
+    """The mean curves, a line for each noise."""
     return [
         {
-            "t": float(t),
-            "noise over signal": float(real.noise[i]),
+            "noise": float(noise),
+            "t": float(real.t[i]),
             **{
                 f"{name}_{side}": float(getattr(curves, name)[:, i].mean())
                 for name in _NAMES
                 for side, curves in (("reference", real), ("generated", ours))
             },
         }
-        for i, t in enumerate(real.t)
+        for i, noise in enumerate(real.noise)
     ]
 
 
@@ -172,20 +174,20 @@ def lid_figure(real: Curves, ours: Curves, reading: Reading, learned: int) -> Fi
     with house_style():
         image = figure(7.2, 3.4, "constrained")
         for ax, (name, words) in zip(image.subplots(1, 2), _NAMES.items(), strict=True):
-            _panel(ax, getattr(real, name), getattr(ours, name), real.t)
+            _panel(ax, getattr(real, name), getattr(ours, name), real.noise)
             ax.axhline(learned, color=REFERENCE_EDGE, linewidth=0.8, linestyle=":")
-            ax.axvline(real.t[reading.at], color=REFERENCE_EDGE, linewidth=0.8)
-            ax.set_xlabel("noise t")
+            ax.axvline(real.noise[reading.at], color=REFERENCE_EDGE, linewidth=0.8)
+            ax.set_xlabel("noise over signal")
             ax.set_ylabel(words)
         ax.legend()
         return image
 
 
-def _panel(ax: Axes, real: np.ndarray, ours: np.ndarray, t: np.ndarray) -> None:
+def _panel(ax: Axes, real: np.ndarray, ours: np.ndarray, noise: np.ndarray) -> None:
     low, high = np.quantile(real, [0.05, 0.95], axis=0)
-    ax.fill_between(t, low, high, color=REFERENCE_EDGE, alpha=0.25, linewidth=0)
-    ax.plot(t, real.mean(0), color=REFERENCE_EDGE, label="real")
-    ax.plot(t, ours.mean(0), color=GENERATED, linestyle="--", label="generated")
+    ax.fill_between(noise, low, high, color=REFERENCE_EDGE, alpha=0.25, linewidth=0)
+    ax.plot(noise, real.mean(0), color=REFERENCE_EDGE, label="real")
+    ax.plot(noise, ours.mean(0), color=GENERATED, linestyle="--", label="generated")
     ax.set_xscale("log")
 
 
@@ -207,8 +209,8 @@ def _note(real: Curves, reading: Reading, learned: int, latents: int) -> str:
     )  # fmt: skip
     return (
         f"Local intrinsic dimension of {learned} learned latents of {latents}, at given incident "
-        f"and layer energies; 'truth' is the reference. Read off at t = "
-        f"{real.t[reading.at]:.3g}, where noise is {real.noise[reading.at]:.3g} of the "
-        f"signal ({reading.why}); at another noise it is another number. Spread: of the mean over "
+        f"and layer energies; 'truth' is the reference. Read off where "
+        f"the noise is {real.noise[reading.at]:.3g} of the signal, t = {real.t[reading.at]:.3g} ("
+        f"{reading.why}); at another noise it is another number. Spread: of the mean over "
         f"showers.{odd}"
     )

@@ -6,7 +6,7 @@ import numpy as np
 from annotated_types import Ge
 from matplotlib.figure import Figure
 
-from caloman_cli.config.values import Share, checked
+from caloman_cli.config.values import Positive, Share, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.latents import Encoded, denoiser_of, encoded
@@ -36,7 +36,7 @@ class ManifoldMemorisation:
         k: See :class:`~caloman_cli.metrics.manifold_memorisation.DimensionTest`.
         quantile: See there.
         margin: See there.
-        t0: See there.
+        noise: See there.
         max_showers: Of the reference and of the generated ones, spread over each.
         max_train: Of the training file.
 
@@ -51,11 +51,11 @@ class ManifoldMemorisation:
         k: Annotated[int, Ge(3)] = 20,
         quantile: Share = 0.01,
         margin: Share = 0.5,
-        t0: Share | None = None,
+        noise: Positive | None = None,
         max_showers: Largest = 2000,
         max_train: Largest = 50_000,
     ) -> None:
-        self.test = DimensionTest(k, quantile, margin, t0)
+        self.test = DimensionTest(k, quantile, margin, noise)
         self.max_showers, self.max_train = max_showers, max_train
 
     def __call__(self, comparison: Comparison) -> Section:
@@ -76,11 +76,11 @@ class ManifoldMemorisation:
         comparison.draw("manifold_memorisation", dimensions_figure(judged), _caption(judged))
         used: dict[str, str | float | None] = {
             "neighbours": self.test.k, "quantile": self.test.quantile, "margin": self.test.margin,
-            "t0": "half the spacing" if self.test.t0 is None else self.test.t0,
+            "noise": "half the spacing" if self.test.noise is None else self.test.noise,
             "showers at most": self.max_showers, "training showers": len(known),
         }  # fmt: skip
         details = {
-            "t0": judged.t,
+            "noise": judged.noise,
             "limits": judged.limits._asdict(),
             "showers": _each(judged, len(comparison.generated)),
         }
@@ -170,7 +170,8 @@ def _caption(judged: Judged) -> str:
 
 def _note(judged: Judged, known: int) -> str:
     return (
-        f"Memorised manifold: FLIPD at t = {judged.t:.3g} against Levina and Bickel's estimate "
+        f"Memorised manifold: FLIPD at a noise of {judged.noise:.3g} against Levina and "
+        "Bickel's estimate "
         f"among {known:,} training showers, in scaled latents; truth: each half of the held-out "
         "showers by the limits of the other. Flagged rows of the generated file: metrics.json."
     )

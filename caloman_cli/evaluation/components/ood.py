@@ -15,7 +15,7 @@ from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.latents import denoiser_of, encoded
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.evaluation.truth import spread
-from caloman_cli.metrics.lid import LocalDimension, TakesNoiseOff, knee
+from caloman_cli.metrics.lid import LocalDimension, TakesNoiseOff, time_of
 from caloman_cli.metrics.ood import DualTest, at_equal_energy
 from caloman_cli.metrics.ood_sets import Distortion, SetName
 from caloman_cli.metrics.score import Score, key_of
@@ -56,8 +56,7 @@ class OOD:
         files: Files of other showers in the same voxels.
         factor: See :class:`~caloman_cli.metrics.ood_sets.Distortion`.
         layer: See there.
-        t0: Amount of noise of the local dimension. None: the knee of the mean denoising loss of
-            training showers.
+        noise: Over the signal, of the local dimension.
         by_energy: Whether to compare with training showers of like incident energy.
         quantile: Of training showers, below each of the thresholds that need no labels.
         draws: Of latents for each log p, where the posterior has a density.
@@ -75,7 +74,7 @@ class OOD:
         files: list[str],
         factor: Positive = 2.0,
         layer: int | None = None,
-        t0: Share | None = None,
+        noise: Positive = 0.03,
         by_energy: bool = True,
         quantile: Share = 0.05,
         draws: Count = 4,
@@ -83,7 +82,7 @@ class OOD:
     ) -> None:
         if not sets and not files:
             raise UserError("ood.sets=[] and ood.files=[]: name a set or give a file")
-        self.sets, self.files, self.t0 = sets, files, t0
+        self.sets, self.files, self.noise = sets, files, noise
         self.distortion, self.by_energy = Distortion(factor, layer), by_energy
         self.draws, self.max_showers = draws, max_showers
         self.dimension, self.test = LocalDimension(), DualTest(quantile)
@@ -95,7 +94,7 @@ class OOD:
         real = spread(comparison.reference, self.max_showers)
         outside, left = self._outside(comparison, real)
         learned = spread(comparison.train, self.max_showers)
-        t0 = self.t0 or self._knee(model, denoiser, learned, comparison)
+        t0 = time_of(denoiser, self.noise, model.preprocess.conditions.mean)
         train = self._told(model, denoiser, learned, t0, comparison)
         train = train._replace(values=self._compared(train, train))
 
@@ -112,12 +111,12 @@ class OOD:
         limits = self.test.thresholds(train.values)
         comparison.draw("ood", ood_figure(inside, others, limits), _caption(self.by_energy))
         used: dict[str, str | float | None] = {
-            "t0": "knee" if self.t0 is None else self.t0, "showers at most": self.max_showers,
+            "noise": self.noise, "showers at most": self.max_showers,
             "factor": self.distortion.factor, "layer": self.distortion.layer, "draws": self.draws,
             "quantile": self.test.quantile, "by energy": str(self.by_energy),
         }  # fmt: skip
         details = {
-            "t0": t0,
+            "t": t0,
             "areas": areas,
             "showers": {
                 name: _plain(found) for name, found in {"reference": inside, **others}.items()
@@ -126,7 +125,7 @@ class OOD:
         return Section(
             self._scores(train, inside, others, areas),
             details,
-            [_note(model, t0, self.test.quantile, self.by_energy), *left],
+            [_note(model, self.noise, self.test.quantile, self.by_energy), *left],
             conditions=used,
         )
 
@@ -152,13 +151,6 @@ class OOD:
         if not found:
             raise UserError(f"no set is left: {' '.join(left)}")
         return found, left
-
-    def _knee(
-        self, model: "TwoStep", denoiser: TakesNoiseOff, train: Showers, comparison: Comparison
-    ) -> float:
-        u, c = encoded(model, train, comparison.device, comparison.seed)
-        curves = self.dimension(denoiser, u, c)
-        return float(curves.t[knee(curves.t, curves.denoising.mean(0)).at])
 
     def _told(
         self,
@@ -293,12 +285,13 @@ def _caption(by_energy: bool) -> str:
     )
 
 
-def _note(model: Any, t0: float, quantile: float, by_energy: bool) -> str:
+def _note(model: Any, noise: float, quantile: float, by_energy: bool) -> str:
     like = " Compared with training showers of like incident energy." if by_energy else ""
     return (
         f"Out of distribution: log p is of kind '{model.kind}', the local dimension is FLIPD at "
-        f"t = {t0:.3g}. The dual AUC is that of the best pairs of thresholds, which an oracle "
-        "would have to choose: its notes say what it is where nothing differs. 'Accepted' needs "
-        f"no oracle: both are above the lowest {100 * quantile:g} % of training showers or, on "
+        f"a noise of {noise:.3g} of the signal. The dual AUC is that of the best pairs of "
+        "thresholds, which an oracle would have to choose: its notes say what it is where nothing "
+        f"differs. 'Accepted' needs no oracle: both are above the lowest {100 * quantile:g} % of "
+        "training showers or, on "
         f"both sides, between half as many on either side.{like}"
     )
