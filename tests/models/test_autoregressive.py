@@ -104,7 +104,7 @@ def made(name, z_dim, c_dim=1):
 
 
 @pytest.mark.parametrize("name", REAL)
-@pytest.mark.parametrize("z_dim", [1, 2])
+@pytest.mark.parametrize("z_dim", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_density_integrates_to_one(name, z_dim):
     """Of any weights."""
     model = made(name, z_dim)
@@ -117,7 +117,7 @@ def test_the_density_integrates_to_one(name, z_dim):
 
 
 @pytest.mark.parametrize("name", REAL)
-@pytest.mark.parametrize("z_dim", [1, 3])
+@pytest.mark.parametrize("z_dim", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_samples_follow_log_prob(name, z_dim):
     """Where the last coordinate falls among all values that it might have had is uniform."""
     model, rows = made(name, z_dim), 200
