@@ -6,7 +6,7 @@ import pytest
 
 HERE = Path(__file__).parent
 # Densities whose draws are many steps, or whose parts are made one by one.
-COSTLY = {"maf", "tr0n", "forest", "ebm", "constrained_ebm", "avb", "diffusion"}
+COSTLY = {"maf", "tr0n", "forest", "ebm", "constrained_ebm", "avb", "diffusion", "mean_flow"}
 OF_ALL = {
     "test_shapes",
     "test_saved_and_loaded_is_the_same",
