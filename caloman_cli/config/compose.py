@@ -40,9 +40,16 @@ def compose(verb: str, overrides: list[str] | None = None) -> DictConfig:
         overrides: What a user would write behind the verb.
     """
     import hydra
+    from hydra.core.global_hydra import GlobalHydra
 
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose(verb, overrides or [])
+    # Hydra is one for each process, and a command line has it already.
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose(verb, overrides or [])
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def meanings(verb: str) -> dict[str, str]:

@@ -30,7 +30,15 @@ CONF = Path(__file__).parents[2] / "conf"
 # Densities of these widths in each of hundreds of dimensions would take the whole budget.
 WIDE = {"identity": ["standard_normal", "gmm", "nsf", "flow_matching", "diffusion", "mean_flow"]}
 # They learn from another run, or serve spaces that showers do not have.
-APART = {"consistency", "tr0n", "unconditional", "clustered", "constrained_ebm", "implicit", "caloman_nsf"}
+APART = {
+    "consistency",
+    "tr0n",
+    "unconditional",
+    "clustered",
+    "constrained_ebm",
+    "implicit",
+    "caloman_nsf",
+}
 JUDGE = (
     "evaluation=only",
     "evaluation.separation.plots=none",

@@ -2,10 +2,12 @@
 
 import copy
 
+import hydra
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from caloman_cli.config.compose import compose
+from caloman_cli.config.compose import CONF, compose
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.models.two_step import build
 from caloman_cli.runs.differences import differences, only
@@ -125,3 +127,9 @@ def test_parts_of_a_config(config):
         "trainer": {"latents": "sample"},
         "nothing": {},
     }
+
+
+def test_a_key_that_came_later_passes_inside_a_command(config):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):  # as the command line has it
+        assert differences(without(config, "overwrite"), config) == []
+        assert GlobalHydra.instance().is_initialized()
