@@ -63,8 +63,8 @@ SPANNING = THIN | {("vae", head) for head in options("head")}
 
 
 def density_for(encoder: str, head: str) -> str:
-    """A density without parameters of what an encoder hands over."""
-    return "standard_normal" if latents_of(encoder, head).kind == "real" else "codes"
+    """A small density of what an encoder hands over."""
+    return "standard_normal" if latents_of(encoder, head).kind == "real" else "ar_codes"
 
 
 def slow_unless(default: Collection[Pair], pairs: Sequence[Pair]) -> list:

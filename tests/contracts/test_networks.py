@@ -88,7 +88,7 @@ def test_it_convolves_and_learns(encoder, pair):
     for player in encoder.players:
         encoder.loss((x, c), player).backward()
     assert [name for name, p in encoder.named_parameters() if p.grad is None] == []
-    if reads:
+    if reads and encoder.latents.kind == "real":  # codes have no slopes
         x = x.requires_grad_()
         encoder.encode(x, c).square().sum().backward()
         assert (x.grad.abs().sum(0) > 0).all() or pair[1] != "gaussian"
