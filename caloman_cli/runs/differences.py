@@ -127,14 +127,17 @@ def _neutral(node: dict[str, Any], name: str, place: str, verb: str) -> bool:
         # What a config names has been built before; nothing is imported here.
         made = getattr(sys.modules.get(module), kind, None)
         parameters = inspect.signature(made).parameters if callable(made) else {}
-        return name in parameters and bool(parameters[name].default == node[name])
+        if name not in parameters:
+            return False
+        default = parameters[name].default  # a config has lists where Python has tuples
+        return bool((list(default) if isinstance(default, tuple) else default) == node[name])
     if place in _BEFORE:
         return bool(_BEFORE[place] == node[name])
     from caloman_cli.config.compose import compose
 
-    default: Any = OmegaConf.to_container(compose(verb))
+    value: Any = OmegaConf.to_container(compose(verb))
     for part in place.split("."):
-        if not isinstance(default, dict) or part not in default:
+        if not isinstance(value, dict) or part not in value:
             return False
-        default = default[part]
-    return bool(default == node[name])
+        value = value[part]
+    return bool(value == node[name])

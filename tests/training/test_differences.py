@@ -109,6 +109,14 @@ def test_a_key_that_came_later_counts_with_another_value(config, place, value):
     assert differences(stored, config) == [f"{place}: None -> {value}"]
 
 
+def test_a_list_that_came_later_passes_with_its_neutral_value():
+    encoder = {"_target_": "caloman_cli.models.encoders.PCA", "latent_dim": 5}
+    asked = {"encoder": {**encoder, "hidden": [384, 384]}}
+    assert differences({"encoder": encoder}, asked) == []
+    asked["encoder"]["hidden"] = [384]
+    assert differences({"encoder": encoder}, asked) == ["encoder.hidden: None -> [384]"]
+
+
 @pytest.mark.parametrize(("option", "same"), [("none", True), ("voxel_spectrum", False)])
 def test_a_run_of_before_there_were_calibrations_had_none(config, option, same):
     stored = without(config, "calibration")
