@@ -13,6 +13,7 @@ from caloman_cli.models.densities.base import Density
 from caloman_cli.models.densities.unconditional import Unconditional
 from caloman_cli.models.kinds import weakest
 from caloman_cli.models.latents import Latents
+from caloman_cli.models.nn.clusters import chosen
 from caloman_cli.models.nn.langevin import mala
 from caloman_cli.models.nn.mlp import MLP, Activation
 from caloman_cli.models.noise import Noise
@@ -175,11 +176,8 @@ class TR0N(Unconditional):
     def _sample(self, c: Tensor, noise: Noise) -> Tensor:
         with torch.no_grad():
             weights, means, widths = self._mixture(c)
-            below = weights.exp().cumsum(1) < noise.uniform(1).to(c)
-            rows = torch.arange(len(c), device=c.device)
-            chosen = below.sum(1).clamp(max=self.components - 1)
-            kick = noise.normal(means.shape[2]).to(c)
-            u = means[rows, chosen] + widths[rows, chosen] * kick
+            one = torch.arange(len(c), device=c.device), chosen(weights, noise.uniform(1))
+            u = means[one] + widths[one] * noise.normal(means.shape[2]).to(c)
             size = self.size / self._curvature(u)
         return mala(lambda at: -self._log_prob(at, c), u, noise, self.steps, size)[0]
 

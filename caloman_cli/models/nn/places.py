@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from caloman_cli.models.nn.clusters import chosen
 from caloman_cli.models.nn.mlp import MLP
 from caloman_cli.models.noise import Noise
 
@@ -95,7 +96,7 @@ class Mixtures(nn.Module):
         linear = torch.cat([c, u], 1) @ slopes + self.offset[place]
         log_weights, mean, sigma = self._mixtures(state, linear, self.log_scale[place])
         uniform, normal = chances[:, :, place]
-        found = chosen(log_weights.exp(), uniform).unsqueeze(1)
+        found = chosen(log_weights, uniform.unsqueeze(1)).unsqueeze(1)
         return (mean.gather(1, found) + sigma.gather(1, found) * normal.unsqueeze(1))[:, 0]
 
     def _mixtures(
@@ -150,10 +151,4 @@ class Categories(nn.Module):
     def draw(self, place: int, state: Tensor, u: Tensor, c: Tensor, chances: Tensor) -> Tensor:
         """A code at a place, (B,), from its state (B, W)."""
         logits = self.logits(state) + self.frequencies[place]
-        return chosen(logits.softmax(1), chances[:, place]).to(u)
-
-
-def chosen(weights: Tensor, uniform: Tensor) -> Tensor:
-    """Which of K alternatives of weights (B, K) uniform numbers (B,) choose, int64 (B,)."""
-    below = weights.cumsum(1) < uniform.unsqueeze(1)
-    return below.sum(1).clamp(max=weights.shape[1] - 1)
+        return chosen(logits.log_softmax(1), chances[:, place, None]).to(u)
