@@ -10,6 +10,7 @@ from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 from tests.models.adversarial import fit
 from tests.training.conftest import make_trainer
+from tests.training.models import trained_with_a_cut
 
 __all__ = ["make_trainer"]
 
@@ -150,36 +151,13 @@ def test_a_part_without_parameters_leaves_the_weights_to_learn():
     assert density.gate[0].weight.grad is not None
 
 
-class PowerCut(Exception):
-    """What ends a run without a word."""
-
-
 def test_a_killed_training_ends_as_a_whole_one(make_trainer):
-    rows = TensorRows(*blobs(60))
-
-    def trained(name, stop=None):
+    def make():
         torch.manual_seed(5)
-        model = Clustered(gmm, "kmeans", 5, 15, latents=Latents(2), c_dim=2)
-        plain, calls = model.loss, []
+        return Clustered(gmm, "kmeans", 5, 15, latents=Latents(2), c_dim=2)
 
-        def loss(batch, player="model"):
-            calls.append(player)
-            if len(calls) == stop:
-                raise PowerCut
-            return plain(batch, player)
-
-        model.loss = loss
-        settings = {"epochs": 2, "ema": 0.9}
-        make_trainer(name, checkpoint_minutes=1e-9, **settings).fit("density", model, rows, rows)
-        return model
-
-    whole = trained("whole")
-    with pytest.raises(PowerCut):
-        trained("cut", 4)
-    resumed = trained("cut")
-    assert len(whole.parts) < 5
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
+    whole, _ = trained_with_a_cut(make_trainer, make, TensorRows(*blobs(60)), 4)
+    assert len(whole.model.parts) < 5
 
 
 def bridges(density) -> float:

@@ -12,6 +12,7 @@ from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 from tests.models.adversarial import fit
 from tests.training.conftest import make_trainer
+from tests.training.models import trained_with_a_cut
 
 __all__ = ["make_trainer"]
 
@@ -128,35 +129,10 @@ def test_samples_begin_at_chains_with_near_conditions():
     assert not torch.equal(density.sample(c, Noise(0, 0, 500)), drawn)
 
 
-class PowerCut(Exception):
-    """What ends a run without a word."""
-
-
 def test_a_killed_training_ends_as_a_whole_one(make_trainer):
     """Chains and their steps' size go on where they were."""
     data = TensorRows(*rows(60))
-
-    def trained(name, stop=None):
-        model = small(chains=64, walk=2, hidden=(8,))
-        plain, calls = model.loss, []
-
-        def loss(batch, player="model"):
-            calls.append(player)
-            if len(calls) == stop:
-                raise PowerCut
-            return plain(batch, player)
-
-        model.loss = loss
-        settings = {"epochs": 2, "ema": 0.9}
-        make_trainer(name, checkpoint_minutes=1e-9, **settings).fit("density", model, data, data)
-        return model
-
-    whole = trained("whole")
-    with pytest.raises(PowerCut):
-        trained("cut", 4)
-    resumed = trained("cut")
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
+    trained_with_a_cut(make_trainer, lambda: small(chains=64, walk=2, hidden=(8,)), data, 4)
 
 
 @pytest.mark.slow

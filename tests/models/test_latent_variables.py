@@ -12,6 +12,7 @@ from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import Step, TensorRows
 from tests.models.adversarial import fit
 from tests.training.conftest import make_trainer
+from tests.training.models import trained_with_a_cut
 
 __all__ = ["make_trainer"]
 
@@ -130,39 +131,18 @@ def test_the_divergence_warms_up_in_training_only():
     assert loss(0) == pytest.approx(loss(99))
 
 
-class PowerCut(Exception):
-    """What ends a run without a word."""
-
-
 def test_a_killed_training_of_two_players_ends_as_a_whole_one(make_trainer):
     """Each with an optimiser and a number of steps of its own, bit for bit."""
     z = torch.randn(60, 3, generator=torch.Generator().manual_seed(1))
-    rows = TensorRows(z, z[:, :1])
-    settings = {"epochs": 2, "ema": 0.9, "schedule": "cosine", "player_lr": {"critic": 3e-3}}
 
-    def trained(name, stop=None):
+    def make():
         torch.manual_seed(5)
-        model = AVB(2, [8], noise_dim=2, critic_steps=3, latents=Latents(3), c_dim=1)
-        plain, calls = model.loss, []
+        return AVB(2, [8], noise_dim=2, critic_steps=3, latents=Latents(3), c_dim=1)
 
-        def loss(batch, player="model"):
-            calls.append(player)
-            if len(calls) == stop:
-                raise PowerCut
-            return plain(batch, player)
-
-        model.loss = loss
-        make_trainer(name, checkpoint_minutes=1e-9, **settings).fit("density", model, rows, rows)
-        return model, calls
-
-    whole, calls = trained("whole")
-    assert (calls.count("critic"), calls.count("model")) == (8, 2)
-    with pytest.raises(PowerCut):
-        trained("cut", 7)
-    resumed, rest = trained("cut")
-    assert 0 < len(rest) < len(calls)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
+    settings = {"schedule": "cosine", "player_lr": {"critic": 3e-3}}
+    rows = TensorRows(z, z[:, :1])
+    whole, _ = trained_with_a_cut(make_trainer, make, rows, 7, **settings)
+    assert (whole.players.count("critic"), whole.players.count("model")) == (8, 2)
 
 
 def small(kind, z_dim, c_dim):

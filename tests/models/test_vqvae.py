@@ -15,7 +15,8 @@ from tests.contracts.groups import flat, make_encoder, share_rows, showers, tiny
 from tests.contracts.test_encoders import built
 from tests.models.adversarial import fit
 from tests.training.conftest import make_trainer
-from tests.training.test_resume import Interrupted, PowerCut, power_cut
+from tests.training.models import PowerCut
+from tests.training.test_resume import Interrupted, power_cut
 
 __all__ = ["make_trainer"]
 

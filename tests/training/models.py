@@ -1,6 +1,9 @@
 """Small models whose training takes milliseconds."""
 
+from typing import NamedTuple
+
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -43,3 +46,45 @@ class Duel(Trainable):
         (x,) = batch
         gap = (x + self.model).mean() - self.critic.sum()
         return gap.square() if player == "critic" else (self.model - 3).square().sum() + gap * 0
+
+
+class PowerCut(Exception):
+    """What SIGKILL leaves behind is what is on the disk when this is raised."""
+
+
+class Trained(NamedTuple):
+    """A model, and the players of the steps that it took, one after the other."""
+
+    model: Trainable
+    players: list[str]
+
+
+def trained_with_a_cut(make_trainer, make, rows, stop, **settings) -> tuple[Trained, Trained]:
+    """A model trained at once, and one whose power was cut at a step and that went on.
+
+    The latter is asserted to be the former, bit for bit, and not to have begun again.
+    """
+
+    def trained(name, stop=None):
+        model, players = make(), []
+        plain = model.loss
+
+        def loss(batch, player="model"):
+            players.append(player)
+            if len(players) == stop:
+                raise PowerCut
+            return plain(batch, player)
+
+        model.loss = loss
+        settings_of_all = {"epochs": 2, "ema": 0.9, "checkpoint_minutes": 1e-9, **settings}
+        make_trainer(name, **settings_of_all).fit("density", model, rows, rows)
+        return Trained(model, players)
+
+    whole = trained("whole")
+    with pytest.raises(PowerCut):
+        trained("cut", stop)
+    resumed = trained("cut")
+    assert 0 < len(resumed.players) < len(whole.players)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    return whole, resumed

@@ -14,7 +14,8 @@ from caloman_cli.models.latents import Latents
 from caloman_cli.models.trainable import TensorRows, Trainable
 from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.verbs.train import run
-from tests.training.test_resume import Interrupted, PowerCut, power_cut
+from tests.training.models import PowerCut
+from tests.training.test_resume import Interrupted, power_cut
 from tests.training.test_train_verb import compose, write_showers
 
 KINDS = {

@@ -9,13 +9,9 @@ import torch
 from caloman_cli.data.files import load_state
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.training.interruption import Interruption, Preempted
-from tests.training.models import Duel, Regression
+from tests.training.models import Duel, PowerCut, Regression
 
 SETTINGS = {"schedule": "cosine", "warmup": 0.5, "ema": 0.9, "clip": 1.0, "epochs": 4}
-
-
-class PowerCut(Exception):
-    """What SIGKILL leaves behind is what is on the disk when this is raised."""
 
 
 class Interrupted:

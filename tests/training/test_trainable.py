@@ -9,8 +9,8 @@ from torch import nn
 from caloman_cli.data.files import load_state
 from caloman_cli.errors import UserError
 from caloman_cli.models.trainable import Step, TensorRows, Trainable, plain_state
-from tests.training.models import Duel
-from tests.training.test_resume import Interrupted, PowerCut, history, power_cut
+from tests.training.models import Duel, PowerCut
+from tests.training.test_resume import Interrupted, history, power_cut
 
 ONES = TensorRows(torch.ones(12, 1))
 
