@@ -163,6 +163,8 @@ def spell(annotation: Any) -> str:
         return f"a list [{inner[0]}, ...]" if inner else "a list"
     if is_dataclass(annotation) or origin in (dict, Mapping):
         return "a mapping"
+    if origin is Callable and arguments:
+        return f"a mapping, the _target_ of a {spell(arguments[-1])} and its settings"
     return str(_NAMES.get(annotation) or getattr(annotation, "__name__", "a value"))
 
 

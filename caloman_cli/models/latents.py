@@ -10,7 +10,8 @@ from caloman_cli.errors import UserError
 
 LatentKind = Literal["real", "codes"]
 _INSTEAD = {
-    "real": "a density of real latents, e.g. density=nsf, or an encoder with codes",
+    "real": "a density of real latents, e.g. density=nsf, or an encoder with codes, e.g. "
+    "encoder=vqvae",
     "codes": "a density of codes, e.g. density=transformer, or an encoder with real latents, e.g. "
     "encoder=vae",
 }

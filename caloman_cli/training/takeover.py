@@ -51,6 +51,11 @@ def take_over(model: TwoStep) -> None:
 
 
 def _finished(run: str) -> tuple[TwoStep, dict[str, Any]]:
+    if not Path(run).exists():
+        raise UserError(
+            f"density.run={run} does not exist: give the output of "
+            "'caloman train density=unconditional'"
+        )
     model, config = load_model(find_model(Path(run)))
     if type(model.density) is not Unconditional:
         raise UserError(

@@ -67,6 +67,14 @@ MISTAKES = {
     "no logger": (["train", "logger=null"], ["write logger=none"]),
     "no experiment": (["train", "experiment=null"], ["leave it out"]),
     "empty group": (["train", "encoder="], ["encoder= is empty", "vae"]),
+    "added part": (
+        ["train", "density=clustered", "+density@density.part=maf"],
+        ["in a file of your own", "'defaults: [maf@part, _self_]'"],
+    ),
+    "text for a part": (
+        ["train", "density=clustered", "density.part=nsf"],
+        ["density.part=nsf: must be a mapping, the _target_ of a Density and its settings"],
+    ),
     "added experiment": (["train", "+experiment=demo"], ["write experiment=demo, without the +"]),
     "two suites": (["evaluate", "run=x", "evaluation=[quick,timing]"], ["one option only"]),
     "two suites, no list": (

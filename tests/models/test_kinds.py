@@ -3,6 +3,7 @@
 import pytest
 
 from caloman_cli.errors import UserError
+from caloman_cli.models.densities.ar_codes import ARCodes
 from caloman_cli.models.densities.flow import NSF
 from caloman_cli.models.kinds import KINDS, weakest
 from caloman_cli.models.latents import Latents
@@ -39,4 +40,6 @@ def test_a_density_of_real_latents_refuses_codes():
         "use a density of codes, e.g. density=transformer, or an encoder with real latents, e.g. "
         "encoder=vae"
     )
+    with pytest.raises(UserError, match=r"or an encoder with codes, e\.g\. encoder=vqvae$"):
+        ARCodes(latents=Latents(4), c_dim=1)
     assert NSF(latents=Latents(4), c_dim=1).z_dim == 4

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from caloman_cli.config.values import checked
+from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.latents import encoded
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
@@ -69,7 +70,13 @@ class Manifold:
         from caloman_cli.models.encoders.lipschitz import lipschitz_bound
 
         model = cast("TwoStep", comparison.model)
-        model.density.latents.require(("real",), "evaluation=manifold")
+        latents = model.density.latents
+        if latents.kind != "real":
+            raise UserError(
+                "evaluation=manifold measures lengths in latent space, this run's encoder="
+                f"{latents.encoder} hands over {latents}: give a run whose latents are real "
+                "numbers, e.g. of encoder=vae"
+            )
         found = self._found(model, comparison)
         # Two halves, so that drawn latents have other conditions, as real ones of others have.
         half = len(found.c) // 2
