@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from caloman_cli.config.values import Count, Positive, Several, checked
 from caloman_cli.data.showers import Showers
+from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.latents import denoiser_of, encoded
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
@@ -69,6 +70,11 @@ class LID:
         probes: Count = 32,
         max_showers: Several = 500,
     ) -> None:
+        if noise is not None and not noise_min <= noise <= noise_max:
+            raise UserError(
+                f"evaluation.lid.noise={noise}: must be between noise_min={noise_min} and "
+                f"noise_max={noise_max}, where the curves are taken"
+            )
         self.noise, self.max_showers = noise, max_showers
         self.dimension = LocalDimension(times, noise_min, noise_max, draws, probes)
 
