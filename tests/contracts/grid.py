@@ -9,6 +9,7 @@ it in which every option and every detector is. ``CALOMAN_GRID=all`` takes all c
 import itertools
 import os
 from collections.abc import Iterable, Sized
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from caloman_cli.config.settings import StageSettings, TrainerSettings
 from caloman_cli.config.stages import STAGES
 from caloman_cli.data.geometry import Geometry, Layer
+from caloman_cli.errors import UserError
 from caloman_cli.models.trainable import Trainable
 from caloman_cli.models.two_step import TwoStep, build
 from caloman_cli.runs.directory import RunDirectory
@@ -81,7 +83,6 @@ def fitting() -> list[Cell]:
 
     A detector may yet refuse an encoder or a density, which says so.
     """
-    kinds = {name: maker("density", name).func.accepts for name in options("density")}
     heads = [
         (head, name)
         for head in options("head")
@@ -92,9 +93,20 @@ def fitting() -> list[Cell]:
         Cell(encoder, density, head, detector)
         for encoder, (head, detector) in itertools.product(options("encoder"), heads)
         if fits(encoder, head)
-        for density, accepted in kinds.items()
-        if latents_of(encoder, head).kind in accepted
+        for density in options("density")
+        if learns(density, encoder)
     ]
+
+
+@cache
+def learns(density: str, encoder: str) -> bool:
+    """Whether a density takes what an encoder hands over, with a head that both serve."""
+    head = next(head for head in options("head") if fits(encoder, head))
+    try:
+        maker("density", density)(latents=latents_of(encoder, head), c_dim=3)
+    except UserError:
+        return False
+    return True
 
 
 def _worth(cell: Cell, new: Sized) -> tuple[int, bool]:

@@ -92,7 +92,7 @@ def test_the_covering_has_every_pair_and_the_default_every_option():
             assert {(c[a], c[b]) for c in here} == {(c[a], c[b]) for c in every}
     for place in range(4):
         assert {cell[place] for cell in DEFAULT} == {cell[place] for cell in FITTING}
-    for place, group in ((0, "encoder"), (2, "head")):
+    for place, group in enumerate(("encoder", "density", "head")):
         assert {cell[place] for cell in FITTING} == set(options(group))
     assert len(COVERING) < len(FITTING) / 3
 
