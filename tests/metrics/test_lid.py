@@ -188,6 +188,11 @@ def test_rows_and_their_errors():
     assert "no Gaussian's" not in _note(real, Reading(0, ""), 4, 5)  # 2 against 1
 
 
+def test_a_noise_beyond_the_curves_is_refused():
+    with pytest.raises(UserError, match="evaluation.lid.noise=900: must be between .* and"):
+        LID(noise=900)
+
+
 def test_a_density_that_takes_no_noise_off_is_refused():
     model = SimpleNamespace(density=StandardNormal(latents=Latents(3), c_dim=1))
     with pytest.raises(UserError, match="this run's StandardNormal does not: .*flow_matching"):
