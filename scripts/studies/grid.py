@@ -182,18 +182,16 @@ def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def tables(rows: list[dict[str, Any]]) -> str:
-    """One for each head and score: encoders down, densities across."""
+    """One for each head and score: densities down, encoders across."""
     parts = []
     for head, column in itertools.product(
         sorted({r["head"] for r in rows}), ("AUC low", "AUC high")
     ):
-        own = {(r["encoder"], r["density"]): r[column] for r in rows if r["head"] == head}
-        encoders, densities = (sorted({key[i] for key in own}) for i in (0, 1))
-        lines = [
-            [name, *(f"{own[name, d]:.3f}" if (name, d) in own else "" for d in densities)]
-            for name in encoders
-        ]
-        parts.append(f"{column}, head={head}\n\n{tabulate(lines, ['', *densities], 'github')}\n")
+        own = {(r["density"], r["encoder"]): f"{r[column]:.3f}" for r in rows if r["head"] == head}
+        densities, encoders = (sorted({key[i] for key in own}) for i in (0, 1))
+        lines = [[name, *(own.get((name, e), "") for e in encoders)] for name in densities]
+        table = tabulate(lines, ["", *encoders], "github", disable_numparse=True)
+        parts.append(f"**{column}, head={head}**\n\n{table}\n")
     return "\n".join(parts)
 
 
