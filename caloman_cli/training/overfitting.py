@@ -11,7 +11,7 @@ from caloman_cli.models.trainable import RowSource
 log = logging.getLogger(__name__)
 
 GROWTH = 0.1  # nats per epoch at the full learning rate
-WIDTH = 0.05  # of a direction, where one that is as wide as the latents has 1
+WIDTH = 0.02  # of a direction, where one that is as wide as the latents has 1
 
 
 class Collapse(NamedTuple):
