@@ -3,11 +3,9 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from caloman_cli.config.compose import CONF
-from caloman_cli.config.targets import PLACES
+from caloman_cli.config.options import option_of, targets
 from caloman_cli.data.showers import Showers, block_rows
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.lid import TakesNoiseOff
@@ -45,7 +43,7 @@ def denoiser_of(model: "TwoStep", metric: str) -> TakesNoiseOff:
     if not isinstance(model.density, Denoiser):
         raise UserError(
             f"{metric} asks a density that takes noise off latents, this run's "
-            f"{type(model.density).__name__} does not: train with density="
+            f"density={option_of('density', model.density)} does not: train with density="
             f"{' or density='.join(denoisers())}"
         )
     return model.density
@@ -56,13 +54,8 @@ def denoisers() -> list[str]:
     from caloman_cli.models import densities
     from caloman_cli.models.densities.denoiser import Denoiser
 
-    found = []
-    for path in sorted((CONF / "density").glob("*.yaml")):
-        target = OmegaConf.select(OmegaConf.load(path), "_target_", default="")
-        room, _, name = str(target).rpartition(".")
-        if room == PLACES["density"].room and issubclass(getattr(densities, name), Denoiser):
-            found.append(path.stem)
-    return found
+    options = targets("density").items()
+    return [option for option, name in options if issubclass(getattr(densities, name), Denoiser)]
 
 
 def encoded(

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from caloman_cli.config.options import option_of
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.tr0n import TR0N
 from caloman_cli.models.densities.unconditional import Unconditional
@@ -59,7 +60,7 @@ def _finished(run: str) -> tuple[TwoStep, dict[str, Any]]:
     model, config = load_model(find_model(Path(run)))
     if type(model.density) is not Unconditional:
         raise UserError(
-            f"density.run={run} has a density of type {type(model.density).__name__}, which is "
+            f"density.run={run} has density={option_of('density', model.density)}, which is "
             "told conditions: give a run of 'caloman train density=unconditional'"
         )
     return model, config

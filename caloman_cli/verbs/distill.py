@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from caloman_cli.config.check import trainer_settings
+from caloman_cli.config.options import option_of
 from caloman_cli.config.targets import Place, constructor
 from caloman_cli.data.files import replacing, replacing_hdf5
 from caloman_cli.data.fingerprint import content_fingerprint
@@ -68,8 +69,8 @@ def run(cfg: DictConfig) -> Path:
     flow = _flow(cfg, teacher)
     if cfg.method != "path" and not isinstance(flow, Denoiser):
         raise UserError(
-            f"method={cfg.method} learns from levels of noise, which run={cfg.run} of density "
-            f"{type(flow).__name__} does not know: give method=path"
+            f"method={cfg.method} learns from levels of noise, which run={cfg.run} of "
+            f"density={option_of('density', flow)} does not know: give method=path"
         )
     conditions = _conditions(model_path, device)
     logger = make_logger(cfg.logger)
@@ -122,7 +123,7 @@ def _flow(cfg: DictConfig, teacher: TwoStep) -> ODE:
     """The teacher's density."""
     if not isinstance(teacher.density, ODE):
         raise UserError(
-            f"run={cfg.run} has a density of type {type(teacher.density).__name__}, which is no "
+            f"run={cfg.run} has density={option_of('density', teacher.density)}, which is no "
             "ODE: give a run of one that is, as of 'caloman train density=flow_matching'"
         )
     if teacher.density.noising == "tweedie":

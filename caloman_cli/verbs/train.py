@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.config.check import trainer_settings
+from caloman_cli.config.options import option_of
 from caloman_cli.data.cache import default_cache_dir, voxel_array
 from caloman_cli.data.files import load_state, replacing, save_state
 from caloman_cli.data.geometry import Geometry
@@ -64,8 +65,8 @@ def run(cfg: DictConfig) -> Path:
     model = build(_with_latent_dim(cfg, 1), dataset.geometry)
     if settings.latents == "mean" and model.encoder.head.moment_dim:
         raise UserError(
-            f"trainer.latents=mean: head={type(model.encoder.head).__name__} has its decoder told"
-            " of moments with noise, which means lack: use trainer.latents=sample"
+            f"trainer.latents=mean: head={option_of('head', model.encoder.head)} has its decoder "
+            "told of moments with noise, which means lack: use trainer.latents=sample"
         )
     logger = make_logger(cfg.logger)
     showers, config = dataset.train(), _plain(cfg)

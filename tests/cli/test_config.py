@@ -1,6 +1,7 @@
 """The check of configs against constructors and schemas."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,8 +12,12 @@ from omegaconf import OmegaConf
 from caloman_cli.config import compose as config
 from caloman_cli.config import schema
 from caloman_cli.config.check import check_config
+from caloman_cli.config.compose import CONF
+from caloman_cli.config.options import option_of, targets
+from caloman_cli.config.targets import PLACES
 from caloman_cli.config.values import Count, Positive, Share, checked, fits, spell
 from caloman_cli.errors import UserError
+from caloman_cli.models.densities.flow_map import FlowMap
 from caloman_cli.models.encoders.base import Encoder
 
 
@@ -187,3 +192,28 @@ def test_a_constructor_keeps_to_its_annotations():
         Sizes(3.5)
     with pytest.raises(TypeError):
         Sizes()
+
+
+@pytest.mark.parametrize("group", ["preprocess", "energy", "encoder", "head", "density"])
+def test_messages_call_a_class_as_the_command_line_does(group):
+    """Of several options of one class, the one that is called as it is, or the shortest."""
+    room = import_module(PLACES[group].room)
+    options = targets(group)
+    assert set(options) == {path.stem for path in (CONF / group).glob("*.yaml")}
+    found = set()
+    for name in options.values():
+        kind = getattr(room, name)
+        option = option_of(group, kind.__new__(kind))
+        assert options[option] == name
+        found.add(option)
+    assert len(found) == len(set(options.values()))
+    known = {"encoder": {"vae", "vqvae"}, "density": {"nsf", "ar_codes"}, "head": {"cylinder"}}
+    assert known.get(group, set()) <= found
+
+
+def test_a_class_that_no_option_names_has_its_own_name():
+    class NSF:
+        """Of somebody else."""
+
+    assert option_of("density", NSF()) == "NSF"
+    assert option_of("density", FlowMap.__new__(FlowMap)) == "FlowMap"

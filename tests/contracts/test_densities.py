@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from caloman_cli.config.options import option_of
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.kinds import KINDS
@@ -74,7 +75,8 @@ def test_it_refuses_latents_that_it_does_not_learn(name):
             continue
         with pytest.raises(UserError) as refused:
             maker("density", name)(latents=latents, c_dim=1)
-        for word in (f"density={type(MADE[name]).__name__}", "encoder=Mine", "use a density"):
+        called = option_of("density", MADE[name])
+        for word in (f"density={called} learns", "encoder=Mine", "use a density"):
             assert word in str(refused.value)
         assert "\n" not in str(refused.value)
 

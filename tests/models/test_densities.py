@@ -118,7 +118,7 @@ def test_latents_that_are_not_finite_stop_the_sampling():
     density = FlowMatching(hidden=8, n_blocks=1, latents=Latents(2), c_dim=1)
     with torch.no_grad():
         density.velocity.last.bias.fill_(torch.nan)
-    with pytest.raises(FloatingPointError, match="FlowMatching drew 4 of 4"):
+    with pytest.raises(FloatingPointError, match="density=flow_matching drew 4 of 4"):
         density.sample(torch.zeros(4, 1), Noise(0, 0, 4))
 
 

@@ -36,7 +36,7 @@ def test_a_density_of_real_latents_refuses_codes():
     with pytest.raises(UserError) as refused:
         NSF(latents=codes, c_dim=1)
     assert str(refused.value) == (
-        "density=NSF learns latents that are real, encoder=VQ hands over 4 codes, each one of 16: "
+        "density=nsf learns latents that are real, encoder=VQ hands over 4 codes, each one of 16: "
         "use a density of codes, e.g. density=transformer, or an encoder with real latents, e.g. "
         "encoder=vae"
     )

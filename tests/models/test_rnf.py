@@ -198,7 +198,7 @@ def test_there_must_be_something_left_to_project():
     geometry = toy_for("cylinder", None)
     head = make_head("cylinder", geometry)
     sizes = {"x_dim": geometry.n_voxels, "c_dim": shares(geometry).c_dim, "head": head}
-    with pytest.raises(UserError, match=f"latent_dim={head.feature_dim}: .*head=Cylinder shows"):
+    with pytest.raises(UserError, match=f"latent_dim={head.feature_dim}: .*head=cylinder shows"):
         RNF(head.feature_dim, **sizes)
 
 

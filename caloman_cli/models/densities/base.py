@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from caloman_cli.config.options import option_of
 from caloman_cli.config.values import Fraction, Positive
 from caloman_cli.errors import UserError
 from caloman_cli.models.kinds import Kind, weakest
@@ -78,7 +79,7 @@ class Density(Trainable):
         c_dim: int,
     ) -> None:
         super().__init__()
-        latents.require(self.accepts, type(self).__name__)
+        latents.require(self.accepts, option_of("density", self))
         self.latents, self.z_dim = latents, latents.dim
         self.noising, self.noise_sigma = noise, noise_sigma
         self.c_dim = c_dim + (noise == "conditional")
@@ -87,8 +88,8 @@ class Density(Trainable):
         if noise == "tweedie":
             if self.kind == "none":
                 raise UserError(
-                    f"density.noise=tweedie follows log_prob, which {type(self).__name__} does "
-                    "not have: give density.noise=conditional"
+                    f"density.noise=tweedie follows log_prob, which density="
+                    f"{option_of('density', self)} does not have: give density.noise=conditional"
                 )
             self.kind = weakest(self.kind, "score")
         self.scaler = Scaler(scaler, prune, self.z_dim)
@@ -119,8 +120,9 @@ class Density(Trainable):
         if not torch.isfinite(z).all():
             rows = int((~torch.isfinite(z)).any(1).sum())
             raise FloatingPointError(
-                f"{type(self).__name__} drew {rows} of {len(z)} latents that are not finite; "
-                "its training diverged or its conditions are far outside the training data"
+                f"density={option_of('density', self)} drew {rows} of {len(z)} latents that are "
+                "not finite; its training diverged or its conditions are far outside the training "
+                "data"
             )
         return z
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.options import option_of
 from caloman_cli.config.values import Count, Natural, Positive, checked
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
@@ -93,7 +94,7 @@ class TR0N(Unconditional):
         if self.part.kind == "none" or (len(self.part.players) > 1 and self.run is None):
             raise UserError(
                 f"density=tr0n walks down log_prob and learns with one player, which "
-                f"{type(self.part).__name__} does not have: give density.part as in density=nsf"
+                f"density.part={option_of('density', self.part)} does not have: give e.g. nsf"
             )
         if self.run is not None:
             self.part.requires_grad_(False)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.options import option_of
 from caloman_cli.config.values import Count
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.jacobian import half_logdet
@@ -75,7 +76,7 @@ class Encoder(Trainable):
         self.told_dim = head.moment_dim + (c_dim if conditional else 0)
         dim = self.n_learned + head.moment_dim
         kind: LatentKind = "real" if n_codes is None else "codes"
-        self.latents = Latents(dim, kind, n_codes, type(self).__name__)
+        self.latents = Latents(dim, kind, n_codes, option_of("encoder", self))
         self.bins = None
         if n_codes is not None and head.moment_dim:
             self.bins = Bins(head.moment_dim, n_codes)
@@ -158,8 +159,8 @@ class Encoder(Trainable):
     def _posterior(self, x: Tensor, c: Tensor) -> Posterior:
         """q(z | x, c) of the learned latents, (B, E)."""
         raise UserError(
-            f"encoder={type(self).__name__} can only draw latents, it has no density of them: "
-            "use an encoder that has, e.g. encoder=vae"
+            f"encoder={option_of('encoder', self)} can only draw latents, it has no density of "
+            "them: use an encoder that has, e.g. encoder=vae"
         )
 
     def _draw(self, x: Tensor, c: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.options import option_of
 from caloman_cli.config.values import Count, Fraction, NotNegative, Positive, checked
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.base import LatentDim, checked_latent_dim
@@ -106,7 +107,7 @@ class Implicit(Projection):
         if x_dim > LIMIT:
             raise UserError(
                 "encoder=implicit solves for V - d numbers at each step of a walk, which takes "
-                f"too long for the {x_dim} voxels behind head={type(head).__name__}: "
+                f"too long for the {x_dim} voxels behind head={option_of('head', head)}: "
                 f"at most {LIMIT}; use another encoder, e.g. encoder=rae"
             )
         super().__init__(None, *style, x_dim=x_dim, c_dim=c_dim, head=head)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import nn
 
+from caloman_cli.config.options import option_of
 from caloman_cli.errors import UserError
 from caloman_cli.models.heads.base import Head
 from caloman_cli.models.nn.cylinder_conv import CylinderDecoder, CylinderEncoder, Shape, width_of
@@ -91,7 +92,7 @@ def _image(head: Head, hidden: Sequence[int]) -> Shape:
     if not head.images[0]:
         raise UserError(
             f"encoder.network=cylinder_conv reads images of voxels, which head="
-            f"{type(head).__name__.lower()} does not show: use encoder.network=mlp, or "
+            f"{option_of('head', head)} does not show: use encoder.network=mlp, or "
             "head=gaussian, hurdle_mixture or autoregressive"
         )
     if max(hidden, default=0) > _CHANNELS:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from caloman_cli.config.options import option_of
 from caloman_cli.config.values import Count
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.base import Encoder, LatentDim
@@ -84,11 +85,11 @@ class Projection(Encoder):
             c_dim=c_dim,
             head=head,
         )
-        plain, name = has_plain_mean(head), type(self).__name__.lower()
+        plain, name = has_plain_mean(head), option_of("encoder", self)
         if decoder == "closed" and not plain:
             raise UserError(
                 f"encoder={name} encoder.decoder=closed decodes a plain mean, which head="
-                f"{type(head).__name__} cannot express: use encoder.decoder=learned, or "
+                f"{option_of('head', head)} cannot express: use encoder.decoder=learned, or "
                 "head=gaussian or head=hurdle_mixture"
             )
         self.closed = plain if decoder == "auto" else decoder == "closed"
@@ -96,8 +97,9 @@ class Projection(Encoder):
         self.most_latents = self.width
         if self.n_learned > self.width:
             raise UserError(
-                f"encoder={name} encoder.latent_dim={self.n_learned}: head={type(head).__name__} "
-                f"shows {self.width} features of a shower, give no more than that"
+                f"encoder={name} encoder.latent_dim={self.n_learned}: head="
+                f"{option_of('head', head)} shows {self.width} features of a shower, give no more "
+                "than that"
             )
         if not self.closed:
             style = hidden, activation, False
@@ -137,7 +139,7 @@ class Projection(Encoder):
         """
         if len(train) <= self.n_learned:
             raise UserError(
-                f"encoder={type(self).__name__.lower()}: {len(train)} training showers cannot fix "
+                f"encoder={option_of('encoder', self)}: {len(train)} training showers cannot fix "
                 f"encoder.latent_dim={self.n_learned} directions: lower latent_dim"
             )
         return principal_plane(train, self.width, self.n_learned, power, self.space)

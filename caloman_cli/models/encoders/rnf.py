@@ -7,6 +7,7 @@ import annotated_types as at
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.options import option_of
 from caloman_cli.config.values import Count, Natural, Positive, checked
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.base import LatentDim
@@ -114,7 +115,9 @@ class RNF(Projection):
         self.most_latents = self.width - 1
         rest = self.width - self.n_learned
         if not rest:
-            what = "voxels" if self.closed else f"features that head={type(head).__name__} shows"
+            what = (
+                "voxels" if self.closed else f"features that head={option_of('head', head)} shows"
+            )
             raise UserError(
                 f"encoder=rnf encoder.latent_dim={self.n_learned}: there are as many {what}, and"
                 " nothing is left to project: give a lower latent_dim, or use encoder=identity"

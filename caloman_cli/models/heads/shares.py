@@ -5,6 +5,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.config.options import option_of
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.heads import mixture
@@ -101,8 +102,8 @@ class ShareHead(Head[Params]):
         total = self.layers.sum(x)
         if bool((x < 0).any()) or bool(((total - 1.0).abs() > 1e-3).logical_and(total > 0).any()):
             raise UserError(
-                f"head={type(self).__name__} speaks about shares of a layer's energy, which are "
-                "positive and sum to one: use preprocess=shares"
+                f"head={option_of('head', self)} speaks about shares of a layer's energy, which "
+                "are positive and sum to one: use preprocess=shares"
             )
 
     def _rescued(self, x: Tensor, brightest: Tensor, energies: Tensor) -> Tensor:
