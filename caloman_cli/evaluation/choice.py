@@ -1,10 +1,15 @@
 """Which metrics a suite has and which of them the given inputs allow."""
 
+from typing import TYPE_CHECKING, cast
+
 from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.config.targets import PLACES, constructor
-from caloman_cli.errors import UserError
-from caloman_cli.evaluation.comparison import Metric
+from caloman_cli.errors import Failure, FileError, UserError
+from caloman_cli.evaluation.comparison import Comparison, Metric, Particular
+
+if TYPE_CHECKING:
+    from caloman_cli.models.two_step import TwoStep
 
 
 def suite_metrics(cfg: DictConfig) -> dict[str, Metric]:
@@ -55,3 +60,29 @@ def available_metrics(cfg: DictConfig, metrics: dict[str, Metric]) -> dict[str, 
             "train'), not files"
         )
     return chosen
+
+
+def answerable(comparison: Comparison, metrics: dict[str, Metric]) -> dict[str, Metric]:
+    """The metrics that the model can answer; the model is loaded where one of them asks.
+
+    Raises:
+        Failure: There is none.
+    """
+    found, reasons = {}, []
+    for name, metric in metrics.items():
+        try:
+            if isinstance(metric, Particular):
+                metric.require(cast("TwoStep", comparison.model))
+            found[name] = metric
+        except FileError:
+            raise
+        except UserError as error:
+            reasons.append(str(error))
+    if not found:
+        raise nothing_computed(reasons)
+    return found
+
+
+def nothing_computed(reasons: list[str]) -> Failure:
+    """What an evaluation without a number ends with."""
+    return Failure(f"nothing could be computed: {'; '.join(dict.fromkeys(reasons))}")

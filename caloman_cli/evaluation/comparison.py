@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from matplotlib.figure import Figure
@@ -22,6 +22,9 @@ from caloman_cli.metrics.protocol import FINAL
 from caloman_cli.metrics.protocol import Protocol as Rules
 from caloman_cli.metrics.score import Score
 from caloman_cli.published.caveats import is_toy
+
+if TYPE_CHECKING:
+    from caloman_cli.models.two_step import TwoStep
 
 log = logging.getLogger(__name__)
 
@@ -209,3 +212,11 @@ class Metric(Protocol):
     needs: ClassVar[tuple[Need, ...]]
 
     def __call__(self, comparison: Comparison) -> Section: ...
+
+
+@runtime_checkable
+class Particular(Protocol):
+    """A metric that not every model can answer, which is asked before anything is drawn."""
+
+    def require(self, model: "TwoStep") -> None:
+        """Raise a UserError where the model cannot."""

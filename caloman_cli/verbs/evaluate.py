@@ -9,8 +9,13 @@ from omegaconf import DictConfig
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.sources import Dataset
-from caloman_cli.errors import CannotWrite, Failure, FileError, UserError
-from caloman_cli.evaluation.choice import available_metrics, suite_metrics
+from caloman_cli.errors import CannotWrite, FileError, UserError
+from caloman_cli.evaluation.choice import (
+    answerable,
+    available_metrics,
+    nothing_computed,
+    suite_metrics,
+)
 from caloman_cli.evaluation.comparison import Comparison, Metric, Section
 from caloman_cli.evaluation.identity import refuse_another
 from caloman_cli.evaluation.inputs import check_truth, evaluated_dataset, open_comparison
@@ -61,7 +66,7 @@ def run(cfg: DictConfig) -> Path:
     ]
     if any("reference" in metric.needs for metric in chosen.values()):
         check_truth(cfg, dataset, comparison)
-    notes += input_notes(comparison, chosen)
+    notes += input_notes(comparison, answerable(comparison, chosen))
     for note in notes:
         log.warning("%s", note)
     final = comparison.output
@@ -126,7 +131,7 @@ def _written(
 def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Measured, dict]:
     """One metric with its cost; what cannot be computed is a row that says why."""
     log.info("%s ...", name)
-    before = len(comparison.figures)
+    before, missing = len(comparison.figures), None
     usage = Usage(comparison.device)
     with usage:
         try:
@@ -137,27 +142,28 @@ def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Measur
         except (CannotWrite, FileError):
             raise
         except UserError as error:
-            log.warning("%s could not be computed: %s", name, error)
             missing = Score(
                 name, "not computed", None, note=str(error), summary=True,
                 key=key_of(name, "not_computed"), goal="lower",
             )  # fmt: skip
             section = Section([missing])
-    log.info("%s: %.1f s", name, usage.seconds)
+    log.info("%s: %.1f s%s", name, usage.seconds, ", not computed" if missing else "")
     item = Measured(name, section, comparison.figures[before:], usage.seconds)
     return item, {"seconds": round(usage.seconds, 2), **usage.memory()}
 
 
 def _require_a_number(measured: list[Measured]) -> None:
-    """Raise a Failure where no metric could be computed: a table of that is no result."""
-    reasons = [
-        score.note
+    """Say what could not be computed; where that is all, a table of it is no result: a Failure."""
+    missing = [
+        score
         for item in measured
         for score in item.section.scores
         if score.quantity == "not computed"
     ]
-    if len(reasons) == len(measured):
-        raise Failure(f"nothing could be computed: {'; '.join(dict.fromkeys(reasons))}")
+    if len(missing) == len(measured):
+        raise nothing_computed([score.note for score in missing])
+    for score in missing:
+        log.warning("%s could not be computed: %s", score.section, score.note)
 
 
 def _detector(geometry: Geometry) -> dict[str, str | float]:

@@ -32,11 +32,16 @@ def test_local_dimensions_of_a_run(caloman, denoising_run, tmp_path):
     assert "at given incident and layer energies" in (tmp_path / "out/report.md").read_text()
 
 
-def test_a_run_without_a_denoiser_is_refused_in_one_line(caloman, run_dir, tmp_path):
-    result = caloman("evaluate", f"run={run_dir}", "evaluation=lid", "output=out")
+@pytest.mark.parametrize("suite", ["lid", "ood"])
+def test_a_run_without_a_denoiser_is_refused_in_one_line(caloman, run_dir, tmp_path, suite):
+    """Which comes before showers are drawn, and once."""
+    before = {*run_dir.glob("samples/*")}
+    result = caloman("evaluate", f"run={run_dir}", f"evaluation={suite}", "output=out", "seed=77")
     assert result.status == 1
+    assert {*run_dir.glob("samples/*")} == before
+    assert (result.out + result.err).count("takes noise off latents") == 1
     (line,) = (line for line in result.err.splitlines() if line.startswith("caloman: "))
-    assert "this run's StandardNormal does not: train with density=" in line
+    assert "this run's density=standard_normal does not: train with density=" in line
     assert "flow_matching" in line
     assert not (tmp_path / "out").exists()
 

@@ -78,6 +78,9 @@ class LID:
         self.noise, self.max_showers = noise, max_showers
         self.dimension = LocalDimension(times, noise_min, noise_max, draws, probes)
 
+    def require(self, model: "TwoStep") -> None:
+        denoiser_of(model, "evaluation=lid")
+
     def __call__(self, comparison: Comparison) -> Section:
         model = cast("TwoStep", comparison.model)
         denoiser = denoiser_of(model, "evaluation=lid")

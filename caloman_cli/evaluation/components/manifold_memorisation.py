@@ -58,6 +58,9 @@ class ManifoldMemorisation:
         self.test = DimensionTest(k, quantile, margin, noise)
         self.max_showers, self.max_train = max_showers, max_train
 
+    def require(self, model: "TwoStep") -> None:
+        denoiser_of(model, "metric=manifold_memorisation")
+
     def __call__(self, comparison: Comparison) -> Section:
         model = cast("TwoStep", comparison.model)
         denoiser = denoiser_of(model, "metric=manifold_memorisation")

@@ -87,6 +87,9 @@ class OOD:
         self.draws, self.max_showers = draws, max_showers
         self.dimension, self.test = LocalDimension(), DualTest(quantile)
 
+    def require(self, model: "TwoStep") -> None:
+        denoiser_of(model, "evaluation=ood")
+
     def __call__(self, comparison: Comparison) -> Section:
         model = cast("TwoStep", comparison.model)
         denoiser = denoiser_of(model, "evaluation=ood")
