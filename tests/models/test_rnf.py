@@ -260,15 +260,17 @@ def test_it_bends_and_what_it_leaves_is_the_heads_sigma():
 
 @pytest.mark.slow
 def test_von_mises_on_a_circle():
-    """Its density [nats] by a flow of one latent, with the volume and without.
+    """Its density [nats] by a flow of one latent, with the volume and without, where rows are.
 
     The circle has the radius 3: on one of radius 1 even a perfect flow from N(0, 1) is off by .37
-    only without the volume (on average of angles), on this one by 1.30.
+    only without the volume (on average of angles), on this one by 1.30. No flow closes a circle:
+    it has a seam, which the likelihood puts where rows are few, if it is there from the start.
+    After steps without it the seam may lie anywhere, and stays.
     """
     torch.manual_seed(0)
     angles = torch.distributions.VonMises(torch.tensor(0.0), torch.tensor(1.0)).sample((2000,))
     x, c = RADIUS * torch.stack([angles.cos(), angles.sin()], 1), torch.zeros(2000, 1)
-    model = fit(build(1, 2, (32, 32), beta=50.0), (x, c), 600, 5e-3)
+    model = fit(build(1, 2, (32, 32), beta=50.0, warmup=0.0), (x, c), 600, 5e-3)
     t = torch.linspace(-math.pi, math.pi, 1001, dtype=torch.float64)[:-1]
     exact = t.cos() - math.log(2 * math.pi * RADIUS) - torch.special.i0(torch.ones(())).log()
     points, c = RADIUS * torch.stack([t.cos(), t.sin()], 1).float(), torch.zeros(1000, 1)
@@ -277,8 +279,9 @@ def test_von_mises_on_a_circle():
         there = model.reconstruction_error(points, c) < 0.01 * RADIUS**2  # not at the seam
         volume = model.half_logdet(z, c)
     base = torch.distributions.Normal(0.0, 1.0).log_prob(z[:, 0]).double()
-    assert float(there.float().mean()) > 0.8
-    assert float((base - volume - exact)[there].abs().mean()) < 0.35
-    assert float((base - exact)[there].abs().mean()) > 0.8
+    rows = exact.exp()[there] / exact.exp().sum()
+    assert float(rows.sum()) > 0.95
+    assert float(rows @ (base - volume - exact)[there].abs()) < 0.25
+    assert float(rows @ (base - exact)[there].abs()) > 0.8
     whole = float((base - volume).exp().sum()) * 2 * math.pi * RADIUS / 1000
     assert whole == pytest.approx(1.0, abs=0.1)

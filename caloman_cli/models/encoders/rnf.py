@@ -58,6 +58,7 @@ class RNF(Projection):
         exact: Up to this D the log-determinant is exact.
         probes: Random vectors for each shower, above.
         warmup: The likelihood begins at this part of the training, and counts wholly at twice it.
+            What closes on itself is cut open before that, anywhere; at 0, where showers are few.
         power: See :class:`PCA`.
         decoder: See :data:`~caloman_cli.models.encoders.projection.Decoder`.
         hidden: Hidden widths of a learned one, the last one first.
