@@ -169,7 +169,8 @@ class Application:
         group = mistakes.unchosen_group(error)
         if group is not None:
             return UserError(f"{group[0]}= is needed, one of: {', '.join(group[1])}")
-        known = mistakes.unreadable(error) or mistakes.unknown_option(error)
+        readers = mistakes.unreadable, mistakes.unknown_option, mistakes.without_part
+        known = next((said for read in readers if (said := read(error))), None)
         return known or UserError(mistakes.one_line(error))
 
     def _keys(self, app: HydraApp, key: str, overrides: list[str]) -> tuple[list[str], list[str]]:

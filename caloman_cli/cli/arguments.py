@@ -121,13 +121,6 @@ def check_groups(verb: Verb, overrides: list[str], options: Mapping[str, list[st
         if typed.startswith("~") or not equals:
             continue
         if group in ours and group in options:
-            if "@" in typed and typed.startswith("+"):
-                where = typed.partition("@")[2].rpartition(".")[2]
-                raise UserError(
-                    f"{override}: what is at {typed.partition('@')[2]} keeps its settings beside "
-                    "new ones: choose it in a file of your own, in a folder for --config-dir, "
-                    f"with 'defaults: [{value}@{where}, _self_]'"
-                )
             if typed.startswith("+"):
                 raise UserError(f"{override}: write {override.lstrip('+')}, without the +")
             _check_choice(override, value, options[group], ours[group], many)

@@ -1,7 +1,7 @@
 """The check of a composed config, before any work: each key and each value, in one line."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from caloman_cli.config import schema, targets
 from caloman_cli.config.compose import joined, meanings
 from caloman_cli.config.mistakes import one_line, suggestion
+from caloman_cli.config.options import known_options
 from caloman_cli.config.settings import StageSettings, TrainerSettings
 from caloman_cli.config.stages import LEARNING
 from caloman_cli.config.values import PARTIAL, fits, setting_types, spell
@@ -141,6 +142,9 @@ class _Check:
                 contract = Callable[..., contract]
             for index, item in enumerate(value):
                 self._value(item, contract, f"{where}[{index}]")
+        elif place is not None and isinstance(value, str) and value in _options(place):
+            group = where.partition(".")[0]
+            raise UserError(f"{where}={value}: write {group}@{where}={value}{self._inside(where)}")
         else:
             self._plain(value, annotation, where)
 
@@ -182,3 +186,9 @@ class _Check:
         """``encoder=vae`` for a key below a group, else nothing."""
         group = re.split(r"[.\[]", where, maxsplit=1)[0]
         return f"{group}={self.choices[group]}" if self.choices.get(group) else ""
+
+
+def _options(place: targets.Place) -> Collection[str]:
+    """The options that name classes of a place."""
+    groups = (group for group, other in targets.PLACES.items() if other.room == place.room)
+    return next((known_options(group) for group in groups), {})

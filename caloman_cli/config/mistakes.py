@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from caloman_cli.config.compose import CONF
 from caloman_cli.errors import UserError
 
 _LISTED = 12
@@ -117,6 +118,18 @@ def unknown_option(error: BaseException) -> UserError | None:
     if not known:
         return UserError(f"{what} does not exist, nor any option of '{group}'")
     return UserError(f"{what} does not exist: {suggestion(option, known)}")
+
+
+def without_part(error: BaseException) -> UserError | None:
+    """``density@density.part=gmm``, where the density is made of no other."""
+    found = re.search(r"Could not override '(\w+)@([\w.]+)'", str(error))
+    if found is None:
+        return None
+    group, where = found.groups()
+    files = sorted((CONF / group).glob("*.yaml"))
+    having = [file.stem for file in files if f"/{group}@" in file.read_text(encoding="utf-8")]
+    use = f": choose {group}={' or '.join(having)}" if having else ""
+    return UserError(f"{group}@{where}= chooses a part that this {group} does not have{use}")
 
 
 def unchosen_group(error: BaseException) -> tuple[str, list[str]] | None:

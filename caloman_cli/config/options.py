@@ -12,7 +12,7 @@ _NAMED = re.compile(rf"^{TARGET}: *(\S+)", re.MULTILINE)
 
 
 @cache
-def targets(group: str) -> Mapping[str, str]:
+def known_options(group: str) -> Mapping[str, str]:
     """Options of a group that name a class of its room -> the class's own name.
 
     Args:
@@ -39,7 +39,7 @@ def option_of(group: str, made: object) -> str:
     """
     name = type(made).__name__
     if type(made).__module__.startswith(f"{PLACES[group].room}."):
-        options = [option for option, target in targets(group).items() if target == name]
+        options = [option for option, target in known_options(group).items() if target == name]
         for option in sorted(options, key=lambda option: (option != name.lower(), len(option))):
             return option
     return name

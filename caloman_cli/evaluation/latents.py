@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from caloman_cli.config.options import option_of, targets
+from caloman_cli.config.options import known_options, option_of
 from caloman_cli.data.showers import Showers, block_rows
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.lid import TakesNoiseOff
@@ -54,7 +54,7 @@ def denoisers() -> list[str]:
     from caloman_cli.models import densities
     from caloman_cli.models.densities.denoiser import Denoiser
 
-    options = targets("density").items()
+    options = known_options("density").items()
     return [option for option, name in options if issubclass(getattr(densities, name), Denoiser)]
 
 

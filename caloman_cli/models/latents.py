@@ -16,6 +16,8 @@ _INSTEAD = {
     "encoder=vae",
 }
 
+ANOTHER_PART = "choose another part, e.g. density@density.part=nsf"
+
 
 @dataclass(frozen=True)
 class Latents:
@@ -27,6 +29,8 @@ class Latents:
             order, as float32.
         n_codes: How many codes each of the D is one of; of ``real`` numbers none.
         encoder: Who hands them over, for messages.
+        part_of: The density that hands them to a part of its own, for messages; empty: an encoder
+            does.
         constraint: (z (B, D), c (B, C)) -> (B, M), zero where latents are, if they are told so.
 
     Raises:
@@ -37,6 +41,7 @@ class Latents:
     kind: LatentKind = "real"
     n_codes: int | None = None
     encoder: str = field(default="?", compare=False)
+    part_of: str = field(default="", compare=False)
     constraint: Callable[[Tensor, Tensor], Tensor] | None = field(
         default=None, compare=False, repr=False
     )
@@ -52,6 +57,11 @@ class Latents:
             return f"{self.dim} real numbers"
         return f"{self.dim} codes, each one of {self.n_codes}"
 
+    @property
+    def source(self) -> str:
+        """Who hands them over, as it is typed."""
+        return f"density={self.part_of}" if self.part_of else f"encoder={self.encoder}"
+
     def require(self, accepts: tuple[LatentKind, ...], density: str) -> None:
         """Check that a density can learn them.
 
@@ -63,7 +73,8 @@ class Latents:
             UserError: It cannot; names both and what to use.
         """
         if self.kind not in accepts:
+            instead = ANOTHER_PART if self.part_of else f"use {_INSTEAD[self.kind]}"
             raise UserError(
                 f"density={density} learns latents that are {' or '.join(accepts)}, "
-                f"encoder={self.encoder} hands over {self}: use {_INSTEAD[self.kind]}"
+                f"{self.source} hands over {self}: {instead}"
             )

@@ -13,7 +13,7 @@ from caloman_cli.config import compose as config
 from caloman_cli.config import schema
 from caloman_cli.config.check import check_config
 from caloman_cli.config.compose import CONF
-from caloman_cli.config.options import option_of, targets
+from caloman_cli.config.options import known_options, option_of
 from caloman_cli.config.targets import PLACES
 from caloman_cli.config.values import Count, Positive, Share, checked, fits, spell
 from caloman_cli.errors import UserError
@@ -198,7 +198,7 @@ def test_a_constructor_keeps_to_its_annotations():
 def test_messages_call_a_class_as_the_command_line_does(group):
     """Of several options of one class, the one that is called as it is, or the shortest."""
     room = import_module(PLACES[group].room)
-    options = targets(group)
+    options = known_options(group)
     assert set(options) == {path.stem for path in (CONF / group).glob("*.yaml")}
     found = set()
     for name in options.values():

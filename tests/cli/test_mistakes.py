@@ -69,11 +69,34 @@ MISTAKES = {
     "empty group": (["train", "encoder="], ["encoder= is empty", "vae"]),
     "added part": (
         ["train", "density=clustered", "+density@density.part=maf"],
-        ["in a file of your own", "'defaults: [maf@part, _self_]'"],
+        ["write density@density.part=maf, without the +"],
     ),
     "text for a part": (
         ["train", "density=clustered", "density.part=nsf"],
-        ["density.part=nsf: must be a mapping, the _target_ of a Density and its settings"],
+        ["density.part=nsf: write density@density.part=nsf"],
+    ),
+    "no option for a part": (
+        ["train", "density=clustered", "density.part=big"],
+        ["density.part=big: must be a mapping, the _target_ of a Density and its settings"],
+    ),
+    "a part of none": (
+        ["train", "density=nsf", "density@density.part=gmm"],
+        ["density@density.part= chooses a part", "density=clustered or tr0n or unconditional"],
+    ),
+    "unknown part": (
+        ["train", "density=clustered", "density@density.part=gm"],
+        ["density=gm does not exist: did you mean 'gmm'?"],
+    ),
+    "part of codes": (
+        ["train", "density=clustered", "density@density.part=ar_codes"],
+        [
+            "density=ar_codes learns latents that are codes, density=clustered hands over",
+            "choose another part, e.g. density@density.part=nsf",
+        ],
+    ),
+    "part without a likelihood": (
+        ["train", "density=tr0n", "density@density.part=avb"],
+        ["which density.part=avb does not have: choose another part"],
     ),
     "added experiment": (["train", "+experiment=demo"], ["write experiment=demo, without the +"]),
     "two suites": (["evaluate", "run=x", "evaluation=[quick,timing]"], ["one option only"]),

@@ -79,10 +79,20 @@ def target(group: str, option: str) -> str:
     return name
 
 
-def small(group: str, option: str) -> DictConfig:
-    """An option's config with sizes that train in no time."""
+def loaded(group: str, option: str) -> DictConfig:
+    """An option's config, with the parts that its defaults name."""
     cfg = OmegaConf.load(folder(group, option) / f"{option}.yaml")
     assert isinstance(cfg, DictConfig)
+    for entry in cfg.pop("defaults", []):
+        if entry != "_self_":
+            ((place, part),) = entry.items()
+            cfg[place.partition("@")[2]] = loaded(group, part)
+    return cfg
+
+
+def small(group: str, option: str) -> DictConfig:
+    """An option's config with sizes that train in no time."""
+    cfg = loaded(group, option)
     cfg.merge_with(LIGHT.get(option, {}))
     for key, value in SMALL.items():
         if key in cfg and not (isinstance(value, list) and isinstance(cfg[key], int)):

@@ -65,7 +65,7 @@ def test_an_unconditional_run_is_made_to_answer_conditions(tmp_path):
     )
     for name, value in first.density.part.state_dict().items():
         assert torch.equal(value, answers.density.part.state_dict()[name]), name
-    with pytest.raises(UserError, match="density of type TR0N, which is told conditions"):
+    with pytest.raises(UserError, match="has density=tr0n, which is told conditions"):
         train("more", *taken[:-2], f"density.run={tmp_path / 'answers'}")
     shutil.rmtree(tmp_path / "plain")
     model, _ = load_model(tmp_path / "answers/model.pt")

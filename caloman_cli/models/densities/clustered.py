@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from caloman_cli.config.options import option_of
 from caloman_cli.config.values import Count, checked
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.kinds import Kind, weakest
@@ -86,7 +87,8 @@ class Clustered(Density):
         self.settle()
 
     def _build(self, dim: int) -> None:
-        made = (self.make_part(latents=Latents(dim), c_dim=self.c_dim) for _ in range(self.n))
+        scaled = Latents(dim, part_of=option_of("density", self))
+        made = (self.make_part(latents=scaled, c_dim=self.c_dim) for _ in range(self.n))
         self.parts = nn.ModuleList(made)
         self.register_buffer("rows", torch.zeros(self.n, dtype=torch.int64))
         if self.by == "energy":

@@ -9,7 +9,7 @@ from torch import Tensor
 from caloman_cli.config.values import Count, Fraction, Natural, NotNegative, Positive, checked
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.ebm import EBM
-from caloman_cli.models.latents import Latents
+from caloman_cli.models.latents import ANOTHER_PART, Latents
 from caloman_cli.models.nn.constrained import (
     Constraint,
     Walked,
@@ -84,9 +84,10 @@ class ConstrainedEBM(EBM):
         sizes = temperature, base, penalty, chains, walk, restart, steps
         super().__init__(hidden, activation, *sizes, "none", latents=latents, c_dim=c_dim)
         if latents.constraint is None:
+            instead = ANOTHER_PART if latents.part_of else "use encoder=implicit, or density=ebm"
             raise UserError(
                 "density=constrained_ebm walks on a manifold that is where a function is zero, "
-                f"encoder={latents.encoder} has none: use encoder=implicit, or density=ebm"
+                f"{latents.source} has none: {instead}"
             )
         # In a tuple: the function belongs to the encoder, which learns and saves it.
         self._constraint = (latents.constraint,)

@@ -13,7 +13,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.densities.unconditional import Unconditional
 from caloman_cli.models.kinds import weakest
-from caloman_cli.models.latents import Latents
+from caloman_cli.models.latents import ANOTHER_PART, Latents
 from caloman_cli.models.nn.clusters import chosen
 from caloman_cli.models.nn.langevin import mala
 from caloman_cli.models.nn.mlp import MLP, Activation
@@ -94,7 +94,7 @@ class TR0N(Unconditional):
         if self.part.kind == "none" or (len(self.part.players) > 1 and self.run is None):
             raise UserError(
                 f"density=tr0n walks down log_prob and learns with one player, which "
-                f"density.part={option_of('density', self.part)} does not have: give e.g. nsf"
+                f"density.part={option_of('density', self.part)} does not have: {ANOTHER_PART}"
             )
         if self.run is not None:
             self.part.requires_grad_(False)

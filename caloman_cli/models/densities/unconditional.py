@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from torch import Tensor, nn
 
+from caloman_cli.config.options import option_of
 from caloman_cli.config.values import Fraction, checked
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.latents import Latents
@@ -44,7 +45,8 @@ class Unconditional(Density):
         self.needs_grad = self.part.needs_grad
 
     def _build(self, dim: int) -> None:
-        self.part = self.make_part(latents=Latents(dim), c_dim=0)
+        scaled = Latents(dim, part_of=option_of("density", self))
+        self.part = self.make_part(latents=scaled, c_dim=0)
 
     @property
     def players(self) -> Mapping[str, int]:  # type: ignore[override]
