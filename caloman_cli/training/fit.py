@@ -67,6 +67,7 @@ class Fit:
         train: RowSource,
         validation: RowSource,
     ) -> None:
+        self._began = time.monotonic()
         self.trainer, self.stage, self.folder, self.model = trainer, stage, folder, model
         self.train, self.validation = train, validation
         self.settings: StageSettings = trainer.settings.stage(stage)
@@ -240,7 +241,7 @@ class Fit:
     def _without_parameters(self) -> None:
         """A model that :meth:`Trainable.prepare` has completed."""
         self.state.best_score = self._scores()[self.settings.score]
-        self.state.seconds = time.monotonic() - self._clock
+        self.state.seconds = time.monotonic() - self._began
         self._write_best()
 
     def _out_of_patience(self) -> bool:

@@ -79,7 +79,10 @@ def fit_stage(
     complete = trainer.run.stage(stage).done
     summary = trainer.fit(stage, part, train, validation)
     trainer.run.record_stage(stage, summary)
-    if not complete:
+    if not complete and not summary["parameters"]:
+        facts = stage, summary["seconds"], summary["score"], summary["best_score"]
+        log.info("%s: fitted in one go in %.1f s, %s %.4g", *facts)
+    elif not complete:
         log.info(
             "%s: %s epochs in %.1f s, best %s %.4g at epoch %s",
             stage,

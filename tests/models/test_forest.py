@@ -123,6 +123,12 @@ def test_heuns_last_step_takes_latents_themselves_for_the_velocity():
     np.testing.assert_array_equal(drawn, 1 + (2 + 3) / 2)
 
 
+def test_the_log_says_how_many_trees_there_are(caplog):
+    with caplog.at_level("INFO"):
+        grown(n=100, **SMALL)
+    assert caplog.messages == ["density=forest: 2 ensembles, 6 rounds of trees"]
+
+
 def test_the_seed_makes_the_trees_and_another_one_makes_others():
     first, again, other = (grown(seed, 200, **SMALL) for seed in (0, 0, 1))
     c = gaussians(40, 0)[1]

@@ -1,5 +1,6 @@
 """``caloman train`` on a tiny detector: every stage, its hand-offs, and what it leaves."""
 
+import re
 import signal
 from functools import partial
 
@@ -263,12 +264,14 @@ def test_mistakes_are_found_before_a_directory_exists(config, files, override, m
     assert not (files / "run").exists()
 
 
-def test_identity_and_standard_normal_need_no_training(config):
+def test_identity_and_standard_normal_need_no_training(config, caplog):
     overrides = ["encoder=identity", "density=standard_normal", "preprocess=logit_shares"]
     small = [item for item in SMALL if not item.startswith(("encoder.", "density"))]
     path = run(config(*overrides, small=small))
     found = read_json(path / "provenance.json")["stages"]
     assert found["encoder"]["parameters"] == found["density"]["parameters"] == 0
+    (said,) = (line for line in caplog.messages if line.startswith("density: "))
+    assert re.fullmatch(r"density: fitted in one go in \d+\.\d s, loss -?\d\S*", said)
 
 
 def test_the_density_learns_from_the_training_split(config, monkeypatch):

@@ -1,5 +1,6 @@
 """Gradient-boosted trees in the place of a network that takes off noise."""
 
+import logging
 import zlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,8 @@ from caloman_cli.models.trainable import RowSource, iterate
 
 _CHUNK = 65_536
 _FACTS = ("energies", "low", "width")
+
+log = logging.getLogger(__name__)
 
 
 @checked
@@ -177,6 +180,8 @@ class Forest(Density):
                 with replacing(path) as part:
                     part.write_bytes(booster.save_raw("ubj"))
             found.append(booster)
+        rounds = sum(booster.num_boosted_rounds() for booster in found)
+        log.info("density=forest: %d ensembles, %d rounds of trees", len(found), rounds)
         self._take(found)
 
     def _grown(self, i: int, x1: np.ndarray, told: np.ndarray, seed: int) -> Any:
