@@ -187,7 +187,7 @@ class Distill:
     steps: Count
     levels: Count
     teacher_steps: Count | None
-    paths: Several
+    paths: Several | None
     student: dict[str, Any]
     trainer: TrainerSettings
     logger: Target

@@ -36,6 +36,7 @@ from caloman_cli.training.trainer import Trainer
 log = logging.getLogger(__name__)
 
 _WEIGHTS, _TRAINING, _VALIDATION = range(3)  # what a seed is for
+_FEWEST = 10_000  # paths that a student learns from, where nobody says how many
 _VALIDATION_SHARE = 10  # a tenth as many paths validate
 _ROWS = 4096
 _SECONDS_BETWEEN_LINES = 30.0
@@ -74,7 +75,8 @@ def run(cfg: DictConfig) -> Path:
         )
     conditions = _conditions(model_path, device)
     logger = make_logger(cfg.logger)
-    config = _student_config(cfg, flow, trained, content_fingerprint(model_path))
+    n = max(len(conditions[0]), _FEWEST) if cfg.paths is None else cfg.paths
+    config = _student_config(cfg, flow, trained, content_fingerprint(model_path), n)
     with session(cfg, config, settings, device, logger) as trainer:
         if trainer is not None:
             _inherit(trainer.run, model_path, trained)
@@ -147,7 +149,7 @@ def _conditions(model_path: Path, device: torch.device) -> tuple[Tensor, Tensor]
 
 
 def _student_config(
-    cfg: DictConfig, flow: ODE, trained: dict[str, Any], fingerprint: str
+    cfg: DictConfig, flow: ODE, trained: dict[str, Any], fingerprint: str, paths: int
 ) -> dict[str, Any]:
     """The teacher's config with the student in the place of its density."""
     own: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -168,7 +170,7 @@ def _student_config(
         "run": own["run"],
         "teacher": fingerprint,
         "teacher_steps": math.ceil(whole / intervals) * intervals,  # ends of jumps lie on the grid
-        "paths": cfg.paths,
+        "paths": paths,
     }
     keys = ("trainer", "logger", "output", "overwrite", "seed", "device")
     return {**trained, "density": density, "distill": distill, **{key: own[key] for key in keys}}

@@ -5,6 +5,7 @@ import os
 import signal
 from functools import partial
 
+import h5py
 import hydra
 import numpy as np
 import pytest
@@ -124,6 +125,22 @@ def test_a_teacher_that_has_moved_is_the_same_teacher(folder, monkeypatch):
     monkeypatch.setattr(distill, "_distill", None)
     (folder / "moved").symlink_to(folder / "teacher")
     distill.run(compose(folder, f"run={folder / 'moved'}"))
+
+
+@pytest.mark.parametrize("fewest", [50, 300])
+def test_paths_are_as_many_as_showers_that_the_teacher_learned_from(
+    folder, config, monkeypatch, fewest
+):
+    """But no fewer than a student needs."""
+    monkeypatch.setattr(distill, "_FEWEST", fewest)
+    seen = []
+    monkeypatch.setattr(distill, "_write_paths", lambda *args, **_: seen.append(args[3]) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        distill.run(config("paths=null"))
+    with h5py.File(folder / "teacher/latents.h5") as latents:
+        learned = int(latents["train"][:].sum())
+    assert 50 < learned < 300
+    assert seen[0]["distill"]["paths"] == max(learned, fewest)
 
 
 @pytest.mark.parametrize("method", ["cd", "direct"])
