@@ -11,7 +11,6 @@ References:
     hypothesis: a survey and new connections, arXiv:2404.02954.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -60,28 +59,6 @@ def score_course(noise: np.ndarray, squares: np.ndarray) -> Course:
     slope = np.polyfit(np.log(noise), np.log(squares), 1)[0]
     least = int(np.argmin(noise))
     return Course(float(slope), float(noise[least] ** 2 * squares[least]))
-
-
-def score_squares(
-    score: Callable[[np.ndarray, float], np.ndarray],
-    x: np.ndarray,
-    noise: np.ndarray,
-    seed: int = 0,
-) -> np.ndarray:
-    """E|s(x + sigma eps, sigma)|^2 of a score function for each noise sigma, shape (K,).
-
-    Args:
-        score: Noisy points (N, D) and their noise -> (N, D).
-        x: Points without noise, shape (N, D).
-        noise: Shape (K,).
-        seed: Of eps.
-    """
-    rng = np.random.default_rng(seed)
-    found = []
-    for sigma in noise:
-        noisy = x + sigma * rng.normal(size=x.shape)
-        found.append(np.square(score(noisy, float(sigma))).sum(1).mean())
-    return np.array(found)
 
 
 class Diffusability(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.manifold import diffusability, score_course, score_squares, wasserstein
+from caloman_cli.metrics.manifold import diffusability, score_course, wasserstein
 
 
 def test_distance_of_pairs_by_hand():
@@ -28,6 +28,13 @@ def test_certificate_of_a_linear_decoder(along):
     assert true == pytest.approx((3.0, 0.5)[along] * delta)
 
 
+def squares(score, x, noise):
+    """E|s(x + sigma eps, sigma)|^2 of a score function for each noise sigma, shape (K,)."""
+    rng = np.random.default_rng(0)
+    noisy = [(x + sigma * rng.normal(size=x.shape), sigma) for sigma in noise]
+    return np.array([np.square(score(*each)).sum(1).mean() for each in noisy])
+
+
 def test_scores_of_thin_data_diverge_as_directions_over_variance():
     """A 5-plane in 50 dimensions: E|s|^2 = 45 / sigma^2 + 5 / (1 + sigma^2)."""
     rng, noise = np.random.default_rng(0), np.geomspace(1e-3, 1e-1, 8)
@@ -38,10 +45,10 @@ def test_scores_of_thin_data_diverge_as_directions_over_variance():
         inside = noisy @ axes @ axes.T
         return -(noisy - inside) / sigma**2 - inside / (1 + sigma**2)
 
-    course = score_course(noise, score_squares(score, x, noise))
+    course = score_course(noise, squares(score, x, noise))
     assert course.slope == pytest.approx(-2, abs=0.01)
     assert course.directions == pytest.approx(45, abs=0.5)
-    inside = score_course(noise, score_squares(lambda v, s: -v / (1 + s**2), x @ axes, noise))
+    inside = score_course(noise, squares(lambda v, s: -v / (1 + s**2), x @ axes, noise))
     assert inside.slope == pytest.approx(0, abs=0.02)
     assert inside.directions == pytest.approx(0, abs=1e-3)
 
