@@ -15,6 +15,7 @@ from caloman_cli.models.nn.tree_targets import DiffusionTarget, FlowTarget
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import maker
+from tests.contracts.test_trained import SIGMA, conditional_rows
 
 CLASSES = {  # c -> mean, mixing
     0.0: (torch.tensor([-2.0, 1.0]), torch.tensor([[0.4, 0.0], [-0.3, 0.8]])),
@@ -71,6 +72,22 @@ def test_two_gaussians_are_drawn_as_they_are(settings):
             here = truth[c == label][:, i].numpy()
             apart = wasserstein_distance(mine[:, i].numpy(), here)
             assert apart < wasserstein_distance(again[c == label][:, i].numpy(), here) + 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "most"), [({}, 1.25), ({"times": 20, "depth": 7}, 1.1)], ids=["default", "finer"]
+)
+def test_what_the_condition_moves_by_ten_widths_comes_out_wide(settings, most):
+    """z | c ~ N(c, 0.1^2 R): splits along z_t and c make steps of a ridge that is oblique."""
+    torch.manual_seed(0)
+    forest: Forest = maker("density", "forest").func(**settings, latents=Latents(2), c_dim=2)
+    forest.prepare(TensorRows(*conditional_rows(5000)))
+    _, c = conditional_rows(20_000)
+    apart = forest.sample(c, Noise(0, 0, len(c))) - c
+    widths = apart.std(0) / SIGMA
+    assert (widths > 0.95).all() and (widths < most).all()
+    assert apart.mean(0).abs().max() < 0.1 * SIGMA
 
 
 @pytest.mark.parametrize("solver", ["heun", "euler", "euler_maruyama"])
