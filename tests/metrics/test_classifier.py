@@ -11,6 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.classifier import inputs as classifier_inputs
+from caloman_cli.metrics.classifier import scores as classifier_scores
 from caloman_cli.metrics.classifier import training as classifier_training
 from caloman_cli.metrics.classifier import two_sample as classifier
 from caloman_cli.metrics.classifier.inputs import LowLevelInput, classifier_rows
@@ -52,18 +53,18 @@ def test_a_shifted_gaussian_has_its_known_auc(tiny_geometry, mode):
     )
 
 
-def test_trees_tell_apart_what_differs_and_nothing_else(tiny_geometry):
+def test_voxel_trees_tell_apart_what_differs_and_nothing_else(tiny_geometry):
     real = gaussian(tiny_geometry, 3000, 1)
-    found = ClassifierTest("trees")(real, gaussian(tiny_geometry, 3000, 2, shift=6.0))
+    found = ClassifierTest("voxel_trees")(real, gaussian(tiny_geometry, 3000, 2, shift=6.0))
     assert found["auc"] > 0.99
     assert (found["units"], found["epochs"], found["preset"]) == (None, 150, "trees")
-    same = ClassifierTest("trees")(real, gaussian(tiny_geometry, 3000, 2))
+    same = ClassifierTest("voxel_trees")(real, gaussian(tiny_geometry, 3000, 2))
     # Trees that learned these showers by heart would say 1 on the rows that they learned from.
     assert abs(same["auc_raw"] - 0.5) < 4 * same["auc_error"]
     assert same["auc_error"] == pytest.approx(auc_error(0.5, same["n_val"] // 2), rel=0.05)
 
 
-def test_trees_see_a_narrow_peak(tiny_geometry):
+def test_voxel_trees_see_a_narrow_peak(tiny_geometry):
     """A line of one per cent width in one voxel, under as many showers of any energy."""
     rng = np.random.default_rng(0)
     sides = []
@@ -75,32 +76,32 @@ def test_trees_see_a_narrow_peak(tiny_geometry):
             voxels[::4, 3] = 200 + rng.standard_normal(500)
         sides.append(Showers.from_arrays(energies, voxels, tiny_geometry))
     expected = 0.5 + 0.25 / 2  # the quarter on the line is known, the others are not
-    found = ClassifierTest("trees")(*sides)
+    found = ClassifierTest("voxel_trees")(*sides)
     assert found["auc_raw"] == pytest.approx(expected, abs=4 * found["auc_error"])
     assert found["auc_raw"] > 0.5 + 2 * found["auc_error"]
 
 
-def test_trees_learn_and_judge_other_rows(tiny_geometry, monkeypatch):
+def test_voxel_trees_learn_and_judge_other_rows(tiny_geometry, monkeypatch):
     used = {}
 
     def recorded(source, real, train, judged, rng):
         used.update(train=set(train), test=set(judged[0]), val=set(judged[1]))
         return [real[rows].astype(float) for rows in judged], 1
 
-    monkeypatch.setattr(classifier, "tree_scores", recorded)
-    ClassifierTest("trees")(gaussian(tiny_geometry, 200, 1), gaussian(tiny_geometry, 200, 2))
+    monkeypatch.setattr(classifier, "voxel_tree_scores", recorded)
+    ClassifierTest("voxel_trees")(gaussian(tiny_geometry, 200, 1), gaussian(tiny_geometry, 200, 2))
     assert not used["train"] & used["test"]
     assert not used["val"] & (used["train"] | used["test"])
     assert len(used["train"] | used["test"] | used["val"]) == 400
 
 
-def test_trees_refuse_more_voxels_than_they_can_see():
+def test_voxel_trees_refuse_more_voxels_than_they_can_see():
     electrons = load_geometry("ds2")
     few = Showers.from_arrays(
         np.full(100, 1e4), np.ones((100, electrons.n_voxels), np.float32), electrons
     )
-    with pytest.raises(UserError, match="up to 1,000 voxels, ds2 has 6,480: use modes low"):
-        ClassifierTest("trees")(few, few)
+    with pytest.raises(UserError, match="up to 1,000 voxels, ds2 has 6,480: use modes trees"):
+        ClassifierTest("voxel_trees")(few, few)
 
 
 def test_one_source_is_not_told_apart(tiny_geometry):
@@ -161,7 +162,7 @@ def test_no_row_serves_twice(tiny_geometry, monkeypatch):
         scored.append((arguments[2], classifier_training.logits(*arguments)))
         return scored[-1][1]
 
-    monkeypatch.setattr(classifier, "IsotonicRegression", Watched)
+    monkeypatch.setattr(classifier_scores, "IsotonicRegression", Watched)
     monkeypatch.setattr(
         classifier, "classifier_rows", lambda *a, **k: WatchedRows(classifier_rows(*a, **k))
     )

@@ -14,7 +14,7 @@ from caloman_cli.evaluation.components.intrinsic_dimension import _error, _two_n
 from caloman_cli.evaluation.components.memorisation import scores
 from caloman_cli.metrics.classifier import multiclass
 from caloman_cli.metrics.classifier.multiclass import MulticlassTest
-from caloman_cli.metrics.classifier.two_sample import _evaluate
+from caloman_cli.metrics.classifier.scores import evaluate
 from caloman_cli.metrics.correlation import CorrelationTest
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.histograms import Histogram
@@ -56,7 +56,7 @@ def test_error_of_the_jsd():
     def once(rng: np.random.Generator) -> tuple[float, float]:
         x = rng.standard_normal((2, 100)) + np.array([[1.0], [0.0]])
         val = 1 / (1 + np.exp(-x.ravel()))
-        found, _ = _evaluate(test, real, val, np.repeat([True, False], 100))
+        found, _ = evaluate(test, real, val, np.repeat([True, False], 100))
         return found["jsd"], found["jsd_error"]
 
     told, seen = told_and_seen(once, 150)

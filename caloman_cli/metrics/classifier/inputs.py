@@ -24,7 +24,7 @@ from caloman_cli.metrics.features import (
 from caloman_cli.metrics.protocol import FeatureSet
 
 Mode = Literal["low", "low_normed", "high", "resnet"]
-AnyMode = Literal[Mode, "trees", "tabdpt"]
+AnyMode = Literal[Mode, "voxel_trees", "tabdpt"]
 MODES: tuple[AnyMode, ...] = get_args(AnyMode)
 MEMORY_LIMIT = 1536 * 1024**2
 ON_FEATURES: tuple[AnyMode, ...] = ("high", "tabdpt")
@@ -86,7 +86,7 @@ class LowLevelInput:
 
 
 class TreeInput:
-    """What boosted trees see of showers.
+    """What boosted trees see of voxels.
 
     log10 E_inc, log10 layer energies [MeV], and voxels twice, as logarithms and as shares of their
     layer, rounded so that only physics counts and not the last digits of a file.
@@ -103,7 +103,7 @@ class TreeInput:
         if geometry.n_voxels > MOST_TREE_VOXELS:
             raise UserError(
                 f"boosted trees see up to {MOST_TREE_VOXELS:,} voxels, {geometry.name} has "
-                f"{geometry.n_voxels:,}: use modes low, low_normed, high or resnet"
+                f"{geometry.n_voxels:,}: use modes trees, low, low_normed, high or resnet"
             )
         self.geometry, self.threshold = geometry, threshold
         self.width = 1 + geometry.n_layers + 2 * geometry.n_voxels
@@ -222,7 +222,7 @@ def classifier_rows(
         return Table(torch.from_numpy(np.concatenate(matrices)).to(device, torch.float32))
     build: Build = (
         TreeInput(geometry, cut)
-        if mode == "trees"
+        if mode == "voxel_trees"
         else LowLevelInput(geometry, cut, mode == "low_normed", uncut_voxels)
     )
     limit = MEMORY_LIMIT

@@ -102,7 +102,7 @@ class ClassifierSettings:
         fixed = preset == "official" and rules.fixed_splits
         sizes = split_sizes(n, geometry if fixed else None)
         cut = rules.classifier_threshold(geometry) if self.threshold is None else self.threshold
-        if self.mode == "trees":
+        if self.mode == "voxel_trees":
             return Plan("trees", None, ROUNDS, sizes, cut)
         if self.mode == "tabdpt":
             return Plan("tabdpt", None, ENSEMBLE, sizes, cut)

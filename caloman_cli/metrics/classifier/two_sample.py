@@ -11,19 +11,16 @@ References:
     meaning and use of the area under a ROC curve (its standard error).
 """
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.isotonic import IsotonicRegression
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.classifier.inputs import AnyMode, ClassifierRows, classifier_rows
+from caloman_cli.metrics.classifier.scores import auc_error, evaluate, mean_curve, summary
 from caloman_cli.metrics.classifier.splits import draw_split, matched_rows
 from caloman_cli.metrics.classifier.tabdpt import in_context_scores
 from caloman_cli.metrics.classifier.training import (
@@ -37,13 +34,11 @@ from caloman_cli.metrics.classifier.training import (
     new_network,
     parameter_count,
 )
-from caloman_cli.metrics.classifier.trees import tree_scores
+from caloman_cli.metrics.classifier.trees import voxel_tree_scores
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.protocol import ProtocolName, find_protocol
 
 __all__ = ["ClassifierTest", "auc_error", "network", "parameter_count"]
-
-ROC_POINTS = 201
 
 
 class ClassifierTest:
@@ -51,8 +46,8 @@ class ClassifierTest:
 
     Args:
         mode: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high`` (features),
-            ``resnet`` (voxels as an image, where all layers have one shape), ``trees`` (boosted
-            trees on voxels, up to a thousand) or ``tabdpt`` (a pre-trained transformer on
+            ``resnet`` (voxels as an image, where all layers have one shape), ``voxel_trees``
+            (boosted trees on voxels, up to a thousand) or ``tabdpt`` (a pre-trained transformer on
             features, of the extra ``tabdpt``; nothing is trained).
         preset: ``official`` (the protocol's units, 50 epochs), ``small`` (512 units, 25 epochs) or
             ``auto``: small below 20,000 showers per class.
@@ -148,7 +143,7 @@ class ClassifierTest:
             settings.mode,
             (reference, generated),
             selected,
-            torch.device("cpu") if settings.mode == "trees" else where,
+            torch.device("cpu") if settings.mode == "voxel_trees" else where,
             cache_dir,
             threshold=plan.threshold,
             uncut_voxels=settings.uncut_voxels,
@@ -161,7 +156,7 @@ class ClassifierTest:
             runs.append(scores)
             curves.append(curve)
         return {
-            **_summary(runs, n_val),
+            **summary(runs, n_val),
             "n_train": 2 * plan.sizes[0],
             "n_test": 2 * plan.sizes[1],
             "n_val": 2 * n_val,
@@ -172,7 +167,7 @@ class ClassifierTest:
             "threshold": plan.threshold,
             "parameters": parameters,
             "repeats": runs,
-            "roc": _mean_curve(curves),
+            "roc": mean_curve(curves),
             "warning": warning,
         }
 
@@ -189,67 +184,18 @@ class ClassifierTest:
         rng = np.random.default_rng([self.seed, repeat])
         split = draw_split(n, plan.sizes, rng)
         real = (np.arange(2 * n) < n).astype(np.int64)
-        if self.settings.mode in ("trees", "tabdpt"):
+        if self.settings.mode in ("voxel_trees", "tabdpt"):
             rows = source, real, split.train, (split.test, split.val), rng
-            if self.settings.mode == "trees":
-                (test, val), size = tree_scores(*rows)
+            if self.settings.mode == "voxel_trees":
+                (test, val), size = voxel_tree_scores(*rows)
             else:
                 (test, val), size = in_context_scores(*rows, self.settings.tabdpt_weights, device)
-            return *_evaluate(test, real[split.test] == 1, val, real[split.val] == 1), size
+            return *evaluate(test, real[split.test] == 1, val, real[split.val] == 1), size
         model = new_network(plan.units, source.width, geometry, 1, rng, device)
         fit(model, source, real, split, plan.epochs, self.settings, rng)
         test, val = (
             torch.sigmoid(logits(model, source, rows, self.settings.batch_size)[:, 0]).numpy()
             for rows in (split.test, split.val)
         )
-        scores, curve = _evaluate(test, real[split.test] == 1, val, real[split.val] == 1)
+        scores, curve = evaluate(test, real[split.test] == 1, val, real[split.val] == 1)
         return scores, curve, sum(parameter.numel() for parameter in model.parameters())
-
-
-def auc_error(auc: float, n: int) -> float:
-    """Standard error of an AUC from n rows of each class."""
-    above, below = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (n - 1) * (above + below - 2 * auc**2)
-    return math.sqrt(max(variance, 0.0)) / n
-
-
-def _evaluate(
-    test: np.ndarray, test_real: np.ndarray, val: np.ndarray, val_real: np.ndarray
-) -> tuple[dict[str, float], np.ndarray]:
-    """Calibrate on "test" scores, report on "val" scores, with the true-positive rates."""
-    calibration = IsotonicRegression(out_of_bounds="clip", y_min=1e-6, y_max=1 - 1e-6)
-    calibrated = calibration.fit(test, test_real).predict(val)
-    losses = -np.log(np.where(val_real, calibrated, 1 - calibrated))
-    scores = {
-        "auc": float(roc_auc_score(val_real, calibrated)),
-        "auc_raw": float(roc_auc_score(val_real, val)),
-        "jsd": float(1 - losses.mean() / math.log(2)),
-        "jsd_error": float(losses.std(ddof=1) / math.log(2) / math.sqrt(len(losses))),
-        "accuracy": float(np.mean((calibrated > 0.5) == val_real)),
-    }
-    fpr, tpr, _ = roc_curve(val_real, val)
-    return scores, np.interp(np.linspace(0, 1, ROC_POINTS), fpr, tpr)
-
-
-def _mean_curve(curves: Sequence[np.ndarray]) -> dict[str, Any]:
-    """The repeats' ROC curves, averaged at equal false-positive rates."""
-    stacked = np.stack(curves)
-    spread = stacked.std(0, ddof=1).tolist() if len(stacked) > 1 else None
-    return {
-        "fpr": np.linspace(0, 1, ROC_POINTS).tolist(),
-        "tpr": stacked.mean(0).tolist(),
-        "tpr_std": spread,
-        "curves": stacked.tolist(),
-    }
-
-
-def _summary(runs: list[dict[str, float]], n_val: int) -> dict[str, float | None]:
-    """Means over repeats, and the spread of AUC and JSD."""
-    summary: dict[str, float | None] = {
-        name: float(np.mean([run[name] for run in runs])) for name in runs[0]
-    }
-    for name in ("auc", "jsd"):
-        values = [run[name] for run in runs]
-        summary[f"{name}_std"] = float(np.std(values, ddof=1)) if len(runs) > 1 else None
-    summary["auc_error"] = auc_error(float(np.mean([run["auc"] for run in runs])), n_val)
-    return summary

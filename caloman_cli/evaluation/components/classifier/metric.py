@@ -1,33 +1,28 @@
 """Classifier scores beside the truth's, with their ROC curves."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
 from annotated_types import MinLen
-from matplotlib.figure import Figure
 
 from caloman_cli.config.values import Count, NotNegative, Positive, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
-from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
+from caloman_cli.evaluation.components.classifier import trees
+from caloman_cli.evaluation.components.classifier.roc import roc_curves
+from caloman_cli.evaluation.components.classifier.rows import Judge, auc_and_jsd
 from caloman_cli.metrics.classifier.inputs import MOST_TREE_VOXELS, ON_FEATURES, AnyMode
 from caloman_cli.metrics.classifier.tabdpt import CONTEXT
 from caloman_cli.metrics.classifier.training import Preset
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.protocol import ProtocolName
-from caloman_cli.metrics.score import Score, key_of
+from caloman_cli.metrics.score import Score
 
 log = logging.getLogger(__name__)
 
-SECTION = "classifier"
 OFFICIAL_RATE, OFFICIAL_BATCH = 2e-4, 1000
-
-Curve = Mapping[str, Any]
-"""``fpr``, ``tpr`` and ``tpr_std`` (None for one training), as a classifier test returns them."""
 
 
 @checked
@@ -37,7 +32,8 @@ class Classifier:
     Args:
         modes: Inputs: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high``,
             ``resnet`` (voxels as an image; left out where layers differ in shape), ``trees``
-            (boosted trees on voxels in place of a network; left out beyond a thousand voxels),
+            (boosted trees on the challenge's features and on those around the axis, all and each
+            group alone), ``voxel_trees`` (boosted trees on voxels; left out beyond a thousand),
             ``tabdpt`` (a pre-trained transformer on features, not trained; the extra ``tabdpt``).
         preset: ``official``, ``small``, or ``auto`` for small below 20,000 showers per class.
         units: Width of the hidden layers, in place of the preset's.
@@ -53,7 +49,7 @@ class Classifier:
 
     def __init__(
         self,
-        modes: Annotated[list[AnyMode], MinLen(1)] | None = None,
+        modes: Annotated[list[Judge], MinLen(1)] | None = None,
         preset: Preset = "auto",
         units: Count | None = None,
         epochs: Count | None = None,
@@ -63,13 +59,14 @@ class Classifier:
         threshold: NotNegative | None = None,
         tabdpt_weights: str | None = None,
     ) -> None:
-        self.modes: list[AnyMode] = ["low", "high"] if modes is None else modes
+        self.modes: list[Judge] = ["low", "high"] if modes is None else modes
         self.preset, self.units, self.epochs = preset, units, epochs
         self.learning_rate, self.batch_size = learning_rate, batch_size
         self.repeats, self.threshold = repeats, threshold
         self.tabdpt_weights = tabdpt_weights
         for mode in self.modes:  # refuses wrong settings before any work
-            self._test(mode, 0, "final")
+            if mode != "trees":
+                self._test(mode, 0, "final")
 
     def __call__(self, comparison: Comparison) -> Section:
         scores: list[Score] = []
@@ -77,20 +74,25 @@ class Classifier:
         caveats: dict[str, str] = {}
         modes, notes = self._possible(comparison)
         for mode in modes:
-            ours = self._trained(comparison, mode, comparison.reference, comparison.generated)
-            truth, pair = None, comparison.truth
-            if pair is not None:
-                truth = self._trained(comparison, mode, pair.reference, pair.sample)
+            pair = comparison.truth
+            if mode == "trees":
+                ours, truth = trees.judged(comparison, self.repeats, self.threshold)
+            else:
+                ours = self._trained(comparison, mode, comparison.reference, comparison.generated)
+                truth = None
+                if pair is not None:
+                    truth = self._trained(comparison, mode, pair.reference, pair.sample)
             if ours["warning"] is not None:
                 log.warning("%s", ours["warning"])
+            found = auc_and_jsd(mode, ours, truth, "" if pair is None else pair.note)
+            if mode == "trees":
+                found = trees.scores(found, ours, truth)
+                notes.append(trees.note(ours))
             used = self._conditions(mode, ours)
-            scores += [
-                replace(score, conditions=used)
-                for score in _scores(mode, ours, truth, "" if pair is None else pair.note)
-            ]
+            scores += [replace(score, conditions={**used, **score.conditions}) for score in found]
             details[mode] = {"generated": ours, "truth": truth}
             if (
-                mode not in ("trees", "tabdpt")
+                mode not in ("trees", "voxel_trees", "tabdpt")
                 and (why := self._unofficial(comparison, ours)) is not None
             ):
                 caveats[f"AUC {mode}"] = why
@@ -124,7 +126,7 @@ class Classifier:
             tabdpt_weights=self.tabdpt_weights,
         )
 
-    def _possible(self, comparison: Comparison) -> tuple[list[AnyMode], list[str]]:
+    def _possible(self, comparison: Comparison) -> tuple[list[Judge], list[str]]:
         """The modes that this geometry and protocol have, and why others have none."""
         geometry, why = comparison.geometry, {}
         if geometry.image_shape is None:
@@ -132,7 +134,8 @@ class Classifier:
         elif not comparison.protocol.resnet:
             why["resnet"] = f"No ResNet classifier: protocol {comparison.protocol.name} has none."
         if geometry.n_voxels > MOST_TREE_VOXELS:
-            why["trees"] = f"No boosted trees: {geometry.name} has {geometry.n_voxels:,} voxels."
+            many = f"{geometry.name} has {geometry.n_voxels:,} voxels."
+            why["voxel_trees"] = f"No boosted trees on voxels: {many}"
         left_out = [why[mode] for mode in self.modes if mode in why]
         return [mode for mode in self.modes if mode not in why], left_out
 
@@ -154,13 +157,15 @@ class Classifier:
             features=features,
         )
 
-    def _conditions(self, mode: AnyMode, found: dict[str, Any]) -> dict[str, str | float | None]:
+    def _conditions(self, mode: Judge, found: dict[str, Any]) -> dict[str, str | float | None]:
         of_all: dict[str, str | float | None] = {
             "training showers": found["n_train"],
             "trainings": self.repeats,
             "readout cut": self.threshold,
         }
         if mode == "trees":
+            return {"rounds": found["epochs"], "features": found["features"], **of_all}
+        if mode == "voxel_trees":
             return {"rounds": found["epochs"], **of_all}
         if mode == "tabdpt":
             return {"context": CONTEXT, "ensemble": found["epochs"], **of_all}
@@ -198,7 +203,7 @@ class Classifier:
         )
         size = "" if first["units"] is None else f"{first['units']} units, "
         what = f"preset {first['preset']} ({size}{first['epochs']} epochs)"
-        if next(iter(details)) == "trees":
+        if first["preset"] == "trees":
             what = f"{first['epochs']} rounds of boosted trees"
         elif next(iter(details)) == "tabdpt":
             what = f"TabDPT, {first['epochs']} times with other orders, nothing trained"
@@ -207,82 +212,3 @@ class Classifier:
             f"{first['n_val']:,} showers of both classes to train, select and score; spread: "
             f"{spread}; 0.5 is not told apart."
         )
-
-
-def _scores(
-    mode: AnyMode, ours: dict[str, Any], truth: dict[str, Any] | None, note: str
-) -> list[Score]:
-    """AUC and JSD; calibration on few showers lowers the JSD, so its truth needs as many."""
-    scores = [_score(name, mode, ours, truth) for name in ("auc", "jsd")]
-    scores[0] = replace(scores[0], note=note)
-    if truth is not None and truth["n_val"] != ours["n_val"]:
-        why = f"truth withheld: {truth['n_val']:,} showers score it, not {ours['n_val']:,}"
-        scores[1] = replace(scores[1], truth=None, truth_spread=None, note=why)
-    return scores
-
-
-def _score(name: str, mode: AnyMode, ours: dict[str, Any], truth: dict[str, Any] | None) -> Score:
-    return Score(
-        SECTION,
-        f"{name.upper()} {mode}",
-        ours[name],
-        None if truth is None else truth[name],
-        spread=_spread(ours, name),
-        truth_spread=None if truth is None else _spread(truth, name),
-        summary=True,
-        key=key_of(name, mode),
-        goal="half" if name == "auc" else "zero",
-    )
-
-
-def _spread(found: dict[str, Any], name: str) -> float:
-    """Standard deviation over repeats; of a single training the statistical error."""
-    std = found[f"{name}_std"]
-    return found[f"{name}_error"] if std is None else std
-
-
-def roc_curves(
-    curves: Mapping[str, tuple[Curve, Curve | None]], aucs: Mapping[str, float], real: str
-) -> Figure:
-    """One panel per classifier: true over false positive rate.
-
-    Args:
-        curves: By mode, the curve against generated showers and that of the truth.
-        aucs: By mode, the AUC of the first.
-        real: What the real showers are called.
-    """
-    across = min(len(curves), 4)
-    down = -(-len(curves) // across)
-    with house_style():
-        image = figure(3.5 * across + 0.3, 3.5 * down + 0.2, "constrained")
-        panels = image.subplots(down, across, squeeze=False).ravel()
-        for ax in panels[len(curves) :]:
-            ax.set_visible(False)
-        for ax, (mode, (ours, truth)) in zip(panels, curves.items(), strict=False):
-            ax.plot([0, 1], [0, 1], color=REFERENCE_EDGE, linewidth=0.8, linestyle=":")
-            if truth is not None:
-                ax.plot(
-                    truth["fpr"], truth["tpr"], color=TRUTH, linestyle="--", linewidth=1.2,
-                    label=f"independent {real}",
-                )  # fmt: skip
-            ax.plot(
-                ours["fpr"], ours["tpr"], color=GENERATED, label=f"generated, AUC {aucs[mode]:.3f}"
-            )
-            if ours["tpr_std"] is not None:
-                rates, spreads = np.array(ours["tpr"]), np.array(ours["tpr_std"])
-                ax.fill_between(
-                    ours["fpr"],
-                    rates - spreads,
-                    rates + spreads,
-                    color=GENERATED,
-                    alpha=0.2,
-                    linewidth=0,
-                )
-            ax.set_xlim(0, 1)
-            ax.set_ylim(0, 1)
-            ax.set_aspect("equal")
-            ax.set_title(f"classifier {mode}", loc="left")
-            ax.set_xlabel("generated taken for real")
-            ax.set_ylabel("real taken for real")
-            ax.legend(loc="lower right")
-        return image

@@ -1,0 +1,59 @@
+"""ROC curves of classifiers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
+
+Curve = Mapping[str, Any]
+"""``fpr``, ``tpr`` and ``tpr_std`` (None for one training), as a classifier test returns them."""
+
+
+def roc_curves(
+    curves: Mapping[str, tuple[Curve, Curve | None]], aucs: Mapping[str, float], real: str
+) -> Figure:
+    """One panel per classifier: true over false positive rate.
+
+    Args:
+        curves: By mode, the curve against generated showers and that of the truth.
+        aucs: By mode, the AUC of the first.
+        real: What the real showers are called.
+    """
+    across = min(len(curves), 4)
+    down = -(-len(curves) // across)
+    with house_style():
+        image = figure(3.5 * across + 0.3, 3.5 * down + 0.2, "constrained")
+        panels = image.subplots(down, across, squeeze=False).ravel()
+        for ax in panels[len(curves) :]:
+            ax.set_visible(False)
+        for ax, (mode, (ours, truth)) in zip(panels, curves.items(), strict=False):
+            ax.plot([0, 1], [0, 1], color=REFERENCE_EDGE, linewidth=0.8, linestyle=":")
+            if truth is not None:
+                ax.plot(
+                    truth["fpr"], truth["tpr"], color=TRUTH, linestyle="--", linewidth=1.2,
+                    label=f"independent {real}",
+                )  # fmt: skip
+            ax.plot(
+                ours["fpr"], ours["tpr"], color=GENERATED, label=f"generated, AUC {aucs[mode]:.3f}"
+            )
+            if ours["tpr_std"] is not None:
+                rates, spreads = np.array(ours["tpr"]), np.array(ours["tpr_std"])
+                ax.fill_between(
+                    ours["fpr"],
+                    rates - spreads,
+                    rates + spreads,
+                    color=GENERATED,
+                    alpha=0.2,
+                    linewidth=0,
+                )
+            ax.set_xlim(0, 1)
+            ax.set_ylim(0, 1)
+            ax.set_aspect("equal")
+            ax.set_title(f"classifier {mode}", loc="left")
+            ax.set_xlabel("generated taken for real")
+            ax.set_ylabel("real taken for real")
+            ax.legend(loc="lower right")
+        return image

@@ -1,0 +1,180 @@
+"""What boosted trees on features say: of all, of each group alone, of the single most telling."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from caloman_cli.data.showers import Showers
+from caloman_cli.evaluation.comparison import Comparison
+from caloman_cli.evaluation.components.classifier.rows import SECTION, Found, spread
+from caloman_cli.evaluation.style import (
+    GENERATED,
+    REFERENCE,
+    REFERENCE_EDGE,
+    TRUTH,
+    figure,
+    house_style,
+)
+from caloman_cli.metrics.classifier.scores import auc_error
+from caloman_cli.metrics.classifier.tree_table import TreeTable, in_words, tree_table
+from caloman_cli.metrics.classifier.tree_test import TreeTest
+from caloman_cli.metrics.score import Score
+
+UNOFFICIAL = "not a score of the challenge"
+WORDS = {
+    "challenge": "the challenge's features",
+    "around_axis": "around the axis",
+    "across_layers": "across layers",
+}
+BINS = 40
+
+
+def judged(
+    comparison: Comparison, repeats: int, threshold: float | None
+) -> tuple[Found, Found | None]:
+    """Grow trees against the generated showers and against the truth, draw the telling features.
+
+    Args:
+        comparison: What is compared.
+        repeats: Number of trainings.
+        threshold: Readout cut [MeV]. None: the protocol's.
+
+    Returns:
+        What the test says of both; the truth's has ``telling`` of the generated showers' features.
+    """
+    cut = comparison.protocol.classifier_threshold(comparison.geometry)
+    cut = cut if threshold is None else threshold
+    test, pair = TreeTest(repeats, comparison.seed), comparison.truth
+    known: dict[int, TreeTable] = {}
+
+    def table(showers: Showers) -> TreeTable:
+        if id(showers) not in known:
+            features = comparison.classifier_features(showers, threshold)
+            known[id(showers)] = tree_table(showers, cut, features)
+        return known[id(showers)]
+
+    def of(reference: Showers, sample: Showers) -> Found:
+        tables = table(reference), table(sample)
+        return test(reference, sample, threshold=cut, tables=tables)
+
+    sides = [comparison.reference, comparison.generated]
+    ours, truth = of(*sides), None
+    labels = [comparison.reference_label, "generated"]
+    if pair is not None:
+        truth = of(pair.reference, pair.sample)
+        n_val = truth["n_val"] // 2
+        truth["telling"] = [
+            {**one, "auc": auc, "auc_error": auc_error(auc, n_val)}
+            for one in ours["telling"]
+            for auc in [truth["alone"][one["feature"]]]
+        ]
+        sides.append(pair.sample)
+        labels.append(f"independent {comparison.reference_label}")
+    best = {one["group"]: one for one in reversed(ours["telling"])}
+    shown = [best[group] for group in ours["groups"]]
+    image = histograms(shown, [known[id(side)] for side in sides], labels)
+    comparison.draw("telling_features", image, _caption(shown))
+    for found in (ours, truth):
+        if found is not None:
+            del found["alone"]  # a thousand numbers for a large detector
+    return ours, truth
+
+
+def scores(found: Sequence[Score], ours: Found, truth: Found | None) -> list[Score]:
+    """The rows of trees that see all, and of each group and the most telling feature.
+
+    Args:
+        found: AUC and JSD of all features.
+        ours: Of the generated showers.
+        truth: Of real ones, or None.
+    """
+    auc, jsd = (_unofficial(score) for score in found)
+    of_group = [
+        replace(
+            auc,
+            quantity=f"{auc.quantity}, {WORDS[group]}",
+            generated=one["auc"],
+            truth=None if truth is None else truth["groups"][group]["auc"],
+            spread=spread(one, "auc"),
+            truth_spread=None if truth is None else spread(truth["groups"][group], "auc"),
+            key=f"{auc.key}_{group}",
+            conditions={"features": one["features"]},
+        )
+        for group, one in ours["groups"].items()
+    ]
+    best = ours["telling"][0]
+    real = None if truth is None else truth["telling"][0]
+    single = Score(
+        SECTION,
+        "AUC of one feature, the most telling",
+        best["auc"],
+        None if real is None else real["auc"],
+        spread=best["auc_error"],
+        truth_spread=None if real is None else real["auc_error"],
+        note=in_words(best["feature"]),
+        key="auc_one_feature",
+        goal="half",
+    )
+    return [auc, *of_group, replace(jsd, summary=False), _unofficial(single)]
+
+
+def note(ours: Found) -> str:
+    """What a reader must know of these rows."""
+    named = "; ".join(
+        f"{in_words(one['feature'])} ({one['auc']:.3f})" for one in ours["telling"][:3]
+    )
+    return (
+        f"AUC trees is {UNOFFICIAL}: {ours['epochs']} rounds of boosted trees on "
+        f"{ours['features']} features, {ours['n_train']:,} / {ours['n_test']:,} / "
+        f"{ours['n_val']:,} showers of both classes to train, calibrate and score. Single "
+        f"features that tell most, chosen on other showers than their AUC is of: {named}."
+    )
+
+
+def _unofficial(score: Score) -> Score:
+    return replace(score, note="; ".join(filter(None, (UNOFFICIAL, score.note))))
+
+
+def _caption(shown: Sequence[dict[str, Any]]) -> str:
+    named = ", ".join(f"{WORDS[one['group']]}: AUC {one['auc']:.3f}" for one in shown)
+    return (
+        f"The feature of each group that tells most by itself ({named}; boosted trees' features, "
+        f"{UNOFFICIAL})"
+    )
+
+
+def histograms(
+    shown: Sequence[dict[str, Any]], tables: Sequence[TreeTable], labels: Sequence[str]
+) -> Figure:
+    """One panel a feature: the reference filled, generated showers, the truth dashed.
+
+    Args:
+        shown: Features with their ``feature``, ``group`` and ``auc``.
+        tables: Of the reference, the generated showers and, where there is one, the truth.
+        labels: Their names.
+    """
+    looks: list[dict[str, Any]] = [
+        {"histtype": "stepfilled", "facecolor": REFERENCE, "edgecolor": REFERENCE_EDGE},
+        {"histtype": "step", "color": GENERATED, "linewidth": 1.4},
+        {"histtype": "step", "color": TRUTH, "linewidth": 1.1, "linestyle": "--"},
+    ]
+    with house_style():
+        image = figure(3.8 * len(shown), 3.4, "constrained")
+        panels = image.subplots(1, len(shown), squeeze=False)[0]
+        for ax, one in zip(panels, shown, strict=True):
+            columns = [table.values[:, table.names.index(one["feature"])] for table in tables]
+            low, high = np.quantile(np.concatenate(columns[:2]), [0.002, 0.998])
+            edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+            for values, label, look in zip(columns, labels, looks, strict=False):
+                # A fraction of all showers, those outside included.
+                weights = np.full(len(values), 1 / len(values))
+                ax.hist(values, edges, weights=weights, label=label, **look)
+            ax.set_title(f"{WORDS[one['group']]}, AUC {one['auc']:.3f}", loc="left")
+            ax.set_xlabel(in_words(one["feature"]))
+            ax.set_ylim(0)
+        panels[0].set_ylabel("fraction of showers")
+        panels[0].legend()
+        return image
