@@ -34,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 
 # What demo and baseline share: showers that judge, real ones for the truth row, two classifiers.
 DEMO := outputs/demo
-JUDGED := reference=$(DEMO)/reference.hdf5 truth=$(DEMO)/truth.hdf5 evaluation.classifier.modes=[low,high]
+JUDGED := reference=$(DEMO)/reference.hdf5 truth=$(DEMO)/truth.hdf5 evaluation.classifier.modes=[low,high,trees]
 
 demo: $(READY)  ## train, sample and score a small flagship on built-in showers: some three minutes
 	$(BIN)/caloman train experiment=demo output=$(DEMO)

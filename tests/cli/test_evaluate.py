@@ -22,6 +22,7 @@ from tests.conftest import load_geometry
 def test_two_files(caloman, tmp_path, on_files):
     result = caloman(
         "evaluate", *on_files, *FAST, "evaluation.separation.plots=none", "output=out",
+        "evaluation.classifier.modes=[high]",
         "evaluation.distances=null", "evaluation.correlation=null",
     )  # fmt: skip
     assert result.status == 0, result.err

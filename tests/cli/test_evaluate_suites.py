@@ -8,6 +8,7 @@ import h5py
 import pytest
 
 from caloman_cli.data.generator import generate
+from caloman_cli.metrics.classifier.tree_table import in_words
 from caloman_cli.models.two_step import load_model
 from caloman_cli.published import load
 from caloman_cli.published.official import REFERENCE
@@ -15,6 +16,7 @@ from caloman_cli.published.quantities import QUANTITIES
 from tests.cli.evaluations import FAST, N, check_keys, scores_of, write
 from tests.cli.test_report import check_page
 from tests.conftest import load_geometry
+from tests.docs.test_format import described, keys, pattern
 
 
 def test_the_report_shows_the_whole_and_needs_nothing_else(caloman, tmp_path, on_files):
@@ -25,7 +27,7 @@ def test_the_report_shows_the_whole_and_needs_nothing_else(caloman, tmp_path, on
     assert result.status == 0, result.err
     out = tmp_path / "out"
     figures = sorted(path.name for path in (out / "plots").iterdir())
-    assert figures == ["correlation.png", "roc.png"]
+    assert figures == ["correlation.png", "roc.png", "telling_features.png"]
     page = check_page((out / "report.html").read_text(), len(figures))
     markdown = (out / "report.md").read_text()
     linked = re.findall(r"\]\((plots/[^)]+)\)", markdown)
@@ -41,6 +43,36 @@ def test_the_report_shows_the_whole_and_needs_nothing_else(caloman, tmp_path, on
     assert places["AUC high"]["place"] is None
     assert "preset small" in (out / "ranking.md").read_text()
     assert "Not comparable with the submissions of ds1_photons" in result.out + result.err
+    check_trees(out)
+
+
+def check_trees(folder):
+    """Boosted trees stand beside the networks, marked as unofficial, and say what they see."""
+    rows = {row["key"]: row for row in scores_of(folder).values()}
+    groups = ("challenge", "around_axis", "across_layers")
+    for key in ("auc_trees", *(f"auc_trees_{group}" for group in groups), "auc_one_feature"):
+        assert 0 <= float(rows[key]["generated"]) <= 1, key
+        assert 0 <= float(rows[key]["truth"]) <= 1, key
+        assert rows[key]["note"].startswith("not a score of the challenge"), key
+    metrics = json.loads((folder / "metrics.json").read_text())
+    found = metrics["metrics"]["classifier"]["trees"]
+    told = in_words(found["generated"]["telling"][0]["feature"])
+    assert rows["auc_one_feature"]["note"].endswith(told)
+    assert told in (folder / "report.md").read_text()
+    for side in found.values():
+        assert {one["group"] for one in side["telling"]} == set(groups)
+        assert [one["feature"] for one in side["telling"]] == [
+            one["feature"] for one in found["generated"]["telling"]
+        ]
+    known = [key for key in described("metrics.json") if key.startswith("metrics.classifier.")]
+    there = list(keys(found, "metrics.classifier.trees"))
+    for one in known:
+        assert any(pattern(one).fullmatch(key) for key in there), f"{one} is not there"
+    # A detector's number of features is a condition, the settings of networks are none.
+    conditions = {score["key"]: score["conditions"] for score in metrics["scores"]}
+    assert conditions["auc_trees"]["features"] > conditions["auc_trees_around_axis"]["features"]
+    assert "learning rate" not in conditions["auc_trees"]
+    assert "trees" not in (folder / "ranking.md").read_text()
 
 
 @pytest.fixture
@@ -207,6 +239,7 @@ def test_parameters_alone_are_no_standing(caloman, tmp_path, run_dir):
 def test_a_run_stands_in_the_picture_of_quality_and_speed(caloman, tmp_path, files, run_dir):
     result = caloman(
         "evaluate", f"run={run_dir}", f"truth={files['truth']}", *FAST, "output=out",
+        "evaluation.classifier.modes=[high]",
         "evaluation.separation=null", "evaluation.correlation=null", "evaluation.distances=null",
         "evaluation.timing.batch_sizes=[100]", "evaluation.timing.repeats=1",
         "evaluation.timing.warmup=0", "evaluation.timing.min_showers=100",

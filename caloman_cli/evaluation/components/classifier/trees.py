@@ -162,7 +162,7 @@ def histograms(
         {"histtype": "step", "color": TRUTH, "linewidth": 1.1, "linestyle": "--"},
     ]
     with house_style():
-        image = figure(3.8 * len(shown), 3.4, "constrained")
+        image = figure(3.8 * len(shown), 3.7, "constrained")
         panels = image.subplots(1, len(shown), squeeze=False)[0]
         for ax, one in zip(panels, shown, strict=True):
             columns = [table.values[:, table.names.index(one["feature"])] for table in tables]
@@ -176,5 +176,5 @@ def histograms(
             ax.set_xlabel(in_words(one["feature"]))
             ax.set_ylim(0)
         panels[0].set_ylabel("fraction of showers")
-        panels[0].legend()
+        image.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         return image
