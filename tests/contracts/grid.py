@@ -8,7 +8,8 @@ it in which every option and every detector is. ``CALOMAN_GRID=all`` takes all c
 
 import itertools
 import os
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -21,13 +22,14 @@ from caloman_cli.config.settings import StageSettings, TrainerSettings
 from caloman_cli.config.stages import STAGES
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.errors import UserError
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.trainable import Trainable
 from caloman_cli.models.two_step import TwoStep, build
 from caloman_cli.runs.directory import RunDirectory
 from caloman_cli.training.rows import ShowerRows, VoxelStore
 from caloman_cli.training.stages import MAKERS, Workshop
 from caloman_cli.training.trainer import Trainer
-from tests.contracts.groups import maker, options, serves, showers, small, tiny
+from tests.contracts.groups import maker, options, plane, serves, showers, small, tiny
 from tests.contracts.pairs import fits, latents_of
 
 ALL = os.environ.get("CALOMAN_GRID") == "all"
@@ -98,12 +100,21 @@ def fitting() -> list[Cell]:
     ]
 
 
-@cache
 def learns(density: str, encoder: str) -> bool:
     """Whether a density takes what an encoder hands over, with a head that both serve."""
     head = next(head for head in options("head") if fits(encoder, head))
+    latents = latents_of(encoder, head)
+    constraint = None if latents.constraint is None else plane
+    # Making a density is dear, and it asks of latents only what is here.
+    return takes(density, replace(latents, encoder="?", constraint=None), constraint)
+
+
+@cache
+def takes(density: str, latents: Latents, constraint: Callable | None) -> bool:
+    """Whether a density learns such latents, on such a manifold."""
+    latents = replace(latents, constraint=constraint)
     try:
-        maker("density", density)(latents=latents_of(encoder, head), c_dim=3)
+        maker("density", density)(latents=latents, c_dim=3)
     except UserError:
         return False
     return True

@@ -1,6 +1,7 @@
 """What contract tests need to make every option of a config group."""
 
 import itertools
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ def loaded(group: str, option: str) -> DictConfig:
 
 def small(group: str, option: str) -> DictConfig:
     """An option's config with sizes that train in no time."""
+    return deepcopy(_small(group, option))
+
+
+@cache
+def _small(group: str, option: str) -> DictConfig:
+    """The same, not to be changed: reading it takes longer than making the part."""
     cfg = loaded(group, option)
     cfg.merge_with(LIGHT.get(option, {}))
     for key, value in SMALL.items():
