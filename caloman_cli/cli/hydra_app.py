@@ -5,8 +5,8 @@ from the process; its ``Hydra`` object does none of that.
 """
 
 import argparse
-import copy
 import os
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -36,7 +36,7 @@ from caloman_cli.errors import UserError
 Task = Callable[[DictConfig], Any]
 """What a job does with its config."""
 
-_parsed: dict[str, ConfigResult | None] = {}
+_parsed: dict[str, bytes] = {}
 
 
 class _Repository(ConfigRepository):
@@ -55,8 +55,10 @@ class _Repository(ConfigRepository):
         if source is None or source.provider not in ("main", "hydra"):  # the user's own may change
             return _placed(config_path, super().load_config(config_path))
         if config_path not in _parsed:
-            _parsed[config_path] = _placed(config_path, super().load_config(config_path))
-        return copy.deepcopy(_parsed[config_path])
+            found = _placed(config_path, super().load_config(config_path))
+            _parsed[config_path] = pickle.dumps(found)
+        kept: ConfigResult | None = pickle.loads(_parsed[config_path])  # sooner than a deep copy
+        return kept
 
     def group_exists(self, config_path: str) -> bool:
         return config_path not in self.values and super().group_exists(config_path)
@@ -87,6 +89,11 @@ class HydraApp:
     def __init__(self, hydra: Hydra, config: str) -> None:
         self._hydra, self.config = hydra, config
 
+    @property
+    def _repository(self) -> ConfigRepository:
+        """The loader's own, which copies all of it for each question that it is asked."""
+        return self._hydra.config_loader.repository  # type: ignore[attr-defined]
+
     def compose(self, overrides: Sequence[str], *, many: bool = False) -> DictConfig:
         """The config with Hydra's own part; ``many``: that of a multirun, values not split."""
         if many:
@@ -109,12 +116,12 @@ class HydraApp:
 
     def groups(self) -> list[str]:
         """The groups that exist, Hydra's own apart."""
-        found = self._hydra.config_loader.get_group_options("", ObjectType.GROUP)
+        found = self._repository.get_group_options("", ObjectType.GROUP)
         return [group for group in found if group != "hydra"]
 
     def options(self, group: str) -> list[str]:
         """The options of a group."""
-        return self._hydra.config_loader.get_group_options(group, ObjectType.CONFIG)
+        return self._repository.get_group_options(group, ObjectType.CONFIG)
 
     def jobs(self, overrides: Sequence[str]) -> list[list[str]]:
         """The overrides of each job of a multirun, where they are known before the first runs.
