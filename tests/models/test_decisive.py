@@ -31,6 +31,7 @@ ELSEWHERE = {
         "rnf": "tests/models/test_rnf.py",
         "vqvae": "tests/models/test_vqvae.py",
         "implicit": "tests/models/test_implicit.py",
+        "none": "tests/models/test_no_latents.py",
     },
     "density": {
         "vae": "tests/models/test_latent_variables.py",
