@@ -20,7 +20,7 @@ from caloman_cli.evaluation.truth import TruthPair, spread
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.protocol import FINAL
 from caloman_cli.metrics.protocol import Protocol as Rules
-from caloman_cli.metrics.score import Score
+from caloman_cli.metrics.score import Grid, Score
 from caloman_cli.published.caveats import is_toy
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Section:
         caveats: Why a quantity may not stand among published ones, by its key in
             :data:`caloman_cli.published.quantities.QUANTITIES`.
         conditions: Settings that all scores depend on, see :class:`Score`.
+        tables: For the report, by caption, where scores alone are hard to read.
     """
 
     scores: list[Score]
@@ -49,6 +50,7 @@ class Section:
     notes: list[str] = field(default_factory=list)
     caveats: dict[str, str] = field(default_factory=dict)
     conditions: dict[str, str | float | None] = field(default_factory=dict)
+    tables: dict[str, Grid] = field(default_factory=dict)
 
     def with_conditions(self) -> list[Score]:
         """The scores, each with the section's conditions beside its own."""

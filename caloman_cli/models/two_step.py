@@ -31,6 +31,8 @@ from caloman_cli.models.trainable import plain_state
 
 log = logging.getLogger(__name__)
 
+Instead = Callable[[Tensor], Tensor]
+"""Latents z (B, D) of the second step -> those that are decoded in their place."""
 _CACHE_VALUES = 1 << 25  # 128 MiB of float32: large enough that calls cost little
 _LEAST_VALUES = 1 << 24  # of a thread
 _DEVICE_VALUES = 1 << 28
@@ -81,12 +83,13 @@ class TwoStep(nn.Module):
         self.calibration = Unchanged(geometry=geometry) if calibration is None else calibration
         self.spectrum = spectrum
 
-    def sample(self, e_inc: Tensor, noise: Noise) -> Tensor:
+    def sample(self, e_inc: Tensor, noise: Noise, instead: Instead | None = None) -> Tensor:
         """Generate one shower per incident energy; layer energies are generated too.
 
         Args:
             e_inc: Incident energies [MeV], shape (B, 1), on the model's device.
             noise: The random numbers of these B rows.
+            instead: Replaces latents after they are drawn, so that all else has the same noise.
 
         Returns:
             Voxels [MeV], shape (B, V), float32; row i has incident energy i. B may be 0.
@@ -102,15 +105,16 @@ class TwoStep(nn.Module):
         with torch.inference_mode():
             if not len(e_inc):
                 return torch.zeros(0, self.geometry.n_voxels, device=e_inc.device)
-            return self.calibration(self.draw(e_inc, noise))
+            return self.calibration(self.draw(e_inc, noise, instead))
 
     @torch.inference_mode()
-    def draw(self, e_inc: Tensor, noise: Noise) -> Tensor:
+    def draw(self, e_inc: Tensor, noise: Noise, instead: Instead | None = None) -> Tensor:
         """The same before the calibration."""
         e_inc = e_inc.float()
         context = Context(e_inc, self.energy.sample(e_inc, noise))
         c = self.preprocess.condition(context)
         z = self.density.sample(c, noise)
+        z = z if instead is None else instead(z)
         return self.preprocess.inverse(self._decoded(z, c, noise), context)
 
     def _decoded(self, z: Tensor, c: Tensor, noise: Noise) -> Tensor:

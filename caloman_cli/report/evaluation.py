@@ -120,6 +120,7 @@ def _metric(item: Measured) -> list[Block]:
         if top:
             blocks.append(Table(score_grid(top)))
         blocks.append(Fold(f"All {len(scores)} rows", [Table(score_grid(scores))]))
+    blocks += [Table(grid, caption) for caption, grid in item.section.tables.items()]
     return [*blocks, *_pictures(item.figures)]
 
 

@@ -9,11 +9,10 @@ from torch import Tensor
 from caloman_cli.data.container import open_dataset, open_hdf5, reading
 from caloman_cli.data.files import replacing_hdf5
 from caloman_cli.errors import UserError
+from caloman_cli.metrics.ledger import in_use
 from caloman_cli.models.encoders.base import AVERAGED, Encoder
 from caloman_cli.models.trainable import RowSource, iterate
 
-_ACTIVE_VARIANCE = 1e-2  # of a mean, where the prior's variance is 1
-_SAME = 1e-12  # variance in units of the largest, below which float32 numbers are the same
 _ORIENTATIONS = 8  # of a shower, at most, that the density model learns
 _DRAWS = 16  # of a shower, where latents can only be drawn
 _CHUNK_VALUES = 1 << 24  # 64 MiB of float32 for each of a transform's temporaries
@@ -153,25 +152,13 @@ def read_latents(
 
 
 def active_dimensions(path: Path, n_learned: int) -> int:
-    """Of the first ``n_learned`` latents those that the encoder uses.
-
-    The variance of their mean exceeds 0.01, and what an average of draws keeps of their own; or it
-    is none of rounding where the encoder is deterministic and so has no unit of its own.
-
-    References:
-        Burda, Grosse, Salakhutdinov (2016), Importance weighted autoencoders, arXiv:1509.00519.
-    """
+    """How many of the first ``n_learned`` latents the encoder uses, see :func:`in_use`."""
     mean = read_datasets(path, "mean")[0][..., :n_learned]
     name, beside = _beside_means(path)
     beside = beside[..., :n_learned]
-    variance = mean.var((0, 1), dtype=np.float64)
     if name == "draw":
-        least = _ACTIVE_VARIANCE + (beside - mean).var((0, 1)) / (AVERAGED / 2)
-    elif beside.any():
-        least = _ACTIVE_VARIANCE
-    else:
-        least = _SAME * np.square(mean, dtype=np.float64).max()
-    return int((variance > least).sum())
+        return int(in_use(mean, drawn=beside, averaged=AVERAGED).sum())
+    return int(in_use(mean, beside).sum())
 
 
 def _beside_means(path: Path) -> tuple[str, np.ndarray]:

@@ -63,7 +63,7 @@ MISTAKES = {
     "n_samples": (["sample", "run=x", "n_samples=10"], ["is it n?"]),
     "output of sample": (["sample", "run=x", "output=a"], ["is it out?"]),
     "number for a group": (["train", "encoder=3"], ["encoder=3 does not exist", "vae"]),
-    "null for a group": (["train", "encoder=null"], ["encoder=null does not exist", "vae"]),
+    "null for a group": (["train", "density=null"], ["density=null does not exist", "nsf"]),
     "no logger": (["train", "logger=null"], ["write logger=none"]),
     "no experiment": (["train", "experiment=null"], ["leave it out"]),
     "empty group": (["train", "encoder="], ["encoder= is empty", "vae"]),
