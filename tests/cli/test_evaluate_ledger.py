@@ -24,6 +24,7 @@ def test_the_ledger_of_a_run(caloman, run_dir, denoising_run, tmp_path):
     lost = auc["auc_high_without"] - auc["auc_high"]
     assert scores["lost_high"]["generated"] == pytest.approx(lost)
     assert scores["auc_trees"]["truth"] is not None
+    assert scores["auc_trees_around_axis_without"]["generated"] is not None
     details = found["metrics"]["ledger"]
     axis = details["explained"]["axis"]
     gain = axis["latents"]["r2"] - axis["energies"]["r2"]

@@ -54,7 +54,7 @@ class Ledger:
         latents: From which observables are predicted: ``sample``, as the decoder hears them, or
             ``mean`` of the posterior, from which even what is lost in its width can be read.
         judges: Modes of the classifier metric that judge the model's showers and those with
-            replaced latents; ``trees`` are left out where a detector has too many voxels.
+            replaced latents.
         without: A run of the same model trained without latents, ``encoder=none``.
         max_showers: Of the reference, spread over it.
     """

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from caloman_cli.evaluation.carried import Carried
-from caloman_cli.evaluation.components.ledger.rivals import AUC, WORDS
+from caloman_cli.evaluation.components.ledger.rivals import AUC, JUDGES, WORDS
 from caloman_cli.evaluation.style import (
     EMPTY,
     GENERATED,
@@ -55,7 +55,9 @@ def auc_grid(aucs: Mapping[str, Mapping[str, AUC]]) -> Grid:
         [WORDS[rival], *(with_spread(*found[rival]) for found in aucs.values())]
         for rival in rivals
     ]
-    return Grid(["showers", *(f"AUC {judge}" for judge in aucs)], rows, range(1, 1 + len(aucs)))
+    return Grid(
+        ["showers", *(f"AUC {JUDGES[judge]}" for judge in aucs)], rows, range(1, 1 + len(aucs))
+    )
 
 
 def ledger_figure(targets: Sequence[Observable], found: Found, rows: Carried) -> Figure:

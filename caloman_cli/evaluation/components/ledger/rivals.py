@@ -11,7 +11,7 @@ from caloman_cli.evaluation.carried import carried
 from caloman_cli.evaluation.comparison import Comparison
 from caloman_cli.evaluation.replaced import Replacement, Way
 from caloman_cli.evaluation.truth import spread
-from caloman_cli.metrics.classifier.inputs import MOST_TREE_VOXELS
+from caloman_cli.metrics.classifier.tree_test import TreeTest
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.score import Score
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from caloman_cli.models.two_step import TwoStep
 
 Judge = Literal["trees", "high", "low"]
+JUDGES = {
+    "trees": "trees",
+    "trees_around_axis": "trees around the axis",
+    "high": "high",
+    "low": "low",
+}
 WORDS = {
     "truth": "real showers",
     "model": "the model",
@@ -68,25 +74,17 @@ class Rivals:
         self.notes: list[str] = []
         self.other: dict[str, Any] | None = None
         self.judges = judges
-        if "trees" in judges and comparison.geometry.n_voxels > MOST_TREE_VOXELS:
-            self.judges = [judge for judge in judges if judge != "trees"]
-            self.notes.append(
-                f"No boosted trees: {comparison.geometry.name} has "
-                f"{comparison.geometry.n_voxels:,} voxels."
-            )
 
     def aucs(self) -> dict[str, dict[str, AUC]]:
         """By judge, then by rival."""
-        found: dict[str, dict[str, AUC]] = {judge: {} for judge in self.judges}
+        found: dict[str, dict[str, AUC]] = {}
         reference = spread(self.comparison.reference, self.most)
         pair = self.comparison.truth
 
         def judged(rival: str, real: Showers, showers: Showers) -> None:
             for judge in self.judges:
-                test = ClassifierTest(judge, "small", seed=self.comparison.seed)
-                result = test(real, showers, device=self.comparison.device,
-                              cache_dir=self.comparison.cache_dir)  # fmt: skip
-                found[judge][rival] = AUC(result["auc"], result["auc_error"])
+                for name, auc in self._judged(judge, real, showers).items():
+                    found.setdefault(name, {})[rival] = auc
 
         if pair is not None:
             judged("truth", spread(pair.reference, self.most), spread(pair.sample, self.most))
@@ -119,21 +117,35 @@ class Rivals:
                 own = rival == "model"
                 key = f"ledger_auc_{judge}" + ("" if own else f"_{rival}")
                 scores.append(
-                    Score(section, f"AUC {judge}, {WORDS[rival]}", auc.value,
+                    Score(section, f"AUC {JUDGES[judge]}, {WORDS[rival]}", auc.value,
                           truth.value if own and truth else None, spread=auc.error,
                           truth_spread=truth.error if own and truth else None,
-                          summary=judge == self.judges[0], key=key,
+                          summary=judge.startswith(self.judges[0]), key=key,
                           goal="half" if own else "higher")
                 )  # fmt: skip
             if "without" in found:
                 lost, error = found["without"].over(found["model"])
                 asked = "asked: 0.10 or more" if judge == "trees" else ""
                 scores.append(
-                    Score(section, f"AUC {judge}, without latents less with them", lost,
-                          spread=error, summary=judge == self.judges[0], note=asked,
+                    Score(section, f"AUC {JUDGES[judge]}, without latents less with them", lost,
+                          spread=error, summary=judge.startswith(self.judges[0]), note=asked,
                           key=f"ledger_lost_{judge}", goal="higher")
                 )  # fmt: skip
         return scores
+
+    def _judged(self, judge: Judge, real: Showers, showers: Showers) -> dict[str, AUC]:
+        """What a judge says; trees also of what is around the axis alone, where there is that."""
+        comparison = self.comparison
+        if judge != "trees":
+            rules = comparison.protocol.name
+            test = ClassifierTest(judge, "small", seed=comparison.seed, protocol=rules)
+            device, cache = comparison.device, comparison.cache_dir
+            said = test(real, showers, device=device, cache_dir=cache)
+            return {judge: AUC(said["auc"], said["auc_error"])}
+        cut = comparison.protocol.classifier_threshold(comparison.geometry)
+        said = TreeTest(seed=comparison.seed)(real, showers, threshold=cut)
+        found = {judge: said, "trees_around_axis": said["groups"].get("around_axis")}
+        return {name: AUC(one["auc"], one["auc_error"]) for name, one in found.items() if one}
 
     def _sampled(self, path: Path, reference: Showers) -> Showers:
         """The showers of the model without latents, for the same energies."""
