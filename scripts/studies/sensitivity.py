@@ -26,6 +26,7 @@ from caloman_cli.data.generator import generate
 from caloman_cli.data.geometry import Geometry, official_geometries
 from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.classifier.inputs import MODES, AnyMode
+from caloman_cli.metrics.classifier.tree_test import TreeTest
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.correlation import CorrelationTest
 from caloman_cli.metrics.dipoles import DipoleTest, dipoles
@@ -63,6 +64,12 @@ TABLES = {  # the columns that the Markdown shows; the CSV has all
         "KD": "KD",
         "correlation": "Δ correlation",
         "dipoles": "Δ dipoles",
+    },
+    "Boosted trees on features": {
+        "AUC trees": "all",
+        "AUC trees challenge": "the challenge's",
+        "AUC trees around_axis": "around the axis",
+        "AUC trees across_layers": "across layers",
     },
     "Neighbours": {
         "precision": "precision",
@@ -133,6 +140,10 @@ class Judge:
         for test in self.classifiers:
             found = test(self.reference, showers)
             yield f"AUC {test.settings.mode}", Value(found["auc"], found["auc_error"])
+        trees = TreeTest(seed=self.seed)(self.reference, showers)
+        yield "AUC trees", Value(trees["auc"], trees["auc_error"])
+        for group, one in trees["groups"].items():
+            yield f"AUC trees {group}", Value(one["auc"], one["auc_error"])
         yield from self._distances(matrix)
         difference = CorrelationTest(seed=self.seed)(self.reference_features, features)
         yield "correlation", _value(difference, "correlation_rms", "correlation_rms_error")
