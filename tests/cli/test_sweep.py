@@ -56,6 +56,7 @@ def test_a_long_name_shows_what_varies():
     assert name[-9:] == job_name(jobs[0], varied_keys([*jobs, ["seed=2"]]))[-9:]
 
 
+@pytest.mark.slow
 def test_a_job_is_found_again_when_other_keys_vary(caloman, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: seen.append(cfg.output))

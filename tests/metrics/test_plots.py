@@ -43,7 +43,9 @@ def small(geometry: Geometry, layers: int) -> Geometry:
     return Geometry.from_dict(facts)
 
 
-@pytest.mark.parametrize(("name", "layers"), [("ds1_photons", 2), ("ds2", 1)])
+@pytest.mark.parametrize(
+    ("name", "layers"), [pytest.param("ds1_photons", 2, marks=pytest.mark.slow), ("ds2", 1)]
+)
 def test_every_group_has_a_figure(name, layers, tmp_path):
     geometry = small(load_geometry(name), layers)
     reference, generated = toy(geometry, 110, 0), toy(geometry, 100, 1)

@@ -28,7 +28,10 @@ def manifold(tmp_path_factory):
     return tmp_path_factory.mktemp("toys") / "first"
 
 
-@pytest.mark.parametrize("name", TOYS)
+# One of them is enough where nothing about densities changes: it has bytes of its own, too.
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "kde" else pytest.mark.slow) for n in TOYS]
+)
 def test_a_strangers_density(caloman, preempt, manifold, name):
     if not manifold.exists():
         assert caloman(*COMMON, "density=standard_normal", f"output={manifold}").status == 0
