@@ -137,11 +137,14 @@ def test_the_condition_moves_what_is_drawn_in_one_step():
 
 @pytest.mark.slow
 def test_two_modes_in_one_step():
+    """W1, which a normal of their moments has .36 of, and the exact velocity, by one step of Euler
+    1.00, by four .15.
+    """
     torch.manual_seed(1)
     z = two_modes.draw(20_000)
-    density = learned(z, torch.zeros(len(z), 0), 2600, 1e-3)
-    for jumps in (1, 4):
+    density = learned(z, torch.zeros(len(z), 0), 2600, 5e-4)
+    for jumps, most in ((1, 0.15), (4, 0.12)):
         density.jumps = jumps
         with torch.no_grad():
             drawn = density.sample(torch.zeros(len(z), 0), Noise(1, 0, len(z)))
-        assert two_modes.wasserstein(drawn, two_modes.draw(len(z))) < 0.1
+        assert two_modes.wasserstein(drawn, two_modes.draw(len(z))) < most
