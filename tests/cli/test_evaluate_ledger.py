@@ -16,7 +16,7 @@ def test_the_ledger_of_a_run(caloman, run_dir, denoising_run, tmp_path):
     found = json.loads((tmp_path / "out/metrics.json").read_text())
     scores = {score["key"].removeprefix("ledger_"): score for score in found["scores"]}
     assert scores["nats"]["generated"] is None
-    assert scores["nats"]["note"] == "none: encoder=AE encodes to a point"
+    assert scores["nats"]["note"] == "none: encoder=ae encodes to a point"
     assert scores["active"]["note"] == "of 3"
     assert {"r2_axis", "r2_tilt", "r2_depth_of_maximum", "r2_widths"} <= set(scores)
     auc = {key: score["generated"] for key, score in scores.items() if key.startswith("auc_high")}
@@ -30,7 +30,7 @@ def test_the_ledger_of_a_run(caloman, run_dir, denoising_run, tmp_path):
     gain = axis["latents"]["r2"] - axis["energies"]["r2"]
     assert scores["gain_axis"]["generated"] == pytest.approx(gain)
     assert details["latents"]["learned"] == 3
-    assert details["without"]["other parts"] == ["density StandardNormal -> FlowMatching"]
+    assert details["without"]["other parts"] == ["density standard_normal -> flow_matching"]
     report = (tmp_path / "out/report.md").read_text()
     for words in ("latents replaced by their mean", "energies alone", "asked 0.10 or more"):
         assert words in report

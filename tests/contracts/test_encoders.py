@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
+from caloman_cli.config.options import option_of
 from caloman_cli.config.targets import trusting
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.base import AVERAGED
@@ -81,7 +82,7 @@ def test_shapes(encoder, toy):
     z = encoder.encode(x, c)
     assert z.shape == encoder.draw(x, c).shape == (ROWS, encoder.latents.dim)
     assert encoder.latents.dim == encoder.n_learned + encoder.head.moment_dim
-    assert encoder.latents.encoder == type(encoder).__name__
+    assert encoder.latents.encoder == option_of("encoder", encoder)
     decoded = encoder.head.mean(encoder.decode(z, c))
     assert decoded.shape == x.shape
     assert torch.isfinite(decoded).all()
@@ -94,7 +95,8 @@ def test_shapes(encoder, toy):
 def test_a_posterior_has_a_density_or_says_that_it_has_none(encoder, toy):
     x, c = share_rows(toy, ROWS)
     if encoder.only_draws:
-        with pytest.raises(UserError, match=f"{type(encoder).__name__} can only draw"):
+        asked = option_of("encoder", encoder)
+        with pytest.raises(UserError, match=f"encoder={asked} can only draw"):
             encoder.posterior(x, c)
         return
     posterior = encoder.posterior(x, c)

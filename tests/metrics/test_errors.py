@@ -20,7 +20,9 @@ from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.histograms import Histogram
 from caloman_cli.metrics.intrinsic_dimension import DimensionTable
 from caloman_cli.metrics.kernel import KernelDistance, KernelPhysicsDistance
+from caloman_cli.metrics.ledger import Inputs, explained
 from caloman_cli.metrics.memorisation import CopyTest
+from caloman_cli.metrics.observables import Observable
 from caloman_cli.metrics.samples import batch_errors, jackknife_errors
 from caloman_cli.metrics.separation import separation_error
 
@@ -46,6 +48,24 @@ def test_errors_from_parts_are_those_of_a_mean(method):
         method(statistic, [3 * rng.standard_normal(400)], 10, seed)["mean"] for seed in range(100)
     ]
     assert np.sqrt(np.mean(np.square(found))) == pytest.approx(3 / math.sqrt(400), rel=0.1)
+
+
+@pytest.mark.slow
+def test_error_of_what_latents_explain():
+    """Half of the variance, from conditions that say nothing and latents that say half."""
+
+    def once(rng: np.random.Generator) -> tuple[float, float, float, float]:
+        c, z, noise = rng.standard_normal((3, 600, 1))
+        y = Observable("y", "y", z + noise, np.ones((600, 1), bool))
+        inputs = [Inputs(c), Inputs(np.concatenate([c, z], 1))]
+        found = explained(inputs, [y], int(rng.integers(100)))["y"]
+        assert found is not None
+        return found.values[1], found.errors[1], found.gains[1], found.gain_errors[1]
+
+    rng = np.random.default_rng(0)
+    values, errors, gains, gain_errors = np.array([once(rng) for _ in range(40)]).T
+    assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.35)
+    assert gain_errors.mean() == pytest.approx(gains.std(ddof=1), rel=0.35)
 
 
 def test_error_of_the_jsd():

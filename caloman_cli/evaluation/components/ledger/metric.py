@@ -146,7 +146,7 @@ def _carried_scores(model: "TwoStep", rows: Carried) -> list[Score]:
         scores.append(_score("bits of the learned codes", "ledger_code_bits", note, bits))
     else:
         why = "can only draw" if model.encoder.only_draws else "encodes to a point"
-        note = f"none: encoder={type(model.encoder).__name__} {why}"
+        note = f"none: encoder={model.encoder.latents.encoder} {why}"
         scores.append(_score(words, "ledger_nats", note, None))
     if rows.over is not None:
         note = "log q(z|x) - log p(z|c), all latents"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from caloman_cli.config.options import option_of
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.carried import carried
@@ -163,10 +164,10 @@ class Rivals:
         nats = rows.learned_nats
         said = "unknown" if nats is None else f"{float(nats.mean()):.2g}"
         parts = {
-            part: [type(getattr(side, part)).__name__ for side in (self.model, model)]
+            part: [option_of(part, getattr(side, part)) for side in (self.model, model)]
             for part in ("energy", "encoder", "density", "calibration")
         }
-        parts["head"] = [type(side.encoder.head).__name__ for side in (self.model, model)]
+        parts["head"] = [option_of("head", side.encoder.head) for side in (self.model, model)]
         apart = [f"{part} {ours} -> {theirs}"
                  for part, (ours, theirs) in parts.items() if ours != theirs]  # fmt: skip
         self.other = {
