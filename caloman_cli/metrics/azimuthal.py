@@ -13,11 +13,14 @@ when all layers are turned by one angle that is a whole number of slices of each
 for ``twist``, when the shower is mirrored at the edge of a slice. So they say nothing of where a
 detector is not symmetric about its axis; the centres among the high-level features do.
 
+Two layers overlap by :math:`2 \pi \int \rho_a \rho_b \, d\alpha`, with the energy of each slice
+spread evenly over it: 1 where one of them is lit evenly, n for the same one of n slices. Layers
+need not have the same slices.
+
 The angle between two directions a and b enters as :math:`\Re(a \bar b) / |a| |b|`, and as 0 where
 one of them is 0. Of a layer without energy all is 0.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -65,7 +68,7 @@ KINDS: Mapping[str, Kind] = {
     "shower_alignment": Kind("across_layers", "alignment of the dipole with the other layers"),
     "overlap": Kind("across_layers", "product of slices with the layer before"),
     "shift": Kind("across_layers", "distance of the centre from that of the layer before", "mm"),
-    "lit_both": Kind("across_layers", "lit voxels common with the layer before"),
+    "lit_behind": Kind("across_layers", "lit voxels behind a lit one of the layer before"),
     "axis_offset": Kind("across_layers", "distance of the shower from the axis", "mm"),
     "axis_tilt": Kind("across_layers", "tilt of the shower", "mm/layer"),
     "axis_scatter": Kind("across_layers", "scatter of the centres about the shower's line", "mm"),
@@ -97,7 +100,7 @@ def azimuthal_features(showers: ShowerSource, threshold: float | None = None) ->
     """All features that the detector has, in one pass that holds one chunk of voxels at a time.
 
     Layers with fewer than three slices have no direction and none of the features but
-    ``lit_both``; a detector of such layers that all differ has no feature at all.
+    ``lit_behind``; a layer of one voxel has none at all.
 
     Args:
         showers: N showers [MeV].
@@ -161,9 +164,8 @@ def _of_chunk(geometry: Geometry, voxels: np.ndarray) -> Found:
         for name, values in _around(moments[-1], image):
             yield f"{name}/{layer.id}", values
     for (before, first), (layer, second) in pairwise(zip(geometry.layers, images, strict=True)):
-        if (before.n_alpha, before.n_r) == (layer.n_alpha, layer.n_r) and layer.n_voxels > 1:
-            one, other = (image.reshape(len(image), -1) > 0 for image in (first, second))
-            yield f"lit_both/{layer.id}", _over((one & other).sum(1), (one | other).sum(1))
+        if min(before.n_voxels, layer.n_voxels) > 1:
+            yield f"lit_behind/{layer.id}", _lit_behind(before, layer, first > 0, second > 0)
     for above, here in pairwise(moments):
         for name, values in _between(above, here):
             yield f"{name}/{here.layer.id}", values
@@ -225,12 +227,35 @@ def _between(before: _Moments, here: _Moments) -> Found:
         aligned = _alignment(here.quadrupole, before.quadrupole)
         yield "quadrupole_alignment", aligned.real
     yield "shift", np.abs(here.centre - before.centre) * (here.energy > 0) * (before.energy > 0)
-    common = math.gcd(before.layer.n_alpha, here.layer.n_alpha)
-    if common > 2:  # slices of both begin at -pi
-        first, second = (
-            one.shares.reshape(len(one.shares), common, -1).sum(2) for one in (before, here)
-        )
-        yield "overlap", (first * second).sum(1)
+    sizes = before.layer.n_alpha, here.layer.n_alpha
+    common = _common(*(np.linspace(0, 1, n + 1) for n in sizes)) * sizes[0] * sizes[1]
+    yield "overlap", ((before.shares @ common) * here.shares).sum(1)
+
+
+def _lit_behind(before: Layer, layer: Layer, first: np.ndarray, lit: np.ndarray) -> np.ndarray:
+    """The share of lit voxels that share an area with a lit one of the layer before, (B,).
+
+    Args:
+        before: The layer before.
+        layer: The layer.
+        first: Whether a voxel is lit in the layer before, (B, n_alpha, n_r).
+        lit: Whether a voxel is lit in the layer.
+    """
+    if (before.n_alpha, before.r_edges) == (layer.n_alpha, layer.r_edges):
+        covered = first
+    else:
+        turns = (np.linspace(0, 1, one.n_alpha + 1) for one in (layer, before))
+        slices = (_common(*turns) > _NOTHING).astype(np.float32)
+        rings = _common(np.asarray(before.r_edges), np.asarray(layer.r_edges)) > _NOTHING
+        covered = slices @ (first.astype(np.float32) @ rings.astype(np.float32)) > 0.5
+    return _over((lit & covered).sum((1, 2)), lit.sum((1, 2)))
+
+
+def _common(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How much the intervals between rising edges have in common, shape (n_first, n_second)."""
+    low = np.maximum(first[:-1, None], second[None, :-1])
+    high = np.minimum(first[1:, None], second[None, 1:])
+    return np.maximum(high - low, 0)
 
 
 def _of_shower(layers: list[_Moments]) -> Found:

@@ -107,7 +107,8 @@ def test_layers_know_by_which_angle_they_are_turned(turn):
     assert found["twist/2"][0] == pytest.approx(np.sin(angle), abs=1e-6)
     assert found["quadrupole_alignment/2"][0] == pytest.approx(np.cos(2 * angle), abs=1e-6)
     assert found["shift/2"][0] == pytest.approx(abs(2 * (np.exp(1j * angle) - 1)), abs=1e-5)
-    assert found["overlap/2"][0] == found["lit_both/2"][0] == (turn == 0)
+    assert found["overlap/2"][0] == pytest.approx(N_ALPHA * (turn == 0), abs=1e-6)
+    assert found["lit_behind/2"][0] == (turn == 0)
     assert found["alignment/3"][0] == found["shift/3"][0] == 0  # the last layer is dark
 
 
@@ -199,19 +200,40 @@ def test_layers_give_what_their_slices_allow():
         "product_2/5",
         "product_2/6",
     ]
-    assert "overlap/4" not in names  # three and four slices have none in common
-    assert "overlap/5" in names
+    assert [name for name in names if name.startswith("overlap")] == [
+        "overlap/4",
+        "overlap/5",
+        "overlap/6",
+    ]
     assert "inner_dipole/6" not in names  # one ring
     assert all(name.split("/")[0] in KINDS for name in names)
+
+
+def test_layers_of_different_meshes_are_laid_over_each_other():
+    """Slices of 90 and 120 degrees, rings to 4 and 10 mm and to 6 and 10 mm."""
+    other = detector({"r_edges": [0, 4, 10], "n_alpha": 4}, {"r_edges": [0, 6, 10], "n_alpha": 3})
+    found = features(
+        other,
+        {(0, 0, 0): 2.0, (1, 0, 0): 1.0},
+        {(0, 1, 0): 2.0, (1, 0, 0): 1.0},  # of 90 degrees 30 are behind the first slice
+        {(0, 3, 0): 2.0, (1, 0, 0): 1.0},
+        {(0, 0, 0): 2.0, (1, 0, 1): 1.0},  # the outer ring begins beyond
+        {(0, 0, 1): 2.0, (1, 0, 0): 1.0, (1, 2, 0): 1.0},
+        {(1, 0, 0): 1.0},
+    )
+    assert found["overlap/2"] == pytest.approx([3, 1, 0, 3, 1.5, 0], abs=1e-6)
+    assert found["lit_behind/2"] == pytest.approx([1, 1, 0, 0, 0.5, 0])
+    even = features(other, {**{(0, k, 0): 1.0 for k in range(4)}, (1, 0, 0): 1.0})
+    assert even["overlap/2"][0] == pytest.approx(1)
 
 
 def test_a_detector_without_slices_has_what_layers_share():
     plain = detector({"r_edges": [0, 5, 9], "n_alpha": 1}, {"r_edges": [0, 5, 9], "n_alpha": 1})
     assert features(plain, {(0, 0, 0): 1.0, (1, 0, 0): 2.0, (1, 0, 1): 1.0}) == {
-        "lit_both/2": pytest.approx([0.5])
+        "lit_behind/2": pytest.approx([0.5])
     }
-    differ = detector({"r_edges": [0, 5], "n_alpha": 1}, {"r_edges": [0, 5, 9], "n_alpha": 2})
-    assert features(differ, {(0, 0, 0): 1.0}) == {}
+    single = detector({"r_edges": [0, 5], "n_alpha": 1}, {"r_edges": [0, 5, 9], "n_alpha": 2})
+    assert features(single, {(0, 0, 0): 1.0}) == {}
 
 
 def test_every_geometry_has_features_with_names_of_their_own(geometry):

@@ -9,7 +9,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.metrics.classifier import tree_test
 from caloman_cli.metrics.classifier.scores import auc_error
 from caloman_cli.metrics.classifier.telling import single_aucs
-from caloman_cli.metrics.classifier.tree_table import in_words, tree_table
+from caloman_cli.metrics.classifier.tree_table import in_words, n_features, tree_table
 from caloman_cli.metrics.classifier.tree_test import TreeTest
 from caloman_cli.metrics.features import high_level_features
 from tests.conftest import load_geometry
@@ -141,6 +141,17 @@ def test_large_files_are_thinned(monkeypatch):
     assert (found["n_train"], found["n_test"], found["n_val"]) == (180, 60, 60)
 
 
+def test_a_table_of_some_rows_is_those_rows_of_the_whole():
+    some = random_showers(THREE, 40, 1)
+    rows = np.array([3, 4, 17, 39])
+    whole = tree_table(some)
+    for known in (None, high_level_features(some)):
+        part = tree_table(some, known=known, rows=rows)
+        assert part.names == whole.names
+        np.testing.assert_array_equal(part.values, whole.values[rows])
+    assert n_features(THREE) == len(whole.names)
+
+
 def test_too_few_showers_are_refused_and_few_are_warned_of():
     with pytest.raises(UserError, match="needs 100 showers or more"):
         TreeTest()(random_showers(THREE, 99, 1), random_showers(THREE, 99, 2))
@@ -167,7 +178,7 @@ def test_the_table_holds_the_features_in_their_units():
     assert table.names[0] == "E_inc"
     assert np.unique(table.values[:, 0]).tolist() == [2.0]
     with pytest.raises(ValueError, match="were given for"):
-        tree_table(random_showers(THREE, 31, 1), features=features)
+        tree_table(random_showers(THREE, 31, 1), known=features)
 
 
 def test_the_last_digits_of_a_file_are_not_seen():

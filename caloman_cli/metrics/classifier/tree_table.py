@@ -5,7 +5,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
+from caloman_cli.metrics import azimuthal, features
 from caloman_cli.metrics.azimuthal import KINDS, azimuthal_features
 from caloman_cli.metrics.features import LOG_OFFSET, Features, high_level_features
 
@@ -57,25 +59,41 @@ class TreeTable:
         return [group for group in GROUPS if group in self.groups]
 
 
+def n_features(geometry: Geometry) -> int:
+    """How many columns a table of this detector has."""
+    # The incident energy and the response stand before the challenge's features.
+    return 2 + len(features.feature_names(geometry)) + len(azimuthal.feature_names(geometry))
+
+
 def tree_table(
-    showers: Showers, threshold: float | None = None, features: Features | None = None
+    showers: Showers,
+    threshold: float | None = None,
+    known: Features | None = None,
+    rows: np.ndarray | None = None,
 ) -> TreeTable:
-    """All features of all showers.
+    """All features of some showers.
 
     Args:
         showers: N showers [MeV], read in chunks.
         threshold: Readout cut [MeV]. None: the geometry's.
-        features: High-level features after this cut, where they are known.
+        known: High-level features of all of them after this cut, where they are known.
+        rows: Rising numbers of the showers that the table is of. None: all.
     """
     cut = showers.geometry.threshold if threshold is None else threshold
-    known = high_level_features(showers, cut) if features is None else features
-    if known.threshold != cut or len(known) != len(showers):
+    if known is not None and (known.threshold != cut or len(known) != len(showers)):
         raise ValueError(
             f"features of {len(known)} showers cut at {known.threshold} MeV were given for "
             f"{len(showers)} showers to cut at {cut} MeV"
         )
-    columns = _challenge(known)
-    around = azimuthal_features(showers, cut)
+    whole = rows is None or len(rows) == len(showers)
+    some = showers if rows is None or whole else showers.subset(rows)
+    if known is None:
+        columns = _challenge(high_level_features(some, cut))
+    else:
+        columns = _challenge(known)
+        if not whole:
+            columns = {name: values[rows] for name, values in columns.items()}
+    around = azimuthal_features(some, cut)
     kinds = [KINDS[name.split("/")[0]] for name in around.names]
     digits = np.array([_LENGTHS if kind.unit else _NUMBERS for kind in kinds], int)
     groups: list[TreeGroup] = ["challenge"] * len(columns)
@@ -101,13 +119,13 @@ def in_words(name: str) -> str:
     return f"layer {layer}: {words}" if layer else words
 
 
-def _challenge(features: Features) -> dict[str, np.ndarray]:
+def _challenge(known: Features) -> dict[str, np.ndarray]:
     """The challenge's features by name, float32, each (N,)."""
     columns = {
-        CONDITION: np.log10(features.e_inc).round(_LOGS),
-        "E_ratio": (features["E_tot"] / features.e_inc).round(_NUMBERS),
+        CONDITION: np.log10(known.e_inc).round(_LOGS),
+        "E_ratio": (known["E_tot"] / known.e_inc).round(_NUMBERS),
     }
-    for name, values in features.values.items():
+    for name, values in known.values.items():
         if name.startswith("E_"):
             columns[name] = np.log10(values + LOG_OFFSET).round(_LOGS)
         else:

@@ -14,7 +14,7 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.metrics.classifier.scores import auc_error, evaluate, mean_curve, summary
 from caloman_cli.metrics.classifier.splits import Split, draw_split, matched_rows, split_sizes
 from caloman_cli.metrics.classifier.telling import single_aucs
-from caloman_cli.metrics.classifier.tree_table import CONDITION, TreeTable, tree_table
+from caloman_cli.metrics.classifier.tree_table import CONDITION, TreeTable, n_features, tree_table
 from caloman_cli.metrics.classifier.trees import LEAVES, ROUNDS, tree_scores
 
 MOST_NUMBERS = 50_000_000  # features of all showers of both classes
@@ -35,6 +35,18 @@ class TreeTest:
     def __init__(self, repeats: Count = 1, seed: int = 0) -> None:
         self.repeats, self.seed = repeats, seed
 
+    def rows(self, reference: Showers, generated: Showers) -> tuple[np.ndarray, np.ndarray]:
+        """The showers of each side that are looked at: equally many, spread over the files.
+
+        Raises:
+            UserError: A class has fewer than 100 showers, or the voxels differ.
+        """
+        first, second = matched_rows(reference, generated)
+        most = MOST_NUMBERS // (2 * n_features(reference.geometry))
+        n = min(len(first), most)
+        chosen = np.arange(n) * len(first) // n
+        return first[chosen], second[chosen]
+
     def __call__(
         self,
         reference: Showers,
@@ -49,7 +61,7 @@ class TreeTest:
             reference: Real showers (label 1).
             generated: Showers to judge (label 0).
             threshold: Readout cut [MeV]. None: the geometry's.
-            tables: Both sides' features after this cut, where they are known.
+            tables: Features after this cut of both sides' :meth:`rows`, where they are known.
 
         Returns:
             The keys of :class:`~caloman_cli.metrics.classifier.two_sample.ClassifierTest`, of
@@ -63,17 +75,14 @@ class TreeTest:
         Raises:
             UserError: A class has fewer than 100 showers, or the voxels differ.
         """
-        selected = matched_rows(reference, generated)
         if tables is None:
-            tables = (tree_table(reference, threshold), tree_table(generated, threshold))
-        table, n = tables[0], len(selected[0])
-        n = min(n, MOST_NUMBERS // (2 * len(table.names)))
-        values = np.concatenate(
-            [
-                side.values[rows[np.arange(n) * len(rows) // n]]
-                for side, rows in zip(tables, selected, strict=True)
-            ]
-        )
+            first, second = self.rows(reference, generated)
+            tables = (
+                tree_table(reference, threshold, rows=first),
+                tree_table(generated, threshold, rows=second),
+            )
+        table, n = tables[0], len(tables[0])
+        values = np.concatenate([side.values for side in tables])
         real, sizes = np.arange(2 * n) < n, split_sizes(n, None)
         n_val = n - sum(sizes)
         chosen = {str(group): table.columns(group) for group in table.present()}

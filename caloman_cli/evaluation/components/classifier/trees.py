@@ -48,34 +48,34 @@ def judged(
     cut = comparison.protocol.classifier_threshold(comparison.geometry)
     cut = cut if threshold is None else threshold
     test, pair = TreeTest(repeats, comparison.seed), comparison.truth
-    known: dict[int, TreeTable] = {}
+    known: dict[tuple[int, bytes], TreeTable] = {}
 
-    def table(showers: Showers) -> TreeTable:
-        if id(showers) not in known:
+    def table(showers: Showers, rows: np.ndarray) -> TreeTable:
+        key = id(showers), rows.tobytes()
+        if key not in known:  # the reference judges the truth as well
             features = comparison.classifier_features(showers, threshold)
-            known[id(showers)] = tree_table(showers, cut, features)
-        return known[id(showers)]
+            known[key] = tree_table(showers, cut, features, rows)
+        return known[key]
 
-    def of(reference: Showers, sample: Showers) -> Found:
-        tables = table(reference), table(sample)
-        return test(reference, sample, threshold=cut, tables=tables)
+    def of(*sides: Showers) -> tuple[Found, TreeTable, TreeTable]:
+        first, second = map(table, sides, test.rows(*sides))
+        return test(*sides, threshold=cut, tables=(first, second)), first, second
 
-    sides = [comparison.reference, comparison.generated]
-    ours, truth = of(*sides), None
-    labels = [comparison.reference_label, "generated"]
+    ours, *tables = of(comparison.reference, comparison.generated)
+    truth, labels = None, [comparison.reference_label, "generated"]
     if pair is not None:
-        truth = of(pair.reference, pair.sample)
+        truth, _, real = of(pair.reference, pair.sample)
         n_val = truth["n_val"] // 2
         truth["telling"] = [
             {**one, "auc": auc, "auc_error": auc_error(auc, n_val)}
             for one in ours["telling"]
             for auc in [truth["alone"][one["feature"]]]
         ]
-        sides.append(pair.sample)
+        tables.append(real)
         labels.append(f"independent {comparison.reference_label}")
     best = {one["group"]: one for one in reversed(ours["telling"])}
     shown = [best[group] for group in ours["groups"]]
-    image = histograms(shown, [known[id(side)] for side in sides], labels)
+    image = histograms(shown, tables, labels)
     comparison.draw("telling_features", image, _caption(shown))
     for found in (ours, truth):
         if found is not None:
