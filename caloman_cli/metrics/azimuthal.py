@@ -66,7 +66,7 @@ KINDS: Mapping[str, Kind] = {
     "twist": Kind("across_layers", "sine of the turn against the layer before"),
     "quadrupole_alignment": Kind("across_layers", "alignment of the quadrupole, layer before"),
     "shower_alignment": Kind("across_layers", "alignment of the dipole with the other layers"),
-    "overlap": Kind("across_layers", "product of slices with the layer before"),
+    "overlap": Kind("across_layers", "overlap of slices with the layer before"),
     "shift": Kind("across_layers", "distance of the centre from that of the layer before", "mm"),
     "lit_behind": Kind("across_layers", "lit voxels behind a lit one of the layer before"),
     "axis_offset": Kind("across_layers", "distance of the shower from the axis", "mm"),

@@ -166,7 +166,7 @@ def histograms(
         panels = image.subplots(1, len(shown), squeeze=False)[0]
         for ax, one in zip(panels, shown, strict=True):
             columns = [table.values[:, table.names.index(one["feature"])] for table in tables]
-            low, high = np.quantile(np.concatenate(columns[:2]), [0.002, 0.998])
+            low, high = np.quantile(np.concatenate(columns[:2]), [0.005, 0.995])
             edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
             for values, label, look in zip(columns, labels, looks, strict=False):
                 # A fraction of all showers, those outside included.
