@@ -131,7 +131,8 @@ def explained(
 
     Showers are halved at random: trees learn one half (a tenth of it says when to stop), the other
     judges. Each column is learned by itself, from showers where it is known. A vector's columns
-    are pooled; of layers the mean is taken over those that vary.
+    are pooled; of layers the mean is taken over those that vary. Nothing is learned of observables
+    that are functions of the layers' energies, which all inputs have: their R^2 is 1.
 
     Args:
         inputs: Of N showers.
@@ -147,6 +148,10 @@ def explained(
     n = len(inputs[0].numbers)
     if n < 2 * LEAST:
         raise UserError(f"{n} showers: what latents predict is judged from {2 * LEAST} or more")
+    found = {target.name: _said(len(inputs), target) for target in targets if target.given}
+    targets = [target for target in targets if not target.given]
+    if not targets:
+        return found
     rng = np.random.default_rng(seed)
     order = rng.permutation(n)
     learn, judge = np.sort(order[: n // 2]), np.sort(order[n // 2 :])
@@ -164,13 +169,21 @@ def explained(
         scaled[judge][:, usable], known[judge][:, usable], predicted, counts
     )
     sums *= _widths(values, known, learn) ** 2  # a vector's columns have one unit
-    found: dict[str, Explained | None] = {}
     start = 0
     for target in targets:
         here = slice(start, start + target.values.shape[1])
         start = here.stop
         found[target.name] = _summary(sums[:, :, here], target.by_layer)
     return found
+
+
+def _said(n_inputs: int, target: Observable) -> Explained | None:
+    """R^2 of a function of all inputs; None where it does not vary."""
+    varies = np.ptp(target.values, 0) > 0
+    if not varies.any():
+        return None
+    columns = np.where(varies[:, None], np.ones((1, n_inputs)), np.nan)
+    return Explained(np.ones(n_inputs), np.zeros(n_inputs), np.zeros(n_inputs), columns)
 
 
 def _widths(values: np.ndarray, known: np.ndarray, rows: np.ndarray) -> np.ndarray:

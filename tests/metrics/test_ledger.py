@@ -112,3 +112,21 @@ def test_few_showers_are_refused():
     few = Observable("y", "y", C[:199, :1], TRUE[:199])
     with pytest.raises(UserError, match="199 showers: .* from 200 or more"):
         explained([Inputs(C[:199])], [few])
+
+
+def test_what_the_energies_say_by_definition_is_not_learned():
+    """Nothing is added to it, and what is learned stays as it is."""
+    depth = Observable("depth", "depth", C[:, :1] * 1e3, TRUE, given=True)
+    flat = Observable("flat", "flat", np.ones((N, 1)), TRUE, given=True)
+    z = RNG.normal(size=(N, 1))
+    inputs = [Inputs(C), Inputs(np.concatenate([C, z], 1))]
+    both = explained(inputs, [depth, flat, one(z)], seed=1)
+    alone = explained(inputs, [one(z)], seed=1)
+    assert both["flat"] is None
+    assert both["depth"] is not None
+    assert both["depth"].values.tolist() == [1.0, 1.0]
+    assert both["depth"].gains.tolist() == [0.0, 0.0]
+    assert both["y"] is not None
+    assert alone["y"] is not None
+    assert both["y"].values.tolist() == alone["y"].values.tolist()
+    assert explained(inputs, [flat]) == {"flat": None}

@@ -174,15 +174,15 @@ def _read_scores(read: Read) -> list[Score]:
         found, asked = read.found[target.name], target.name in ASKED_OF
         if found is None:
             continue
-        notes = [f"energies alone {found.values[0]:.3f}"]
-        notes += [GIVEN] if target.given else []
+        notes = [GIVEN if target.given else f"energies alone {found.values[0]:.3f}"]
         notes += [f"asked: {ASKED_R2} or more"] if asked else []
+        error = float(found.errors[1]) or None
         scores += [
-            Score(SECTION, f"R² of {target.words}", float(found.values[1]),
-                  spread=float(found.errors[1]), summary=asked, key=f"ledger_r2_{target.name}",
-                  goal="higher", note="; ".join(notes)),
+            Score(SECTION, f"R² of {target.words}", float(found.values[1]), spread=error,
+                  summary=asked, key=f"ledger_r2_{target.name}", goal="higher",
+                  note="; ".join(notes)),
             Score(SECTION, f"R² of {target.words}, added by latents", float(found.gains[1]),
-                  spread=float(found.gain_errors[1]), key=f"ledger_gain_{target.name}",
+                  spread=float(found.gain_errors[1]) or None, key=f"ledger_gain_{target.name}",
                   goal="higher"),
         ]  # fmt: skip
     return scores
@@ -238,7 +238,7 @@ def _verdict(read: Read, aucs: dict[str, dict[str, AUC]]) -> str:
     for target in read.targets:
         found = read.found[target.name]
         if target.name in ASKED_OF and found is not None:
-            alone = f" ({found.values[0]:.3f} by the energies alone)" if target.given else ""
+            alone = f" ({GIVEN})" if target.given else ""
             parts.append(f"R² of {target.words} {found.values[1]:.3f}{alone}, "
                          f"asked {ASKED_R2} or more")  # fmt: skip
     return f"Does the manifold earn its place? {'; '.join(parts)}."

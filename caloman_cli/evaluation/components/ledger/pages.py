@@ -24,7 +24,7 @@ Found = Mapping[str, Explained | None]
 ASKED_R2, ASKED_LOSS = 0.7, 0.10
 """What is asked of axis, tilt and depth, and of the trees' AUC without latents less with them."""
 ASKED_OF = ("axis", "tilt", "depth_of_maximum")
-GIVEN = "a function of the layers' energies"
+GIVEN = "by definition: a function of the layers' energies"
 
 
 def explained_grid(targets: Sequence[Observable], found: Found) -> Grid:
@@ -37,9 +37,9 @@ def explained_grid(targets: Sequence[Observable], found: Found) -> Grid:
     for target, each in known:
         cells = ["–"] * (len(heads) - 1)
         if each is not None:
-            values = [with_spread(float(v), float(e))
+            values = [with_spread(float(v), float(e) or None)
                       for v, e in zip(each.values, each.errors, strict=True)]  # fmt: skip
-            gain = with_spread(float(each.gains[1]), float(each.gain_errors[1]))
+            gain = with_spread(float(each.gains[1]), float(each.gain_errors[1]) or None)
             cells = [*values[:2], gain, *values[2:]]
         note = "does not vary" if each is None else GIVEN if target.given else ""
         if target.by_layer and each is not None:

@@ -29,7 +29,7 @@ JUDGES = {
 WORDS = {
     "truth": "real showers",
     "model": "the model",
-    "independent": "latents replaced by independent normals",
+    "independent": "latents replaced by independent draws",
     "mean": "latents replaced by their mean",
     "without": "trained without latents",
 }
