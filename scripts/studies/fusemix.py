@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""FuseMix on showers seen twice: docs/models.md's numbers.
+"""FuseMix on showers seen twice: the numbers of docs/notebook/2026-11-fusemix.md.
 
 python scripts/studies/fusemix.py
 
