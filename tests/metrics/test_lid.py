@@ -195,7 +195,7 @@ def test_a_noise_beyond_the_curves_is_refused():
 
 def test_a_density_that_takes_no_noise_off_is_refused():
     model = SimpleNamespace(density=StandardNormal(latents=Latents(3), c_dim=1))
-    with pytest.raises(UserError, match="this run's StandardNormal does not: .*flow_matching"):
+    with pytest.raises(UserError, match="density=standard_normal does not: .*flow_matching"):
         denoiser_of(model, "evaluation=lid")
     assert "flow_matching" in denoisers() and "nsf" not in denoisers()
 
