@@ -29,8 +29,9 @@ from caloman_cli import load_model
 CONF = Path(__file__).parents[2] / "conf"
 # Densities of these widths in each of hundreds of dimensions would take the whole budget.
 WIDE = {"identity": ["standard_normal", "gmm", "nsf", "flow_matching", "diffusion", "mean_flow"]}
-# They learn from another run, or serve spaces that showers do not have.
+# They learn from another run, serve spaces that showers do not have, or have no latents.
 APART = {
+    "none",
     "consistency",
     "tr0n",
     "unconditional",
