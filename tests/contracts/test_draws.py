@@ -146,13 +146,20 @@ def of_parameters(named, log_prob, n):
     return result
 
 
+OWN = [
+    {"networks.says_bits.bias", "networks.says_total.bias"},
+    {"networks.0_0.says.bias", "networks.0_0.adds"},
+]
+"""Some parameters of heads that have their own."""
+
+
 @pytest.mark.parametrize(("name", "settings"), SPOKEN)
 def test_voxels_are_drawn_from_the_heads_distribution(name, settings, tiny_geometry, monkeypatch):
     head = made_head(name, tiny_geometry, settings)
     # A layer whose last block is dark would be scaled, which no log_prob knows: let few be.
     tilt(monkeypatch, 4.0, scale=1.0)
     z = scores(head, tiny_geometry, ROWS, monkeypatch)
-    assert len(z) == 1 or {"networks.says_bits.bias", "networks.says_total.bias"} < set(z)
+    assert len(z) == 1 or any(of < set(z) for of in OWN)
     assert max(z.values()) < 4.0, z
 
 

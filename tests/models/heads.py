@@ -9,6 +9,7 @@ from caloman_cli.models.heads.autoregressive import Autoregressive
 from caloman_cli.models.heads.block_networks import Bits, BlockNetworks
 from caloman_cli.models.heads.cylinder import Cylinder
 from caloman_cli.models.heads.hurdle_mixture import HurdleMixture
+from caloman_cli.models.heads.multiscale import Multiscale
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.base import Context
 from caloman_cli.models.trainable import TensorRows
@@ -24,6 +25,8 @@ HEADS = {
     "half_ring_dipoles": lambda **build: Autoregressive(
         "half_ring", 16, 16, 2, dipoles=True, **build
     ),
+    "multiscale": lambda **build: Multiscale(16, 16, 4, 2, **build),
+    "multiscale_sight": lambda **build: Multiscale(16, 16, 4, 2, 1, sight=1, **build),
     "cylinder": lambda **build: Cylinder(8, 4, 16, 2, **build),
     "cylinder_direction": lambda **build: Cylinder(8, 4, 16, 2, direction=True, **build),
 }

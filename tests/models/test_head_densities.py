@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_map
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.models.heads.autoregressive import Autoregressive
 from caloman_cli.models.heads.hurdle_mixture import HurdleMixture
+from caloman_cli.models.heads.multiscale import Multiscale
 from caloman_cli.models.heads.portions import log_slope, logit
 from caloman_cli.models.heads.scaled import log_integral
 from caloman_cli.models.noise import Noise
@@ -59,6 +60,8 @@ HEADS = {
     "rings": (lambda **build: Autoregressive("ring", 8, 8, 2, **build), RINGS),
     "layer": (lambda **build: Autoregressive("layer", 8, 8, 2, **build), RINGS),
     "hurdle": (lambda **build: HurdleMixture(2, **build), RINGS),
+    "multiscale": (lambda **build: Multiscale(8, 8, 4, 3, **build), SLICES),
+    "multiscale of rings": (lambda **build: Multiscale(8, 8, 4, 2, 1, **build), RINGS),
 }
 
 
@@ -87,7 +90,7 @@ def test_every_pattern_of_lit_voxels_and_all_shares_add_up_to_one(name, monkeypa
     if name == "hurdle":  # whose shares are scaled, and no larger than one
         whole = ((drawn > 0).sum(1) == 1) | (drawn.sum(1) > 0) & (drawn < 1.0).all(1)
     expected = float(whole.double().mean())
-    assert 0.5 < expected < 0.97
+    assert expected == 1.0 if name.startswith("multiscale") else 0.5 < expected < 0.97
     assert total == pytest.approx(expected, abs=0.012)  # four standard errors, and the grid
 
 
