@@ -26,7 +26,7 @@ HEADS = {
         "half_ring", 16, 16, 2, dipoles=True, **build
     ),
     "multiscale": lambda **build: Multiscale(16, 16, 4, 2, **build),
-    "multiscale_sight": lambda **build: Multiscale(16, 16, 4, 2, 1, sight=1, **build),
+    "multiscale_more": lambda **build: Multiscale(16, 16, 4, 2, 1, sight=1, harmonics=2, **build),
     "cylinder": lambda **build: Cylinder(8, 4, 16, 2, **build),
     "cylinder_direction": lambda **build: Cylinder(8, 4, 16, 2, direction=True, **build),
 }

@@ -10,6 +10,7 @@ from caloman_cli.config.values import Count, Natural, Several, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.heads.halving import Halving, HalvingNetwork, n_raw
+from caloman_cli.models.heads.harmonics import Harmonics
 from caloman_cli.models.heads.scales import Scales, near
 from caloman_cli.models.heads.shares import LogShares, ShareHead
 from caloman_cli.models.noise import Noise
@@ -26,10 +27,12 @@ class Halved(NamedTuple):
     Args:
         state: Of each layer, (B, L, S).
         energies: Of the layers, over the cut, (B, L).
+        moments: Harmonics, (B, .), that the decoder has told the state of.
     """
 
     state: Tensor
     energies: Tensor
+    moments: Tensor
 
 
 @checked
@@ -55,6 +58,9 @@ class Multiscale(ShareHead[Halved]):
         components: K of each mixture, 2 or more: one is centred at an energy.
         phases: Steps of each scale.
         sight: Layers of the same shape before and behind whose patches a layer sees.
+        harmonics: How many harmonics in alpha of each layer latents hold, beside what the encoder
+            learns: 1 for which way it leans, 2 for how it is drawn out, too; for encoders that
+            hold moments, and few layers.
         geometry: The detector.
         conditions: Tells the layers' energies.
 
@@ -78,6 +84,7 @@ class Multiscale(ShareHead[Halved]):
         components: Several = 3,
         phases: Count = 2,
         sight: Natural = 0,
+        harmonics: Natural = 0,
         *,
         geometry: Geometry,
         conditions: Conditions,
@@ -95,7 +102,9 @@ class Multiscale(ShareHead[Halved]):
                 close = near(self.scales.trees[number], step)
                 network = HalvingNetwork(state, seen, hidden, local, close, n_raw(components))
                 self.networks[f"{step}_{number}"] = network
-        self.out_dim = state * geometry.n_layers
+        self.harmonics = Harmonics(geometry, harmonics)
+        self.moment_dim = self.harmonics.dim
+        self.out_dim = state * geometry.n_layers + self.moment_dim
         self.footprint = 12 * self.x_dim + 2 * self.out_dim
         self.feature_dim = self.x_dim + 2 * sum(self.scales.n_halved)
 
@@ -133,8 +142,14 @@ class Multiscale(ShareHead[Halved]):
             found.append((first > 0).to(x) - (second > 0).to(x))
         return torch.cat(found, 1)
 
+    def moments(self, x: Tensor, c: Tensor) -> Tensor:
+        """Harmonics of the layers, which decoders are told."""
+        return self.harmonics.moments(x, self._energies(c))
+
     def params(self, raw: Tensor, c: Tensor) -> Halved:
-        return Halved(raw.unflatten(1, (self.geometry.n_layers, -1)), self._energies(c))
+        state, moments = raw.tensor_split([self.out_dim - self.moment_dim], 1)
+        state = state.unflatten(1, (self.geometry.n_layers, -1))
+        return Halved(state, self._energies(c), moments)
 
     def from_mean(self, mean: Tensor, sigma: Tensor) -> Halved:
         raise UserError("a multiscale head has no plain mean")
