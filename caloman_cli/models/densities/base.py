@@ -16,6 +16,8 @@ from caloman_cli.models.trainable import RowSource, Trainable
 
 Noising = Literal["none", "additive", "tweedie", "conditional"]
 
+_CLEANED = 64  # rows at once that Tweedie's formula takes the slope of
+
 
 class Density(Trainable):
     r"""Learns p(z | c) of latents z (B, D) given conditions c (B, C).
@@ -162,10 +164,14 @@ class Density(Trainable):
 
     def _cleaned(self, u: Tensor, c: Tensor) -> Tensor:
         """What noisy latents were on average before the noise: Tweedie's formula."""
-        with torch.enable_grad():
-            noisy = u.requires_grad_()
-            (slope,) = torch.autograd.grad(self._log_prob(noisy, c).sum(), noisy)
-        return (noisy + self.noise_sigma**2 * slope).detach()
+        parts = []
+        # A few rows at once: of an ODE, every step of the solver is kept for the slope.
+        for noisy, known in zip(u.split(_CLEANED), c.split(_CLEANED), strict=True):
+            with torch.enable_grad():
+                noisy = noisy.detach().requires_grad_()
+                (slope,) = torch.autograd.grad(self._log_prob(noisy, known).sum(), noisy)
+            parts.append((noisy + self.noise_sigma**2 * slope).detach())
+        return torch.cat(parts)
 
     def _build(self, dim: int) -> None:
         """Make the networks for ``dim`` scaled dimensions."""
