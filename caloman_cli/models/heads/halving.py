@@ -144,9 +144,9 @@ class Halving(nn.Module):
         excess, free = energy.unsqueeze(1) - 2.0, (energy - 2.0).clamp(min=0.0)
         chosen = parts.chosen(of_component.unsqueeze(1))
         r, s = portion(chosen.draw(torch.logit(of_part, SMALLEST).unsqueeze(1), excess)[:, 0])
-        first_alone, second_alone = of_case < p[:, 0], of_case >= 1.0 - p[:, 1]
-        dark = energy <= 0
-        no_second, no_first = first_alone | dark, second_alone & ~dark
+        no_second = (of_case < p[:, 0]) | (energy <= 0)
+        # Probabilities are rounded: exactly one case, and both only where there is energy for it.
+        no_first = ((of_case >= 1.0 - p[:, 1]) | (energy < 2.0)) & ~no_second
         first = torch.where(no_second, energy, (1.0 + r * free).masked_fill(no_first, 0.0))
         second = torch.where(no_first, energy, (1.0 + s * free).masked_fill(no_second, 0.0))
         return torch.cat([first, second], 1)
