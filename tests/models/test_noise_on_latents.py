@@ -101,3 +101,18 @@ def test_what_cannot_have_noise_says_so():
         Codes("additive", latents=Latents(2, "codes", 3), c_dim=1)
     with pytest.raises(UserError, match="density.noise=tweedie follows log_prob"):
         Silent("tweedie", latents=Latents(2), c_dim=1)
+
+
+def test_noise_is_taken_off_a_few_rows_at_once(monkeypatch):
+    """The slope of an ODE keeps every step of its solver: a whole batch does not fit."""
+    asked = []
+    log_prob = Fitted._log_prob
+    monkeypatch.setattr(
+        Fitted, "_log_prob", lambda self, u, c: asked.append(len(u)) or log_prob(self, u, c)
+    )
+    density = Fitted("tweedie", latents=Latents(5), c_dim=1)
+    many = density.sample(torch.zeros(1000, 1), Noise(0, 0, 1000))
+    assert max(asked) <= 100
+    few = density.sample(torch.zeros(70, 1), Noise(0, 900, 70))
+    torch.testing.assert_close(many[900:970], few)
+    assert density.sample(torch.zeros(0, 1), Noise(0, 0, 0)).shape == (0, 5)

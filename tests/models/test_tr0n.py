@@ -1,10 +1,19 @@
 """An unconditional density that answers conditions."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from caloman_cli.errors import UserError
-from caloman_cli.models.densities import NSF, TR0N, FlowMap, StandardNormal, Unconditional
+from caloman_cli.models.densities import (
+    NSF,
+    TR0N,
+    FlowMap,
+    FlowMatching,
+    StandardNormal,
+    Unconditional,
+)
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
@@ -144,3 +153,20 @@ def test_without_a_condition_nothing_depends_on_it():
     assert torch.equal(density.log_prob(z, c), density.log_prob(z, -c))
     drawn = [density.sample(told, Noise(0, 0, 50)) for told in (c, -c)]
     assert torch.equal(*drawn)
+
+
+def test_walks_on_the_log_prob_of_an_ode_are_of_a_few_rows_at_once(monkeypatch):
+    """Every step of the solver is kept for a slope; a row walks as it does in any company."""
+    torch.manual_seed(0)
+    part = partial(FlowMatching, hidden=8, steps=2)
+    density = TR0N(part, hidden=(), steps=2, latents=Latents(3), c_dim=1).eval()
+    asked = []
+    log_prob = FlowMatching.log_prob
+    monkeypatch.setattr(
+        FlowMatching, "log_prob", lambda self, z, c: asked.append(len(z)) or log_prob(self, z, c)
+    )
+    many = density.sample(torch.ones(200, 1), Noise(0, 0, 200))
+    assert 0 < max(asked) <= 100
+    few = density.sample(torch.ones(20, 1), Noise(0, 150, 20))
+    torch.testing.assert_close(many[150:170], few)
+    assert density.sample(torch.ones(0, 1), Noise(0, 0, 0)).shape == (0, 3)

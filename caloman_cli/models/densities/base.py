@@ -10,13 +10,12 @@ from caloman_cli.config.values import Fraction, Positive
 from caloman_cli.errors import UserError
 from caloman_cli.models.kinds import Kind, weakest
 from caloman_cli.models.latents import LatentKind, Latents
+from caloman_cli.models.nn.langevin import FEW_ROWS
 from caloman_cli.models.nn.scaler import Scaler, ScalerKind
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource, Trainable
 
 Noising = Literal["none", "additive", "tweedie", "conditional"]
-
-_CLEANED = 64  # rows at once that Tweedie's formula takes the slope of
 
 
 class Density(Trainable):
@@ -165,8 +164,7 @@ class Density(Trainable):
     def _cleaned(self, u: Tensor, c: Tensor) -> Tensor:
         """What noisy latents were on average before the noise: Tweedie's formula."""
         parts = []
-        # A few rows at once: of an ODE, every step of the solver is kept for the slope.
-        for noisy, known in zip(u.split(_CLEANED), c.split(_CLEANED), strict=True):
+        for noisy, known in zip(u.split(FEW_ROWS), c.split(FEW_ROWS), strict=True):
             with torch.enable_grad():
                 noisy = noisy.detach().requires_grad_()
                 (slope,) = torch.autograd.grad(self._log_prob(noisy, known).sum(), noisy)

@@ -11,11 +11,12 @@ from caloman_cli.config.options import option_of
 from caloman_cli.config.values import Count, Natural, Positive, checked
 from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
+from caloman_cli.models.densities.ode import ODE
 from caloman_cli.models.densities.unconditional import Unconditional
 from caloman_cli.models.kinds import weakest
 from caloman_cli.models.latents import ANOTHER_PART, Latents
 from caloman_cli.models.nn.clusters import chosen
-from caloman_cli.models.nn.langevin import mala
+from caloman_cli.models.nn.langevin import FEW_ROWS, mala
 from caloman_cli.models.nn.mlp import MLP, Activation
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource
@@ -180,6 +181,15 @@ class TR0N(Unconditional):
             one = torch.arange(len(c), device=c.device), chosen(weights, noise.uniform(1))
             u = means[one] + widths[one] * noise.normal(means.shape[2]).to(c)
             size = self.size / self._curvature(u)
+        rows = FEW_ROWS if isinstance(self.part, ODE) else max(len(c), 1)
+        parts = zip(u.split(rows), c.split(rows), size.split(rows), strict=True)
+        walked = [
+            self._walked(here, known, h, noise.part(i * rows, i * rows + len(here)))
+            for i, (here, known, h) in enumerate(parts)
+        ]
+        return torch.cat(walked)
+
+    def _walked(self, u: Tensor, c: Tensor, size: Tensor, noise: Noise) -> Tensor:
         return mala(lambda at: -self._log_prob(at, c), u, noise, self.steps, size)[0]
 
     def _curvature(self, u: Tensor) -> Tensor:

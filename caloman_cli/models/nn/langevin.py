@@ -9,6 +9,8 @@ from torch import Tensor
 from caloman_cli.models.noise import Noise
 
 Energy = Callable[[Tensor], Tensor]
+FEW_ROWS = 64
+"""At once where a slope runs through an ODE: it keeps every step of the solver."""
 
 
 def mala(
