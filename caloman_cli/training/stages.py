@@ -112,6 +112,8 @@ def _record_latents(shop: Workshop) -> None:
     active = active_dimensions(run.latents_path, learned)
     if active:
         log.info("%d of %d latents are active", active, learned)
+    elif encoder.remedy is None:
+        log.info("no learned latents, as is meant")
     else:
         log.warning(
             "the encoder has collapsed: 0 of %d latents are active, so the manifold is empty and"

@@ -16,6 +16,7 @@ from caloman_cli.data.files import read_json
 from caloman_cli.data.sources import Dataset
 from caloman_cli.errors import UserError
 from caloman_cli.models.calibrations import voxel_spectrum as calibration
+from caloman_cli.models.encoders.no_latents import NoLatents
 from caloman_cli.models.encoders.posterior import GaussianPosterior
 from caloman_cli.models.encoders.vae import VAE
 from caloman_cli.models.noise import Noise
@@ -297,7 +298,10 @@ def test_the_density_learns_from_the_training_split(config, monkeypatch):
         torch.testing.assert_close(got, wanted)
 
 
-def test_a_collapsed_encoder_is_a_warning_with_what_to_do(config, monkeypatch, caplog):
+@pytest.fixture
+def idle(monkeypatch):
+    """Latents of a variational autoencoder say nothing."""
+
     def nothing(self, x, c):
         zeros = torch.zeros(len(x), self.latent_dim) + 0 * self.encoder[0].weight.sum()
         return GaussianPosterior(zeros, torch.ones_like(zeros))
@@ -305,6 +309,9 @@ def test_a_collapsed_encoder_is_a_warning_with_what_to_do(config, monkeypatch, c
     monkeypatch.setattr(VAE, "_posterior", nothing)
     monkeypatch.setattr(VAE, "named_parameters", lambda self, *_, **__: [])
     monkeypatch.setattr(VAE, "parameters", lambda self, *_, **__: iter([]))
+
+
+def test_a_collapsed_encoder_is_a_warning_with_what_to_do(config, idle, caplog):
     with caplog.at_level("WARNING"):
         path = run(config())
     (said,) = [row for row in caplog.records if "collapsed" in row.message]
@@ -314,6 +321,14 @@ def test_a_collapsed_encoder_is_a_warning_with_what_to_do(config, monkeypatch, c
     kept = read_json(path / "provenance.json")["stages"]["encoder"]
     assert (kept["latents"], kept["active_latents"]) == (3, 0)
     assert read_json(path / "encoder/done.json")["active_latents"] == 0
+
+
+def test_that_no_latents_are_meant_is_no_warning(config, idle, monkeypatch, caplog):
+    monkeypatch.setattr(VAE, "remedy", NoLatents.remedy)
+    with caplog.at_level("INFO"):
+        run(config())
+    assert "no learned latents, as is meant" in caplog.messages
+    assert not any("collapsed" in message for message in caplog.messages)
 
 
 def test_how_many_latents_are_active_is_kept(whole):

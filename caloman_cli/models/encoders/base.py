@@ -47,7 +47,7 @@ class Encoder(Trainable):
     Attributes:
         n_turns: Orientations in which training shows a shower, see :meth:`Head.turned`; the
             density model learns latents of turned showers, too.
-        remedy: What to try where training leaves no latent in use.
+        remedy: What to try where training leaves no latent in use; None: none is meant to be.
         most_latents: The largest E that it can learn; what ``auto`` stands for is no larger.
 
     Raises:
@@ -55,7 +55,7 @@ class Encoder(Trainable):
     """
 
     n_turns: int = 1
-    remedy: str = "give more epochs, a lower encoder.latent_dim or another preprocess="
+    remedy: str | None = "give more epochs, a lower encoder.latent_dim or another preprocess="
 
     def __init__(
         self,

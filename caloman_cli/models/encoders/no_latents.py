@@ -36,7 +36,7 @@ class NoLatents(Encoder):
         UserError: An argument is out of range.
     """
 
-    remedy = "as encoder=none is meant"
+    remedy = None
 
     def __init__(
         self,
