@@ -1,173 +1,235 @@
 """How patches are halved at once: what a network says of it, and how it is drawn."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caloman_cli.models.heads.portions import (
-    LEAST,
-    Components,
-    components,
-    log_slope,
-    logit,
-    offsets,
-    portion,
-)
 from caloman_cli.models.heads.shares import LogShares
-from caloman_cli.models.nn.logistic import SMALLEST
+from caloman_cli.models.nn.logistic import LOG_SCALE, SHIFT, log_logistic, log_mixture
+from caloman_cli.models.nn.marks import choose, mark
 
-TOLD = 2
-"""Numbers that networks are told of a patch."""
-_NEVER = -30.0  # the logit of what is impossible
+CASES = 3
+"""The first half takes all, the second one, or both are lit."""
+_NEVER = -1e4  # added to the logit of what is impossible
 _START = 0.3  # of the raw numbers' width, at first
+_LEAST = 1e-3  # cuts: the resolution of an excess
+_LARGEST = -0.05  # log of the portion that an energy is, if it is nearly all there is or more
 
 
 def n_raw(components: int) -> int:
     """P, the raw numbers of a patch: three cases, and a mixture of K components."""
-    return 3 + 3 * components
+    return CASES + 3 * components
 
 
 class HalvingNetwork(nn.Module):
-    """What is told of a layer -> raw numbers of the patches that are halved.
+    """What is told of layers -> raw numbers of the patches that are halved.
 
-    A perceptron reads the decoder's state and all patches of the layer; another one for each
+    A perceptron reads the decoder's state and all patches of a layer; another one for each
     patch that is halved reads those next to it, so that what is local need not share the first
-    one's hidden units.
+    one's hidden units. Rows of showers are last.
 
     Args:
-        state: Numbers of the decoder's state.
-        patches: N, that are told.
+        all_of: Rows of the table that the first one reads, int64 (M, G), of G layers.
+        next_to: Those that the others read, int64 (H, N, G).
         hidden: Width of the first one.
         local: Width of the others.
-        near: Positions of patches next to those that are halved, N for none, int64 (H, M).
         raw: P.
     """
 
-    near: Tensor
+    all_of: Tensor
+    next_to: Tensor
 
-    def __init__(
-        self, state: int, patches: int, hidden: int, local: int, near: Tensor, raw: int
-    ) -> None:
+    def __init__(self, all_of: Tensor, next_to: Tensor, hidden: int, local: int, raw: int) -> None:
         super().__init__()
-        self.raw, self.halved = raw, len(near)
-        self.hears = nn.Linear(state + TOLD * patches, hidden)
-        self.says = nn.Linear(hidden, self.halved * raw)
-        nn.init.normal_(self.says.weight, std=_START / hidden**0.5)
-        nn.init.zeros_(self.says.bias)
-        read = TOLD * near.shape[1]
-        self.looks = nn.Parameter(torch.randn(self.halved, read + 1, local) / read**0.5)
-        self.adds = nn.Parameter(torch.zeros(self.halved, local, raw))
-        self.register_buffer("near", near.flatten(), persistent=False)
+        self.halved, read, self.layers = next_to.shape
+        self.hears = nn.Linear(len(all_of), hidden)
+        self.says = nn.Parameter(torch.randn(self.halved * raw, hidden) * _START / hidden**0.5)
+        self.looks = nn.Parameter(torch.randn(self.halved, local, read) / read**0.5)
+        self.sees = nn.Parameter(torch.randn(self.halved, local, 1) / read**0.5)
+        self.adds = nn.Parameter(torch.zeros(self.halved, raw, local))
+        self.bias = nn.Parameter(torch.zeros(self.halved, raw, 1))
+        self.register_buffer("all_of", all_of.flatten(), persistent=False)
+        self.register_buffer("next_to", next_to.flatten(), persistent=False)
 
-    def forward(self, state: Tensor, told: Tensor, around: Tensor) -> Tensor:
-        """Of G layers, (B, P, G times H).
+    def forward(self, table: Tensor) -> Tensor:
+        """Of a table (R, B) of what is known, (P, H times G, B)."""
+        n = table.shape[1]
+        dense = table.index_select(0, self.all_of).view(-1, self.layers * n)
+        h = F.silu(torch.addmm(self.hears.bias.unsqueeze(1), self.hears.weight, dense))
+        of_all = torch.mm(self.says, h).view(self.halved, -1, self.layers * n)
+        close = table.index_select(0, self.next_to).view(self.halved, -1, self.layers * n)
+        h = F.silu(torch.baddbmm(self.sees, self.looks, close))
+        raw = torch.baddbmm(of_all, self.adds, h) + self.bias
+        return raw.view(self.halved, -1, self.layers, n).transpose(0, 1).flatten(1, 2)
 
-        Args:
-            state: Of the layers, (B, G, S).
-            told: Of their patches, (B, TOLD, G, N).
-            around: What is told of patches in other layers, (B, G, .).
-        """
-        n, _, layers, _ = told.shape
-        dense = torch.cat([state, told.transpose(1, 2).flatten(2), around], 2)
-        raw = self.says(F.silu(self.hears(dense))).unflatten(2, (self.raw, -1))
-        # The last place is no patch.
-        close = F.pad(told, (0, 1)).index_select(3, self.near)
-        close = (
-            close.unflatten(3, (self.halved, -1)).permute(3, 0, 2, 1, 4).flatten(3).flatten(1, 2)
-        )
-        h = F.silu(torch.baddbmm(self.looks[:, -1:], close, self.looks[:, :-1]))
-        added = torch.bmm(h, self.adds).unflatten(1, (n, layers)).permute(1, 3, 2, 0)
-        return (raw.transpose(1, 2) + added).flatten(2)
+
+class Offsets(NamedTuple):
+    """Where the K components of halvings lie, fields (K, H, 1).
+
+    Args:
+        shift: Centres whose raw number is 0.
+        scale: How far the raw number 1 moves them.
+        log_scale: What is added to the raw logarithms of their scales.
+    """
+
+    shift: Tensor
+    scale: Tensor
+    log_scale: Tensor
 
 
 class Halving(nn.Module):
     """H patches that go to their first halves, to their second ones, or to both.
 
-    Energies are in units of the readout cut; raw numbers are (B, P, H).
+    Energies are in units of the readout cut; raw numbers are (P, H, B).
 
     Args:
-        patches: H.
-        components: K of each mixture.
+        groups: How many of them lend each other statistics, where few are lit.
+        components: K of each mixture, the last one at an energy.
     """
 
-    def __init__(self, patches: int, components: int) -> None:
+    start: Tensor
+    never: Tensor
+
+    def __init__(self, groups: list[int], components: int) -> None:
         super().__init__()
-        self.components = components
-        self.logits = LogShares(1, patches)  # of the first half's portion
-        self.firsts = LogShares(1, patches)  # log of its excess
+        self.sizes = [CASES, components, components, components]
+        self.logits = LogShares(sum(groups), groups=groups)  # of the first half's portion
+        self.firsts = LogShares(sum(groups), groups=groups)  # log of its excess
+        # Where components begin, in widths: those at portions apart from each other.
+        start = torch.linspace(-1.0, 1.0, components - 1) if components > 2 else torch.zeros(1)
+        self.register_buffer("start", F.pad(start, (0, 1))[:, None, None], persistent=False)
+        never = torch.tensor([0.0, 0.0, _NEVER])[:, None, None]
+        self.register_buffer("never", never, persistent=False)
 
     def measure(self, first: Tensor, second: Tensor) -> None:
-        """Take rows: the halves' energies (B, H)."""
-        both = ((first > 0) & (second > 0)).unsqueeze(1)
-        self.logits.add(logit(first - 1.0, second - 1.0).unsqueeze(1), both)
-        self.firsts.add(torch.log((first - 1.0).clamp(min=LEAST)).unsqueeze(1), both)
+        """Take rows: the halves' energies (H, B)."""
+        both = ((first > 0) & (second > 0)).mT
+        self.logits.add(_logit(first, second).mT, both)
+        self.firsts.add(_excess(first).log().mT, both)
 
     def measured(self) -> None:
         """Set the statistics from what was taken."""
         self.logits.finish()
         self.firsts.finish()
 
+    def offsets(self) -> Offsets:
+        """Where all components lie."""
+        k = self.sizes[1] - 1
+        shift, scale = (
+            torch.stack([of_portions] * k + [of_energy]).unsqueeze(2)
+            for of_portions, of_energy in (
+                (self.logits.mean, self.firsts.mean),
+                (self.logits.std, self.firsts.std),
+            )
+        )
+        return Offsets(shift + scale * self.start, scale, scale.log() + SHIFT)
+
     def standardised(self, first: Tensor, second: Tensor) -> Tensor:
-        """The logits of portions of any two numbers (B, H), 0 where one of them is."""
+        """The logits of portions of any two numbers (H, B), 0 where one of them is."""
         both = (first > 0) & (second > 0)
         odds = torch.log(torch.where(both, first, 1.0) / torch.where(both, second, 1.0))
-        return torch.where(both, (odds - self.logits.mean[0]) / self.logits.std[0], 0.0)
+        mean, std = self.logits.mean.unsqueeze(1), self.logits.std.unsqueeze(1)
+        return torch.where(both, (odds - mean) / std, 0.0)
 
     def log_prob(self, raw: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """Of the halves' energies (B, H), per unit of the portions' logits, (B,)."""
+        """Of the halves' energies (H, B), per unit of the portions' logits, (B,)."""
         energy, alone = first + second, first > 0
         both = alone & (second > 0)
-        cases, parts = self._says(raw, both | (energy >= 2.0))
-        which = torch.where(both, 2, torch.where(alone, 0, 1)).unsqueeze(1)
-        of_case = F.log_softmax(cases, 1).gather(1, which)[:, 0]
-        y = logit(first - 1.0, second - 1.0).unsqueeze(1)
-        of_part = parts.placed((energy - 2.0).unsqueeze(1)).log_prob(y, "logistic")[:, 0]
+        impossible = (~both & (energy < 2.0)).to(energy)
+        cases, weight, center, log_scale = self._says(raw, impossible, self.offsets())
+        which = torch.where(both, 2, torch.where(alone, 0, 1)).unsqueeze(0)
+        of_case = F.log_softmax(cases, 0).gather(0, which)[0]
+        t = (_logit(first, second) - self._placed(center, energy)) * torch.exp(-log_scale)
+        of_part = log_mixture(weight, log_logistic(t) - log_scale, 0)
         found = torch.where(energy > 0, of_case, 0.0) + torch.where(both, of_part, 0.0)
-        return found.sum(1)
+        return found.sum(0)
 
     def log_slope(self, first: Tensor, second: Tensor) -> Tensor:
         """Log-slope of the portions' logits by the first halves' energies, (B,)."""
         both = (first > 0) & (second > 0)
-        return torch.where(both, log_slope(first - 1.0, second - 1.0), 0.0).sum(1)
+        first, second = _excess(first), _excess(second)
+        slope = torch.log(first + second) - torch.log(first) - torch.log(second)
+        return torch.where(both, slope, 0.0).sum(0)
 
-    def draw(self, raw: Tensor, energy: Tensor, uniform: Tensor) -> Tensor:
-        """First and second halves' energies, (B, 2 H).
+    def draw(self, raw: Tensor, energy: Tensor, random: Tensor, at: Offsets) -> Tensor:
+        """First and second halves' energies, (2 H, B).
 
         Args:
             raw: Of the network.
-            energy: Of the patches, (B, H).
-            uniform: Numbers in (0, 1), (B, 3, H).
+            energy: Of the patches, (H, B).
+            random: Two uniform numbers in (0, 1) and a logistic one, (3, H, B).
+            at: Where components lie.
         """
-        cases, parts = self._says(raw, energy >= 2.0)
-        p = torch.softmax(cases, 1)
-        of_case, of_component, of_part = uniform.unbind(1)
-        excess, free = energy.unsqueeze(1) - 2.0, (energy - 2.0).clamp(min=0.0)
-        chosen = parts.chosen(of_component.unsqueeze(1))
-        r, s = portion(chosen.draw(torch.logit(of_part, SMALLEST).unsqueeze(1), excess)[:, 0])
-        no_second = (of_case < p[:, 0]) | (energy <= 0)
+        of_case, of_component, noise = random.unbind(0)
+        impossible = mark(torch.lt, energy, 2.0)
+        cases, weight, center, log_scale = self._says(raw, impossible, at)
+        alone, other, _ = torch.softmax(cases, 0).unbind(0)
+        free = _excess(energy - 1.0)
+        log_free = free.log()
+        center, log_scale, fixed = _chosen(weight, center, log_scale, of_component)
+        center = choose(fixed, _portion(center, free, log_free), center)
+        y = torch.addcmul(center, log_scale.exp(), noise)
         # Probabilities are rounded: exactly one case, and both only where there is energy for it.
-        no_first = ((of_case >= 1.0 - p[:, 1]) | (energy < 2.0)) & ~no_second
-        first = torch.where(no_second, energy, (1.0 + r * free).masked_fill(no_first, 0.0))
-        second = torch.where(no_first, energy, (1.0 + s * free).masked_fill(no_second, 0.0))
-        return torch.cat([first, second], 1)
+        no_second = mark(torch.lt, of_case, alone)
+        both = mark(torch.lt, of_case + other, 1.0) * (1.0 - impossible) * (1.0 - no_second)
+        parts = torch.sigmoid(torch.cat([y, -y])).unflatten(0, (2, -1))
+        one = torch.stack([no_second, 1.0 - no_second - both])
+        return torch.addcmul(one * energy, 1.0 + parts * (energy - 2.0), both).flatten(0, 1)
 
-    def mean(self, raw: Tensor, energy: Tensor) -> Tensor:
-        """Halves by the probabilities of the cases and the components' mean centre, (B, 2 H)."""
-        cases, parts = self._says(raw, energy >= 2.0)
-        alone, _, both = torch.softmax(cases, 1).unbind(1)
-        placed = parts.placed((energy - 2.0).unsqueeze(1))
-        r, _ = portion(placed.center_of_mass()[:, 0])
-        part = torch.minimum(1.0 + r * (energy - 2.0).clamp(min=0.0), energy)
+    def mean(self, raw: Tensor, energy: Tensor, at: Offsets) -> Tensor:
+        """Halves by the probabilities of the cases and the components' mean centre, (2 H, B)."""
+        impossible = (energy < 2.0).to(energy)
+        cases, weight, center, _ = self._says(raw, impossible, at)
+        alone, _, both = torch.softmax(cases, 0).unbind(0)
+        y = (torch.softmax(weight, 0) * self._placed(center, energy)).sum(0)
+        part = torch.minimum(1.0 + torch.sigmoid(y) * (energy - 2.0).clamp(min=0.0), energy)
         first = energy * alone + part * both
-        return torch.cat([first, energy - first], 1)
+        return torch.cat([first, energy - first])
 
-    def _says(self, raw: Tensor, possible: Tensor) -> tuple[Tensor, Components]:
-        """Logits of the three cases (B, 3, H) and components (B, K, 1, H).
+    def _says(self, raw: Tensor, impossible: Tensor, at: Offsets) -> tuple[Tensor, ...]:
+        """Logits of the cases (3, H, B); logits of the weights, centres and log-scales (K, H, B).
 
-        Both halves can be lit where it is ``possible``.
+        Both halves cannot be lit where ``impossible`` is 1.
         """
-        both = torch.where(possible, raw[:, 2], _NEVER)
-        cases = torch.cat([raw[:, :2], both.unsqueeze(1)], 1)
-        logits, firsts = self.logits, self.firsts
-        at = offsets(self.components, logits.mean, logits.std, firsts.mean, firsts.std)
-        return cases, components(raw[:, 3:].unsqueeze(2), at)
+        cases, weight, center, log_scale = raw.split(self.sizes)
+        center = torch.addcmul(at.shift, at.scale, center)
+        log_scale = log_scale.clamp(*LOG_SCALE) + at.log_scale
+        return torch.addcmul(cases, self.never, impossible), weight, center, log_scale
+
+    def _placed(self, center: Tensor, energy: Tensor) -> Tensor:
+        """All centres as logits of portions of what is free of patches' energies (H, B)."""
+        free = _excess(energy - 1.0)
+        return torch.cat([center[:-1], _portion(center[-1:], free, free.log())])
+
+
+def _excess(energy: Tensor) -> Tensor:
+    """What an energy has over the cut, as finely as is resolved."""
+    return (energy - 1.0).clamp(min=_LEAST)
+
+
+def _logit(first: Tensor, second: Tensor) -> Tensor:
+    """Of the portion that the first of two has of their excess."""
+    return torch.log(_excess(first) / _excess(second))
+
+
+def _portion(log_energy: Tensor, free: Tensor, log_free: Tensor) -> Tensor:
+    """The logit of an energy's portion of what is free."""
+    log_energy = torch.minimum(log_energy, log_free + _LARGEST)
+    return log_energy - torch.log(free - log_energy.exp())
+
+
+def _chosen(
+    weight: Tensor, center: Tensor, log_scale: Tensor, uniform: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre and log-scale of one component for each number in (0, 1); 1 where it is the last."""
+    weights = torch.softmax(weight, 0).unbind(0)
+    at, *centers = center.unbind(0)
+    width, *log_scales = log_scale.unbind(0)
+    below, last = weights[0], torch.zeros_like(at)
+    for more, other, its in zip(weights[1:], centers, log_scales, strict=True):
+        last = mark(torch.le, below, uniform)
+        at, width = choose(last, other, at), choose(last, its, width)
+        below = below + more
+    return at, width, last

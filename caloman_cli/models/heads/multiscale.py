@@ -1,18 +1,20 @@
 """Sampled voxels, scale by scale: every layer is halved again and again, many patches at once."""
 
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from caloman_cli.config.values import Count, Natural, Several, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.models.heads.halving import Halving, HalvingNetwork, n_raw
+from caloman_cli.models.heads.halving import Halving, HalvingNetwork, Offsets, n_raw
 from caloman_cli.models.heads.harmonics import Harmonics
-from caloman_cli.models.heads.scales import Scales, near
+from caloman_cli.models.heads.scales import Scales
 from caloman_cli.models.heads.shares import LogShares, ShareHead
+from caloman_cli.models.heads.sight import TOLD, Sight
+from caloman_cli.models.nn.logistic import SMALLEST
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.conditions import Conditions
 
@@ -25,7 +27,7 @@ class Halved(NamedTuple):
     """Where halvings begin.
 
     Args:
-        state: Of each layer, (B, L, S).
+        state: Of each layer in turn, (B, L S).
         energies: Of the layers, over the cut, (B, L).
         moments: Harmonics, (B, .), that the decoder has told the state of.
     """
@@ -33,6 +35,23 @@ class Halved(NamedTuple):
     state: Tensor
     energies: Tensor
     moments: Tensor
+
+
+class Constants(NamedTuple):
+    """What a step of H halvings finds that does not depend on what was drawn.
+
+    Args:
+        of_layer: The layers of the halves, int64 (2 H,).
+        level, spread: Of the logarithms of their shares, (2 H, 1).
+        at: Where components lie.
+        random: Two uniform numbers and a logistic one for each halving, (3, H, B), or None.
+    """
+
+    of_layer: Tensor
+    level: Tensor
+    spread: Tensor
+    at: Offsets
+    random: Tensor | None
 
 
 @checked
@@ -57,10 +76,14 @@ class Multiscale(ShareHead[Halved]):
         local: Width of those that read what is next to a patch.
         components: K of each mixture, 2 or more: one is centred at an energy.
         phases: Steps of each scale.
-        sight: Layers of the same shape before and behind whose patches a layer sees.
+        sight: Layers of the same shape before and behind whose patches a layer sees; every other
+            one of them is then a step ahead.
+        most: Patches of a layer that are seen at once: where there are more, the larger ones that
+            they come from stand for them.
         harmonics: How many harmonics in alpha of each layer latents hold, beside what the encoder
             learns: 1 for which way it leans, 2 for how it is drawn out, too; for encoders that
-            hold moments, and few layers.
+            hold moments.
+        rank: Of more layers than these, so many combinations of each harmonic.
         geometry: The detector.
         conditions: Tells the layers' energies.
 
@@ -84,63 +107,64 @@ class Multiscale(ShareHead[Halved]):
         components: Several = 3,
         phases: Count = 2,
         sight: Natural = 0,
+        most: Count = 256,
         harmonics: Natural = 0,
+        rank: Count = 4,
         *,
         geometry: Geometry,
         conditions: Conditions,
     ) -> None:
         super().__init__(components, geometry=geometry, conditions=conditions)
-        self.sight = sight
-        self.scales = Scales(geometry, phases)
-        self.levels = LogShares(1, self.scales.n_patches)  # log of a patch's share of its layer
-        self.steps = [Halving(n, components) for n in self.scales.n_halved]
-        self.halvings = nn.ModuleList(self.steps)
-        self.networks = nn.ModuleDict()
-        for step in range(len(self.steps)):
-            for number, there in self.scales.there(step):
-                seen = (2 * self._sight(number) + 1) * there.shape[1]
-                close = near(self.scales.trees[number], step)
-                network = HalvingNetwork(state, seen, hidden, local, close, n_raw(components))
-                self.networks[f"{step}_{number}"] = network
-        self.harmonics = Harmonics(geometry, harmonics)
+        self.scales = Scales(geometry, phases, alternate=sight > 0)
+        self.levels = LogShares(self.scales.n_patches)  # log of a patch's share of its layer
+        self.halving = Halving(self.scales.n_halved, components)
+        self.networks = nn.ModuleList(self._networks(sight, state, most, hidden, local))
+        self.harmonics = Harmonics(geometry, harmonics, rank)
         self.moment_dim = self.harmonics.dim
         self.out_dim = state * geometry.n_layers + self.moment_dim
         self.footprint = 12 * self.x_dim + 2 * self.out_dim
         self.feature_dim = self.x_dim + 2 * sum(self.scales.n_halved)
 
-    def _sight(self, number: int) -> int:
-        """Layers that a layer of a tree sees on either side."""
-        return min(self.sight, len(self.scales.trees[number].layers) - 1)
+    def _networks(
+        self, sight: int, state: int, most: int, hidden: int, local: int
+    ) -> Iterator[nn.ModuleList]:
+        """Of each step, one for each tree that it halves."""
+        seen, raw = Sight(self.scales, sight, state, most), n_raw(self.components)
+        for step in range(len(self.scales.n_halved)):
+            yield nn.ModuleList(
+                HalvingNetwork(
+                    seen.all_of(number, step), seen.next_to(number, step), hidden, local, raw
+                )
+                for number, tree in enumerate(self.scales.trees)
+                if tree.steps[step].now
+            )
 
     def _energies(self, c: Tensor) -> Tensor:
         """The layers' energies over the cut (B, L)."""
         return self.conditions.layer_energies(c) / self.cut
 
-    def _patches(self, x: Tensor, energies: Tensor) -> Tensor:
-        """Energies of all patches, of shares (B, V) and layers (B, L): (B, N)."""
-        return self.scales.energies(x * self.layers.spread(energies))
+    def _halves(self, x: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:
+        """All first and second halves, (H, B) each, of shares (B, V) and layers (B, L)."""
+        return self.scales.halves(self.scales.energies(x * self.layers.spread(energies)))
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
-        shares = self.scales.energies(x)
-        level = torch.log(shares.clamp(min=_LEAST)).unsqueeze(1)
-        self.levels.add(level, (shares > 0).unsqueeze(1))
-        patches = self._patches(x, self._energies(c))
-        for step, halving in enumerate(self.steps):
-            halving.measure(*self.scales.halves(patches, step))
+        shares = self.scales.energies(x).mT
+        self.levels.add(torch.log(shares.clamp(min=_LEAST)), shares > 0)
+        energies = self._energies(c)
+        self.halving.measure(*self._halves(x, energies))
+        self.harmonics.add(x, energies)
 
     def _measured(self) -> None:
         self.levels.finish()
-        for halving in self.steps:
-            halving.measured()
+        self.halving.measured()
+        self.harmonics.finish()
 
     def features(self, x: Tensor) -> Tensor:
         """Which voxels are lit, how patches are halved, and which halves are alone."""
-        patches, found = self.scales.energies(x), [(x > 0).to(x)]
-        for step, halving in enumerate(self.steps):
-            first, second = self.scales.halves(patches, step)
-            found.append(halving.standardised(first, second).clamp(-_FAR, _FAR))
-            found.append((first > 0).to(x) - (second > 0).to(x))
-        return torch.cat(found, 1)
+        first, second = self.scales.halves(self.scales.energies(x))
+        portions = self.halving.standardised(first, second).clamp(-_FAR, _FAR)
+        alone = (first > 0).to(x) - (second > 0).to(x)
+        return torch.cat([(x > 0).to(x), portions.mT, alone.mT], 1)
 
     def moments(self, x: Tensor, c: Tensor) -> Tensor:
         """Harmonics of the layers, which decoders are told."""
@@ -148,20 +172,13 @@ class Multiscale(ShareHead[Halved]):
 
     def params(self, raw: Tensor, c: Tensor) -> Halved:
         state, moments = raw.tensor_split([self.out_dim - self.moment_dim], 1)
-        state = state.unflatten(1, (self.geometry.n_layers, -1))
         return Halved(state, self._energies(c), moments)
 
     def from_mean(self, mean: Tensor, sigma: Tensor) -> Halved:
         raise UserError("a multiscale head has no plain mean")
 
     def log_prob(self, params: Halved, x: Tensor) -> Tensor:
-        patches = self._patches(x, params.energies)
-        told = self._told(self.scales.energies(x), slice(0, self.scales.n_patches))
-        total = x.new_zeros(len(x))
-        for step, halving in enumerate(self.steps):
-            raw = self._raw(params.state, told, step)
-            total = total + halving.log_prob(raw, *self.scales.halves(patches, step))
-        return total
+        return self._log_prob(params, x, *self._halves(x, params.energies))
 
     def log_density(self, params: Halved, x: Tensor) -> Tensor:
         r"""``log_prob`` times :math:`|dy / dx|` of the logits y of portions.
@@ -169,11 +186,19 @@ class Multiscale(ShareHead[Halved]):
         Of a layer, the first halves' energies are as many as there are free voxels, and sums of
         them: their volume is that of voxels.
         """
-        patches = self._patches(x, params.energies)
-        total = self.log_prob(params, x) + self._free_numbers(x, params.energies)
-        for step, halving in enumerate(self.steps):
-            total = total + halving.log_slope(*self.scales.halves(patches, step))
-        return total
+        halves = self._halves(x, params.energies)
+        found = self._log_prob(params, x, *halves) + self._free_numbers(x, params.energies)
+        return found + self.halving.log_slope(*halves)
+
+    def _log_prob(self, params: Halved, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        if not self.networks:
+            return x.new_zeros(len(x))
+        nothing = x.new_zeros(1, len(x))
+        level, spread = self.levels.mean.unsqueeze(1), self.levels.std.unsqueeze(1)
+        lit, bright = _told(self.scales.energies(x), level, spread)
+        table = torch.cat([lit, nothing, bright, nothing, params.state.mT])
+        raw = torch.cat([self._raw(table, step) for step in range(len(self.networks))], 1)
+        return self.halving.log_prob(raw, first, second)
 
     def sample(self, params: Halved, noise: Noise) -> Tensor:
         return self._made(params, noise)
@@ -183,41 +208,65 @@ class Multiscale(ShareHead[Halved]):
         return self._made(params, None)
 
     def _made(self, params: Halved, noise: Noise | None) -> Tensor:
-        whole = slice(0, self.geometry.n_layers)
-        inverse = 1.0 / params.energies.clamp(min=_NOTHING)
-        patches, told = [params.energies], [self._told(params.energies.sign(), whole)]
-        for step, halving in enumerate(self.steps):
-            there = torch.cat(patches, 1), torch.cat(told, 2)
-            energy = there[0].index_select(1, self.scales.halved(step))
-            raw = self._raw(params.state, there[1], step)
-            if noise is None:
-                halves = halving.mean(raw, energy)
+        write = _written if noise is None else _put
+        energies, state = params.energies.mT, params.state.mT
+        n, rows, layers = self.scales.n_patches, energies.shape[1], slice(0, len(energies))
+        patches = write(energies.new_zeros(n, rows), layers, energies)
+        table = torch.cat([energies.new_zeros(TOLD * (n + 1), rows), state])
+        table = write(table, layers, energies.sign())
+        inverse = 1.0 / energies.clamp(min=_NOTHING)
+        for step, constants in enumerate(self._constants(noise)):
+            energy = patches.index_select(0, self.scales.halved(step))
+            raw = self._raw(table, step)
+            if constants.random is None:
+                halves = self.halving.mean(raw, energy, constants.at)
             else:
-                halves = halving.draw(raw, energy, noise.uniform(3, energy.shape[1]))
-            own = self.scales.of_layer[self.scales.made(step)]
-            new = self._told(halves * inverse.index_select(1, own), self.scales.made(step))
-            patches, told = [there[0], halves], [there[1], new]
-        voxels = torch.cat(patches, 1).index_select(1, self.scales.back)
+                halves = self.halving.draw(raw, energy, constants.random, constants.at)
+            made = self.scales.made(step)
+            patches = write(patches, made, halves)
+            shares = halves * inverse.index_select(0, constants.of_layer)
+            for number, told in enumerate(_told(shares, constants.level, constants.spread)):
+                behind = number * (n + 1)
+                table = write(table, slice(made.start + behind, made.stop + behind), told)
+        voxels = patches.index_select(0, self.scales.back).mT
         return self._normalised(voxels / self.layers.spread(params.energies).clamp(min=_NOTHING))
 
-    def _told(self, shares: Tensor, own: slice) -> Tensor:
-        """Which patches are lit, and with which share of their layer, (B, N) -> (B, 2, N)."""
-        lit = (shares > 0).to(shares)
-        bright = torch.log(shares.clamp(min=_LEAST)) - self.levels.mean[0, own]
-        bright = (bright / self.levels.std[0, own]).clamp(-_FAR, _FAR)
-        return torch.stack([lit, bright * lit], 1)
+    def _constants(self, noise: Noise | None) -> Iterator[Constants]:
+        """Of each step, all split at once."""
+        halved = self.scales.n_halved
+        made = [len(self.scales.of_layer) - 2 * sum(halved), *(2 * count for count in halved)]
+        level, spread = (part.unsqueeze(1) for part in (self.levels.mean, self.levels.std))
+        fields = [part.split(made)[1:] for part in (self.scales.of_layer, level, spread)]
+        at = map(
+            Offsets._make, zip(*(x.split(halved, 1) for x in self.halving.offsets()), strict=True)
+        )
+        random: Iterable[Tensor | None] = [None] * len(halved)
+        if noise is not None:
+            whole = noise.uniform(3, sum(halved), rows_last=True)
+            whole[2].logit_(SMALLEST)
+            random = whole.split(halved, 1)
+        return map(Constants, *fields, at, random)
 
-    def _raw(self, state: Tensor, told: Tensor, step: int) -> Tensor:
-        """What the networks say of a step, (B, P, H), of what they are told of patches before."""
-        found = []
-        for number, places in self.scales.there(step):
-            layers, sight = self.scales.trees[number].layers, self._sight(number)
-            own = told.index_select(2, places.flatten()).unflatten(2, places.shape)
-            around = own[:, 0, :, :0]
-            if sight:
-                padded = F.pad(own.transpose(1, 2).flatten(2), (0, 0, sight, sight))
-                shifts = [d for d in range(2 * sight + 1) if d != sight]
-                around = torch.cat([padded[:, d : d + len(layers)] for d in shifts], 2)
-            network = self.networks[f"{step}_{number}"]
-            found.append(network(state[:, layers], own, around))
-        return torch.cat(found, 2)
+    def _raw(self, table: Tensor, step: int) -> Tensor:
+        """What the networks say of a step, (P, H, B), of a table of what is known before it."""
+        own = cast(nn.ModuleList, self.networks[step])
+        said = [network(table) for network in own]
+        return said[0] if len(said) == 1 else torch.cat(said, 1)
+
+
+def _told(shares: Tensor, level: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Which patches are lit, and with which share of their layer, of shares (N, B)."""
+    lit = (shares > 0).to(shares)
+    bright = (shares.clamp(min=_LEAST).log() - level) / spread
+    return lit, bright.clamp(-_FAR, _FAR) * lit
+
+
+def _put(whole: Tensor, where: slice, values: Tensor) -> Tensor:
+    """``whole`` with ``values`` in its rows ``where``."""
+    whole[where] = values
+    return whole
+
+
+def _written(whole: Tensor, where: slice, values: Tensor) -> Tensor:
+    """A copy of it, for gradients of all kinds."""
+    return whole.slice_scatter(values, 0, where.start, where.stop)

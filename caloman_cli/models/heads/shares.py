@@ -29,14 +29,16 @@ class LogShares(nn.Module):
     never lit has sensible numbers too.
 
     Args:
-        shape: Of the statistics; the last axis is a group.
+        shape: Of the statistics.
+        groups: The sizes of the groups along the last axis; None: it is one.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, *shape: int) -> None:
+    def __init__(self, *shape: int, groups: list[int] | None = None) -> None:
         super().__init__()
+        self.groups = groups or [shape[-1]]
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
         self._sums: list[Tensor] = []
@@ -50,16 +52,22 @@ class LogShares(nn.Module):
 
     def finish(self) -> None:
         """Set the statistics from what was added."""
-        n, first, second = self._sums
-        count = n.sum(-1, keepdim=True).clamp(min=1.0)
-        mean = first.sum(-1, keepdim=True) / count
-        square = second.sum(-1, keepdim=True) / count
-        square = mean.square() + (square - mean.square()).clamp(min=_WIDTHS[1] ** 2)
-        shrunk = (first + _PSEUDO * mean) / (n + _PSEUDO)
-        variance = (second + _PSEUDO * square) / (n + _PSEUDO) - shrunk.square()
-        self.mean.copy_(shrunk)
-        self.std.copy_(variance.clamp(min=_WIDTHS[0] ** 2).sqrt())
+        parts = zip(*(part.split(self.groups, -1) for part in self._sums), strict=True)
+        mean, std = zip(*(_shrunk(*part) for part in parts), strict=True)
+        self.mean.copy_(torch.cat(mean, -1))
+        self.std.copy_(torch.cat(std, -1))
         self._sums = []
+
+
+def _shrunk(n: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the places of a group, of sums over rows."""
+    count = n.sum(-1, keepdim=True).clamp(min=1.0)
+    mean = first.sum(-1, keepdim=True) / count
+    square = second.sum(-1, keepdim=True) / count
+    square = mean.square() + (square - mean.square()).clamp(min=_WIDTHS[1] ** 2)
+    shrunk = (first + _PSEUDO * mean) / (n + _PSEUDO)
+    variance = (second + _PSEUDO * square) / (n + _PSEUDO) - shrunk.square()
+    return shrunk, variance.clamp(min=_WIDTHS[0] ** 2).sqrt()
 
 
 class ShareHead(Head[Params]):

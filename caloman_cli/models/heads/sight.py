@@ -1,0 +1,120 @@
+"""What the networks of a step are told: places in a table of all that is known by then."""
+
+import torch
+from torch import Tensor
+
+from caloman_cli.models.heads.scales import Patch, Scales
+
+TOLD = 2
+"""Numbers that networks are told of a patch: whether it is lit, and how bright."""
+NEAR = 8
+"""Patches next to one that its halving looks at closely."""
+ABOVE = 2
+"""Patches of another layer over one that its halving looks at closely."""
+
+
+class Sight:
+    """Rows of a table with a row for each patch's first number, one of zeros, the same of the
+    second numbers, and behind them what decoders say of layers.
+
+    Args:
+        scales: The patches.
+        layers: Before and behind, of the same shape, that a layer sees.
+        state: S, numbers that a decoder says of a layer.
+        most: Patches of a layer that are seen at once: where there are more, larger ones stand
+            for them.
+    """
+
+    def __init__(self, scales: Scales, layers: int, state: int, most: int) -> None:
+        self.scales, self.state, self.most = scales, state, most
+        self.rows = TOLD * (scales.n_patches + 1)
+        """Where what the decoder says begins."""
+        self._whose = {
+            layer: (number, position)
+            for number, tree in enumerate(scales.trees)
+            for position, layer in enumerate(tree.layers)
+        }
+        # Layers around one, and whether there are any: else one that is halved alike stands there.
+        self._next: dict[int, list[tuple[int, bool]]] = {}
+        for same in scales.shapes:
+            reach, n = min(layers, len(same) - 1), len(same)
+            for position, layer in enumerate(same):
+                around = [position + d for d in range(-reach, reach + 1) if d]
+                self._next[layer] = [
+                    (same[i], True) if 0 <= i < n else (same[i % 2], False) for i in around
+                ]
+
+    def all_of(self, number: int, step: int) -> Tensor:
+        """What is told of whole layers of a tree: int64 (M, G)."""
+        columns = []
+        for layer in self.scales.trees[number].layers:
+            seen = [self._there(layer, step)]
+            for other, exists in self._next[layer]:
+                there = self._there(other, step)
+                seen.append(there if exists else self._nothing(len(there)))
+            own = self.rows + layer * self.state + torch.arange(self.state)
+            columns.append(torch.cat([self._told(torch.cat(seen)), own]))
+        return torch.stack(columns, 1)
+
+    def next_to(self, number: int, step: int) -> Tensor:
+        """What is told of patches next to those that a step halves: int64 (H, M, G).
+
+        A patch itself and those that touch it, corners last; then those over it in other layers.
+        """
+        tree = self.scales.trees[number]
+        now = _edges(tree.patches, tree.steps[step].now)
+        columns = []
+        for layer in tree.layers:
+            seen = [self._closest(now, layer, step, 1 + NEAR)]
+            for other, exists in self._next[layer]:
+                over = self._closest(now, other, step, ABOVE)
+                seen.append(over if exists else self._nothing(*over.shape))
+            columns.append(self._told(torch.cat(seen, 1), 1))
+        return torch.stack(columns, 2)
+
+    def _closest(self, now: Tensor, layer: int, step: int, most: int) -> Tensor:
+        """Places of the patches of a layer that have most in common with these, (H, most)."""
+        number, position = self._whose[layer]
+        tree = self.scales.trees[number]
+        there = tree.steps[step].there
+        common = _common(now, _edges(tree.patches, there), tree.patches[0][1])
+        length, order = torch.sort(common, dim=1, descending=True, stable=True)
+        found = self.scales.places[number][there, position][order]
+        found = torch.where(length > 0, found, self.scales.n_patches)[:, :most]
+        return torch.cat([found, self._nothing(len(now), most - found.shape[1])], 1)
+
+    def _nothing(self, *shape: int) -> Tensor:
+        """Places of no patch."""
+        return torch.full(shape, self.scales.n_patches)
+
+    def _there(self, layer: int, step: int) -> Tensor:
+        """Places of the patches of a layer."""
+        number, position = self._whose[layer]
+        steps = self.scales.trees[number].steps[: step + 1]
+        there = [one.there for one in steps if 0 < len(one.there) <= self.most][-1]
+        return self.scales.places[number][there, position]
+
+    def _told(self, places: Tensor, axis: int = 0) -> Tensor:
+        """The rows of all that is told of patches."""
+        return torch.cat([places + i * (self.scales.n_patches + 1) for i in range(TOLD)], axis)
+
+
+def _edges(patches: list[Patch], which: list[int]) -> Tensor:
+    return torch.tensor([patches[i] for i in which]).view(-1, 4)
+
+
+def _common(first: Tensor, second: Tensor, slices: int) -> Tensor:
+    """What patches (H, 4) and (N, 4) have in common, (H, N): most where they overlap.
+
+    Else the length of their common edge in voxels, half a one for a corner. Alpha is a circle.
+    """
+    a, b, r, s = first.unsqueeze(1).unbind(2)
+    start, end, inner, outer = second.unbind(1)
+    rings = torch.minimum(s, outer) - torch.maximum(r, inner)
+    best = torch.zeros(len(first), len(second))
+    for turn in (-slices, 0, slices):
+        arc = torch.minimum(b, end + turn) - torch.maximum(a, start + turn)
+        short, long = torch.minimum(arc, rings), torch.maximum(arc, rings)
+        edge = torch.where((short == 0) & (long >= 0), long.clamp(min=0.5), 0.0)
+        best = torch.maximum(best, torch.where(short > 0, 1e6 * arc * rings, edge))
+    return best

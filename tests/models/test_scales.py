@@ -1,0 +1,71 @@
+"""In which steps layers are halved, and what a step is told."""
+
+import pytest
+import torch
+
+from caloman_cli.data.geometry import Geometry, Layer
+from caloman_cli.models.heads.multiscale import Multiscale
+from caloman_cli.models.heads.scales import Scales
+from caloman_cli.models.heads.sight import Sight
+from caloman_cli.models.trainable import TensorRows
+from tests.contracts.groups import share_rows, shares
+
+RINGS = (0.0, 5.0, 10.0)
+LAYERS = tuple(Layer(number, RINGS, 4) for number in range(3))
+ALIKE = Geometry("alike", "photon", LAYERS, 0.1, 2.0, incident_range=(1e3, 1e5))
+
+
+def test_patches_have_the_energy_of_their_voxels():
+    scales = Scales(ALIKE, 2, alternate=True)
+    x = torch.rand(5, ALIKE.n_voxels)
+    patches = scales.energies(x)
+    torch.testing.assert_close(patches[:3].mT, x.unflatten(1, (3, 8)).sum(2))
+    torch.testing.assert_close(patches[scales.back].mT, x)
+    first, second = scales.halves(patches)
+    halved = torch.cat([patches[scales.halved(step)] for step in range(len(scales.n_halved))])
+    torch.testing.assert_close(first + second, halved)
+
+
+def test_neighbouring_layers_are_halved_in_turns():
+    together, turns = Scales(ALIKE, 2, alternate=False), Scales(ALIKE, 2, alternate=True)
+    assert together.halved(0).tolist() == [0, 1, 2]
+    assert (turns.halved(0).tolist(), turns.halved(1).tolist()) == ([0, 2], [1])
+    for scales in (together, turns):
+        assert sum(scales.n_halved) == 3 * 7  # eight voxels are seven halvings
+        seen = torch.cat([scales.halved(step) for step in range(len(scales.n_halved))])
+        assert len(seen.unique()) == len(seen)
+
+
+def test_only_what_is_known_is_told():
+    """Every row of a step's table that is read has been drawn before."""
+    scales = Scales(ALIKE, 2, alternate=True)
+    sight = Sight(scales, 1, 3, 256)
+    n = scales.n_patches
+    for step in range(len(scales.n_halved)):
+        known = set(range(scales.made(step).start)) | {n}
+        for number, tree in enumerate(scales.trees):
+            if tree.steps[step].now:
+                for told in (sight.all_of(number, step), sight.next_to(number, step)):
+                    read = told[told < 2 * (n + 1)] % (n + 1)
+                    assert set(read.tolist()) <= known
+    # The middle layer sees both others, halved before it; the first one nothing on one side.
+    middle = sight.all_of(1, 1)[: 2 * 5, 0].tolist()
+    assert len(set(middle)) == 10
+    assert sight.all_of(0, 0)[:3].mT.tolist() == [[0, n, 1], [2, 1, n]]
+
+
+@pytest.mark.parametrize("sight", [0, 1])
+def test_layers_know_of_each_other_within_sight(sight):
+    torch.manual_seed(0)
+    head = Multiscale(8, 8, 4, 2, sight=sight, geometry=ALIKE, conditions=shares(ALIKE).conditions)
+    x, c = share_rows(ALIKE)
+    head.prepare(TensorRows(x, c))
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    c = c[:1].expand(2, -1)
+    first, last = x[:2].clone(), x[:2].clone()
+    last[:, :8] = first.flip(0)[:, :8]  # the first layer of one with the others of the other
+    params = head.params(torch.randn(1, head.out_dim).expand(2, -1), c)
+    with torch.no_grad():
+        change = head.log_prob(params, first).sum() - head.log_prob(params, last).sum()
+    assert (abs(float(change)) > 1e-2) == bool(sight)
