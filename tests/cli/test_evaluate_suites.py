@@ -19,7 +19,10 @@ from tests.conftest import load_geometry
 from tests.docs.test_format import described, keys, pattern
 
 
-def test_the_report_shows_the_whole_and_needs_nothing_else(caloman, tmp_path, on_files):
+def test_the_report_shows_the_whole_and_needs_nothing_else(
+    caloman, tmp_path, on_files, monkeypatch
+):
+    monkeypatch.setattr("caloman_cli.metrics.classifier.bands.FEWEST", 20)
     result = caloman(
         "evaluate", *on_files, *FAST, "evaluation.separation.plots=none", "output=out",
         "evaluation.distances=null", "evaluation.correlation.resamplings=5",
@@ -27,7 +30,9 @@ def test_the_report_shows_the_whole_and_needs_nothing_else(caloman, tmp_path, on
     assert result.status == 0, result.err
     out = tmp_path / "out"
     figures = sorted(path.name for path in (out / "plots").iterdir())
-    assert figures == ["correlation.png", "roc.png", "telling_features.png"]
+    assert figures == [
+        "auc_by_energy.png", "correlation.png", "roc.png", "telling_features.png",
+    ]  # fmt: skip
     page = check_page((out / "report.html").read_text(), len(figures))
     markdown = (out / "report.md").read_text()
     linked = re.findall(r"\]\((plots/[^)]+)\)", markdown)
@@ -56,6 +61,14 @@ def check_trees(folder):
         assert rows[key]["note"].startswith("not a score of the challenge"), key
     metrics = json.loads((folder / "metrics.json").read_text())
     found = metrics["metrics"]["classifier"]["trees"]
+    bands = found["generated"]["bands"]
+    assert len(bands) > 1
+    assert [one["band"] for one in bands] == [one["band"] for one in found["truth"]["bands"]]
+    for place, one in enumerate(bands, 1):
+        row = rows[f"auc_trees_band_{place}"]
+        assert row["quantity"] == f"AUC trees, {one['band']}"
+        assert 0 <= float(row["truth"]) <= 1
+    assert "in bands of incident energy" in (folder / "report.md").read_text()
     told = in_words(found["generated"]["telling"][0]["feature"])
     assert rows["auc_one_feature"]["note"].endswith(told)
     assert told in (folder / "report.md").read_text()

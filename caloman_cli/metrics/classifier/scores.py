@@ -15,19 +15,25 @@ from sklearn.metrics import roc_auc_score, roc_curve
 ROC_POINTS = 201
 
 
-def auc_error(auc: float, n: int) -> float:
-    """Standard error of an AUC from n rows of each class."""
-    above, below = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (n - 1) * (above + below - 2 * auc**2)
-    return math.sqrt(max(variance, 0.0)) / n
+def auc_error(auc: float, n: float, others: float | None = None) -> float:
+    """Standard error of an AUC from n real rows and as many others, or ``others`` of these."""
+    m = n if others is None else others
+    above, below = auc / (2 - auc) - auc**2, 2 * auc**2 / (1 + auc) - auc**2
+    variance = auc * (1 - auc) + (n - 1) * above + (m - 1) * below
+    return math.sqrt(max(variance, 0.0) / (n * m))
+
+
+def calibrate(test: np.ndarray, test_real: np.ndarray, val: np.ndarray) -> np.ndarray:
+    """Probabilities of "val" scores by an isotonic regression of "test" scores, shape of val."""
+    calibration = IsotonicRegression(out_of_bounds="clip", y_min=1e-6, y_max=1 - 1e-6)
+    return np.asarray(calibration.fit(test, test_real).predict(val))
 
 
 def evaluate(
     test: np.ndarray, test_real: np.ndarray, val: np.ndarray, val_real: np.ndarray
 ) -> tuple[dict[str, float], np.ndarray]:
     """Calibrate on "test" scores, report on "val" scores, with the true-positive rates."""
-    calibration = IsotonicRegression(out_of_bounds="clip", y_min=1e-6, y_max=1 - 1e-6)
-    calibrated = calibration.fit(test, test_real).predict(val)
+    calibrated = calibrate(test, test_real, val)
     losses = -np.log(np.where(val_real, calibrated, 1 - calibrated))
     scores = {
         "auc": float(roc_auc_score(val_real, calibrated)),

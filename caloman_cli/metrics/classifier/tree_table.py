@@ -37,11 +37,13 @@ class TreeTable:
             :mod:`caloman_cli.metrics.azimuthal`; the first is ``E_inc``.
         groups: Of each column; the incident energy, which all groups see, is of the challenge's.
         values: float32, shape (N, F): log10 of energies [MeV], lengths [mm], numbers.
+        energies: Incident energies [MeV], not rounded, float64, shape (N,).
     """
 
     names: tuple[str, ...]
     groups: tuple[TreeGroup, ...]
     values: np.ndarray
+    energies: np.ndarray
 
     def __len__(self) -> int:
         return len(self.values)
@@ -101,6 +103,7 @@ def tree_table(
         (*columns, *around.names),
         (*groups, *(kind.group for kind in kinds)),
         np.concatenate([np.stack(list(columns.values()), 1), _rounded(around.values, digits)], 1),
+        some.energies[:, 0],
     )
 
 

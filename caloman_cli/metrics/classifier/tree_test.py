@@ -11,7 +11,14 @@ import numpy as np
 
 from caloman_cli.config.values import Count, checked
 from caloman_cli.data.showers import Showers
-from caloman_cli.metrics.classifier.scores import auc_error, evaluate, mean_curve, summary
+from caloman_cli.metrics.classifier.bands import BandScores, EnergyBands, energy_bands
+from caloman_cli.metrics.classifier.scores import (
+    auc_error,
+    calibrate,
+    evaluate,
+    mean_curve,
+    summary,
+)
 from caloman_cli.metrics.classifier.splits import Split, draw_split, matched_rows, split_sizes
 from caloman_cli.metrics.classifier.telling import single_aucs
 from caloman_cli.metrics.classifier.tree_table import CONDITION, TreeTable, n_features, tree_table
@@ -20,6 +27,7 @@ from caloman_cli.metrics.classifier.trees import LEAVES, ROUNDS, tree_scores
 MOST_NUMBERS = 50_000_000  # features of all showers of both classes
 SHARE = 0.3  # of the features that one cut may be of: of a thousand many say the same
 FEW = 1000  # showers of each class: below, an AUC of 0.5 is not known to 0.02
+EVERY = "all"  # the judge that sees all features
 TOLD = 3  # features of each group that the result names
 
 
@@ -47,6 +55,12 @@ class TreeTest:
         chosen = np.arange(n) * len(first) // n
         return first[chosen], second[chosen]
 
+    def bands(self, tables: tuple[TreeTable, TreeTable]) -> EnergyBands:
+        """Bands of incident energy with enough showers of both sides to judge."""
+        n = len(tables[0])
+        n_val = n - sum(split_sizes(n, None))
+        return energy_bands(tables[0].energies, tables[1].energies, n_val / n)
+
     def __call__(
         self,
         reference: Showers,
@@ -54,6 +68,7 @@ class TreeTest:
         *,
         threshold: float | None = None,
         tables: tuple[TreeTable, TreeTable] | None = None,
+        bands: EnergyBands | None = None,
     ) -> dict[str, Any]:
         """Train on 60 % of the showers, calibrate on 20 %, judge by 20 %.
 
@@ -62,15 +77,19 @@ class TreeTest:
             generated: Showers to judge (label 0).
             threshold: Readout cut [MeV]. None: the geometry's.
             tables: Features after this cut of both sides' :meth:`rows`, where they are known.
+            bands: Of incident energy. None: as :meth:`bands` chooses them.
 
         Returns:
             The keys of :class:`~caloman_cli.metrics.classifier.two_sample.ClassifierTest`, of
             trees that see all features; ``features``, how many; ``groups``, by group ``auc``,
             ``auc_std``, ``auc_error`` and ``features`` of trees that see one, beside the incident
-            energy; ``alone``, the AUC of every single feature by name, of the first training's
-            split; ``telling``, the three of each group that tell most by themselves, best first,
-            each with ``feature``, ``group``, ``auc`` and ``auc_error``. They are chosen on other
-            showers than those that give their AUC, so that the largest of many is no luck.
+            energy; ``bands``, what the same trees say of each band, see
+            :meth:`~caloman_cli.metrics.classifier.bands.BandScores.found`, those of all features
+            under ``all``; ``alone``, the AUC of every single feature by name, of the first
+            training's split; ``telling``, the three of each group that tell most by themselves,
+            best first, each with ``feature``, ``group``, ``auc`` and ``auc_error``. They are
+            chosen on other showers than those that give their AUC, so that the largest of many is
+            no luck.
 
         Raises:
             UserError: A class has fewer than 100 showers, or the voxels differ.
@@ -86,16 +105,20 @@ class TreeTest:
         real, sizes = np.arange(2 * n) < n, split_sizes(n, None)
         n_val = n - sum(sizes)
         chosen = {str(group): table.columns(group) for group in table.present()}
-        runs: dict[str, list[dict[str, float]]] = {name: [] for name in ("", *chosen)}
+        judges: dict[str, list[int] | slice] = {EVERY: slice(None), **chosen}
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in judges}
+        energies = np.concatenate([side.energies for side in tables])
+        by_energy = BandScores(self.bands(tables) if bands is None else bands, energies, real)
         curves, alone = [], np.empty((2, 0))
         for repeat in range(self.repeats):
             rng = np.random.default_rng([self.seed, repeat])
             split = draw_split(n, sizes, rng)
-            scores, curve = _once(values, real, split, rng)
-            runs[""].append(scores)
-            curves.append(curve)
-            for name, columns in chosen.items():
-                runs[name].append(_once(values[:, columns], real, split, rng)[0])
+            for name, columns in judges.items():
+                scores, curve, said = _once(values[:, columns], real, split, rng)
+                runs[name].append(scores)
+                by_energy.add(name, said, split.val)
+                if name == EVERY:
+                    curves.append(curve)
             if not repeat:
                 alone = single_aucs(values, real, split.train, (split.test, split.val))
         warning = None
@@ -106,7 +129,7 @@ class TreeTest:
                 f"{error:.3f}"
             )
         return {
-            **summary(runs[""], n_val),
+            **summary(runs[EVERY], n_val),
             "n_train": 2 * sizes[0],
             "n_test": 2 * sizes[1],
             "n_val": 2 * n_val,
@@ -116,7 +139,7 @@ class TreeTest:
             "threshold": reference.geometry.threshold if threshold is None else threshold,
             "parameters": ROUNDS * LEAVES,
             "features": len(table.names),
-            "repeats": runs[""],
+            "repeats": runs[EVERY],
             "roc": mean_curve(curves),
             "groups": {
                 name: {
@@ -129,6 +152,7 @@ class TreeTest:
                 }
                 for name, columns in chosen.items()
             },
+            "bands": by_energy.found(),
             "alone": dict(zip(table.names, alone[1].tolist(), strict=True)),
             "telling": _telling(table, alone, n_val),
             "warning": warning,
@@ -137,11 +161,12 @@ class TreeTest:
 
 def _once(
     values: np.ndarray, real: np.ndarray, split: Split, rng: np.random.Generator
-) -> tuple[dict[str, float], np.ndarray]:
-    """One training: scores and the ROC curve."""
+) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    """One training: scores, the ROC curve, calibrated probabilities of the last 20 %."""
     labels, judged = real.astype(np.int64), (split.test, split.val)
     (test, val), _ = tree_scores(values.__getitem__, labels, split.train, judged, rng, SHARE)
-    return evaluate(test, real[split.test], val, real[split.val])
+    scores, curve = evaluate(test, real[split.test], val, real[split.val])
+    return scores, curve, calibrate(test, real[split.test], val)
 
 
 def _telling(table: TreeTable, alone: np.ndarray, n_val: int) -> list[dict[str, Any]]:

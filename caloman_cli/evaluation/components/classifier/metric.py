@@ -18,7 +18,7 @@ from caloman_cli.metrics.classifier.tabdpt import CONTEXT
 from caloman_cli.metrics.classifier.training import Preset
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
 from caloman_cli.metrics.protocol import ProtocolName
-from caloman_cli.metrics.score import Score
+from caloman_cli.metrics.score import Grid, Score
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,9 @@ class Classifier:
         modes: Inputs: ``low`` (voxels), ``low_normed`` (voxels over layer energies), ``high``,
             ``resnet`` (voxels as an image; left out where layers differ in shape), ``trees``
             (boosted trees on the challenge's features and on those around the axis, all and each
-            group alone), ``voxel_trees`` (boosted trees on voxels; left out beyond a thousand),
-            ``tabdpt`` (a pre-trained transformer on features, not trained; the extra ``tabdpt``).
+            group alone, also in bands of incident energy), ``voxel_trees`` (boosted trees on
+            voxels; left out beyond a thousand), ``tabdpt`` (a pre-trained transformer on features,
+            not trained; the extra ``tabdpt``).
         preset: ``official``, ``small``, or ``auto`` for small below 20,000 showers per class.
         units: Width of the hidden layers, in place of the preset's.
         epochs: Number of epochs, in place of the preset's.
@@ -72,6 +73,7 @@ class Classifier:
         scores: list[Score] = []
         details: dict[str, Any] = {}
         caveats: dict[str, str] = {}
+        tables: dict[str, Grid] = {}
         modes, notes = self._possible(comparison)
         for mode in modes:
             pair = comparison.truth
@@ -88,6 +90,7 @@ class Classifier:
             if mode == "trees":
                 found = trees.scores(found, ours, truth)
                 notes.append(trees.note(ours))
+                tables = trees.tables(ours, truth, comparison.reference_label)
             used = self._conditions(mode, ours)
             scores += [replace(score, conditions={**used, **score.conditions}) for score in found]
             details[mode] = {"generated": ours, "truth": truth}
@@ -109,7 +112,7 @@ class Classifier:
             for side in (found["generated"], found["truth"]):
                 if side is not None:
                     side["roc"] = {k: v for k, v in side["roc"].items() if k != "curves"}
-        return Section(scores, details, [self._note(details), *notes], caveats)
+        return Section(scores, details, [self._note(details), *notes], caveats, tables=tables)
 
     def _test(self, mode: AnyMode, seed: int, protocol: ProtocolName) -> ClassifierTest:
         return ClassifierTest(

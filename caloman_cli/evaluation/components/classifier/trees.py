@@ -9,6 +9,11 @@ from matplotlib.figure import Figure
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison
+from caloman_cli.evaluation.components.classifier.bands import (
+    band_figure,
+    band_grid,
+    band_rows,
+)
 from caloman_cli.evaluation.components.classifier.rows import SECTION, Found, spread
 from caloman_cli.evaluation.style import (
     GENERATED,
@@ -20,22 +25,27 @@ from caloman_cli.evaluation.style import (
 )
 from caloman_cli.metrics.classifier.scores import auc_error
 from caloman_cli.metrics.classifier.tree_table import TreeTable, in_words, tree_table
-from caloman_cli.metrics.classifier.tree_test import TreeTest
-from caloman_cli.metrics.score import Score
+from caloman_cli.metrics.classifier.tree_test import EVERY, TreeTest
+from caloman_cli.metrics.score import Grid, Score
 
 UNOFFICIAL = "not a score of the challenge"
 WORDS = {
+    EVERY: "all features",
     "challenge": "the challenge's features",
     "around_axis": "around the axis",
     "across_layers": "across layers",
 }
+BY_ENERGY = (
+    "AUC of boosted trees, trained once on showers of all energies, in bands of incident energy "
+    f"({UNOFFICIAL})"
+)
 BINS = 40
 
 
 def judged(
     comparison: Comparison, repeats: int, threshold: float | None
 ) -> tuple[Found, Found | None]:
-    """Grow trees against the generated showers and against the truth, draw the telling features.
+    """Grow trees against the generated showers and against the truth, draw what they say.
 
     Args:
         comparison: What is compared.
@@ -43,7 +53,8 @@ def judged(
         threshold: Readout cut [MeV]. None: the protocol's.
 
     Returns:
-        What the test says of both; the truth's has ``telling`` of the generated showers' features.
+        What the test says of both; the truth's has ``telling`` of the generated showers' features
+        and their bands of incident energy.
     """
     cut = comparison.protocol.classifier_threshold(comparison.geometry)
     cut = cut if threshold is None else threshold
@@ -57,9 +68,13 @@ def judged(
             known[key] = tree_table(showers, cut, features, rows)
         return known[key]
 
+    bands = None
+
     def of(*sides: Showers) -> tuple[Found, TreeTable, TreeTable]:
+        nonlocal bands
         first, second = map(table, sides, test.rows(*sides))
-        return test(*sides, threshold=cut, tables=(first, second)), first, second
+        bands = bands or test.bands((first, second))  # the truth has those of the generated
+        return test(*sides, threshold=cut, tables=(first, second), bands=bands), first, second
 
     ours, *tables = of(comparison.reference, comparison.generated)
     truth, labels = None, [comparison.reference_label, "generated"]
@@ -77,6 +92,9 @@ def judged(
     shown = [best[group] for group in ours["groups"]]
     image = histograms(shown, tables, labels)
     comparison.draw("telling_features", image, _caption(shown))
+    if len(ours["bands"]) > 1:
+        image = band_figure(ours, truth, WORDS, f"independent {comparison.reference_label}")
+        comparison.draw("auc_by_energy", image, BY_ENERGY)
     for found in (ours, truth):
         if found is not None:
             del found["alone"]  # a thousand numbers for a large detector
@@ -84,7 +102,7 @@ def judged(
 
 
 def scores(found: Sequence[Score], ours: Found, truth: Found | None) -> list[Score]:
-    """The rows of trees that see all, and of each group and the most telling feature.
+    """The rows of trees that see all, of each group, each band and the most telling feature.
 
     Args:
         found: AUC and JSD of all features.
@@ -118,7 +136,21 @@ def scores(found: Sequence[Score], ours: Found, truth: Found | None) -> list[Sco
         key="auc_one_feature",
         goal="half",
     )
-    return [auc, *of_group, replace(jsd, summary=False), _unofficial(single)]
+    in_bands = band_rows(auc, ours, truth)
+    return [auc, *of_group, *in_bands, replace(jsd, summary=False), _unofficial(single)]
+
+
+def tables(ours: Found, truth: Found | None, real: str) -> dict[str, Grid]:
+    """The AUCs of all groups band by band; nothing for one band.
+
+    Args:
+        ours: Of the generated showers.
+        truth: Of real ones, or None.
+        real: What the real showers are called.
+    """
+    if len(ours["bands"]) == 1:
+        return {}
+    return {BY_ENERGY: band_grid(ours, truth, WORDS, f"independent {real}")}
 
 
 def note(ours: Found) -> str:
