@@ -26,15 +26,35 @@ def test_the_ledger_of_a_run(caloman, run_dir, denoising_run, tmp_path):
     assert scores["auc_trees"]["truth"] is not None
     assert scores["auc_trees_around_axis_without"]["generated"] is not None
     details = found["metrics"]["ledger"]
+    check_distances(details, scores)
     axis = details["explained"]["axis"]
     gain = axis["latents"]["r2"] - axis["energies"]["r2"]
     assert scores["gain_axis"]["generated"] == pytest.approx(gain)
     assert details["latents"]["learned"] == 3
     assert details["without"]["other parts"] == ["density standard_normal -> flow_matching"]
     report = (tmp_path / "out/report.md").read_text()
-    for words in ("latents replaced by their mean", "energies alone", "asked 0.10 or more"):
+    for words in ("latents replaced by their mean", "energies alone", "asked 0.10 or more",
+                  "| FPD × 10³ ", "| S × 10³, layer energy "):  # fmt: skip
         assert words in report
     assert (tmp_path / "out/plots/ledger.png").is_file()
+
+
+def check_distances(details, scores):
+    """FPD and separation powers of the same showers that judges see."""
+    rivals = ["truth", "model", "independent", "mean", "without"]
+    assert list(details["fpd"]) == rivals
+    for rival in rivals[2:]:
+        assert scores[f"fpd_{rival}"]["generated"] == details["fpd"][rival]["value"]
+    assert scores["fpd"]["truth"] == details["fpd"]["truth"]["value"]
+    lost = scores["fpd_without"]["generated"] - scores["fpd"]["generated"]
+    assert scores["lost_fpd"]["generated"] == pytest.approx(lost)
+    layers = details["separation"]["E_layer"]
+    assert list(layers) == rivals
+    # The energies of layers are not the latents' business.
+    for way in ("independent", "mean"):
+        assert layers[way]["value"] == pytest.approx(layers["model"]["value"], abs=1e-3)
+    widths = details["separation"]["width_eta"]
+    assert widths["mean"]["value"] != pytest.approx(widths["model"]["value"], abs=1e-3)
 
 
 def test_a_run_without_latents_that_is_not_there_is_refused(caloman, run_dir, tmp_path):

@@ -11,16 +11,17 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.carried import Carried, carried
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.components.ledger.distances import DRAWS
 from caloman_cli.evaluation.components.ledger.pages import (
     ASKED_LOSS,
     ASKED_OF,
     ASKED_R2,
     GIVEN,
-    auc_grid,
     explained_grid,
     ledger_figure,
+    rivals_grid,
 )
-from caloman_cli.evaluation.components.ledger.rivals import AUC, Judge, Rivals
+from caloman_cli.evaluation.components.ledger.rivals import Judge, Rivals, Said
 from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics.ledger import Explained, Inputs, code_bits, explained
 from caloman_cli.metrics.observables import Observable, observables
@@ -48,13 +49,13 @@ class Read(NamedTuple):
 
 @checked
 class Ledger:
-    """Nats of the latents, what they predict, and what judges say of showers without them.
+    """Nats of the latents, what they predict, and what is said of showers without them.
 
     Args:
         latents: From which observables are predicted: ``sample``, as the decoder hears them, or
             ``mean`` of the posterior, from which even what is lost in its width can be read.
         judges: Modes of the classifier metric that judge the model's showers and those with
-            replaced latents.
+            replaced latents; FPD and separation powers stand beside them.
         without: A run of the same model trained without latents, ``encoder=none``.
         max_showers: Of the reference, spread over it.
     """
@@ -78,12 +79,12 @@ class Ledger:
         rows = carried(model, showers, comparison.device, comparison.seed, self.latents)
         read = self._read(comparison, showers, rows)
         rivals = Rivals(model, comparison, self.judges, self.without, self.max_showers)
-        aucs = rivals.aucs()
+        said = rivals.said()
         comparison.draw("ledger", ledger_figure(read.targets, read.found, rows), _CAPTION)
         scores = [
             *_carried_scores(model, rows),
             *_read_scores(read),
-            *rivals.scores(aucs, SECTION),
+            *rivals.scores(said, SECTION),
         ]
         details: dict[str, Any] = {
             "latents": _latent_details(rows),
@@ -91,21 +92,18 @@ class Ledger:
                 target.name: _explained_details(target, read.found[target.name])
                 for target in read.targets
             },
-            "auc": {
-                judge: {rival: auc._asdict() for rival, auc in found.items()}
-                for judge, found in aucs.items()
-            },
+            **said.details(),
             "without": rivals.other,
         }
-        notes = [_NOTE[self.latents], *_moments_note(rows), *rivals.notes, _verdict(read, aucs)]
+        notes = [_NOTE[self.latents], *_moments_note(rows), *rivals.notes, _verdict(read, said)]
         used: dict[str, str | float | None] = {
             "latents": self.latents, "showers": len(showers),
         }  # fmt: skip
         tables = {
             "What can be read of real showers: R² on showers that the regression has not seen":
                 explained_grid(read.targets, read.found),
-            "AUC against real showers, of the model and without what its latents say":
-                auc_grid(aucs),
+            "Scores against real showers, of the model and without what its latents say (FPD and "
+            "separation powers S less what finite samples add)": rivals_grid(said),
         }  # fmt: skip
         return Section(scores, details, notes, conditions=used, tables=tables)
 
@@ -224,10 +222,10 @@ def _moments_note(rows: Carried) -> list[str]:
     ]
 
 
-def _verdict(read: Read, aucs: dict[str, dict[str, AUC]]) -> str:
+def _verdict(read: Read, said: Said) -> str:
     """Figures beside what is asked of them."""
     parts = []
-    judged = aucs.get("trees", {})
+    judged = said.aucs.get("trees", {})
     if "without" in judged:
         lost, error = judged["without"].over(judged["model"])
         parts.append(f"AUC of trees without latents less with them {lost:.3f} ± {error:.3f}, "
@@ -257,6 +255,8 @@ _NOTE = {
 _RULE = (
     "Boosted trees learn from one half of the showers and are judged by the other, from the "
     "conditions (incident and layer energies) alone and with latents; errors are bootstrap "
-    "errors. AUCs: small classifiers, spread: statistical error of one training."
+    "errors. AUCs: small classifiers, spread: statistical error of one training. FPD: of "
+    f"{DRAWS} draws of each size (the challenge: 20), less the bias of finite samples; separation "
+    "powers S: mean of each group of histograms, less the floor of finite samples."
 )
 _NOTE = {name: text + _RULE for name, text in _NOTE.items()}

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from caloman_cli.evaluation.carried import Carried
-from caloman_cli.evaluation.components.ledger.rivals import AUC, JUDGES, WORDS
+from caloman_cli.evaluation.components.ledger.rivals import JUDGES, WORDS, Said
 from caloman_cli.evaluation.style import (
     EMPTY,
     GENERATED,
@@ -16,6 +16,7 @@ from caloman_cli.evaluation.style import (
     figure,
     house_style,
 )
+from caloman_cli.metrics.histograms import GROUPS
 from caloman_cli.metrics.ledger import Explained, code_bits
 from caloman_cli.metrics.observables import Observable
 from caloman_cli.metrics.score import Grid, with_spread
@@ -48,15 +49,22 @@ def explained_grid(targets: Sequence[Observable], found: Found) -> Grid:
     return Grid([*heads, "note"], rows, range(1, len(heads)))
 
 
-def auc_grid(aucs: Mapping[str, Mapping[str, AUC]]) -> Grid:
-    """A line for each set of showers, a column for each judge."""
-    rivals = dict.fromkeys(rival for found in aucs.values() for rival in found)
+def rivals_grid(said: Said) -> Grid:
+    """A line for each score, a column for each set of showers."""
+    lines = {f"AUC {JUDGES[judge]}": (found, 1) for judge, found in said.aucs.items()}
+    lines["FPD × 10³"] = said.fpd, 1000
+    for group, found in said.separation.items():
+        lines[f"S × 10³, {GROUPS[group].split(' [')[0]}"] = found, 1000
     rows = [
-        [WORDS[rival], *(with_spread(*found[rival]) for found in aucs.values())]
-        for rival in rivals
-    ]
+        [label, *(
+            with_spread(found[rival].value * scale, found[rival].error * scale)
+            if rival in found else "–"
+            for rival in said.fpd
+        )]
+        for label, (found, scale) in lines.items()
+    ]  # fmt: skip
     return Grid(
-        ["showers", *(f"AUC {JUDGES[judge]}" for judge in aucs)], rows, range(1, 1 + len(aucs))
+        ["score", *(WORDS[rival] for rival in said.fpd)], rows, range(1, 1 + len(said.fpd))
     )
 
 

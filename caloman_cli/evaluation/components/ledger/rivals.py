@@ -1,4 +1,4 @@
-"""What judges say of a model's showers, and of those without what its latents say."""
+"""What judges and distances say of a model's showers, and of those without its latents."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -10,10 +10,18 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.carried import carried
 from caloman_cli.evaluation.comparison import Comparison
+from caloman_cli.evaluation.components.ledger.distances import (
+    Side,
+    Value,
+    frechet,
+    separations,
+)
 from caloman_cli.evaluation.replaced import Replacement, Way
 from caloman_cli.evaluation.truth import spread
+from caloman_cli.metrics.classifier.tree_table import tree_table
 from caloman_cli.metrics.classifier.tree_test import TreeTest
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
+from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.score import Score
 
 if TYPE_CHECKING:
@@ -33,18 +41,34 @@ WORDS = {
     "mean": "latents replaced by their mean",
     "without": "trained without latents",
 }
+FPD = "FPD, bias taken off"
 _IN_MEMORY = 1 << 28  # voxels of a sample: 1 GiB
 
 
-class AUC(NamedTuple):
-    """An AUC and its statistical error."""
+class Said(NamedTuple):
+    """What is said of each rival.
 
-    value: float
-    error: float
+    Args:
+        aucs: By judge, then by rival.
+        fpd: By rival.
+        separation: By group of histograms, then by rival.
+    """
 
-    def over(self, other: "AUC") -> tuple[float, float]:
-        """How much more than another, and the error of that, as if they were independent."""
-        return self.value - other.value, float(np.hypot(self.error, other.error))
+    aucs: dict[str, dict[str, Value]]
+    fpd: dict[str, Value]
+    separation: dict[str, dict[str, Value]]
+
+    def details(self) -> dict[str, Any]:
+        """As ``metrics.json`` holds it."""
+
+        def plain(found: dict[str, Value]) -> dict[str, dict[str, float]]:
+            return {rival: value._asdict() for rival, value in found.items()}
+
+        return {
+            "auc": {judge: plain(found) for judge, found in self.aucs.items()},
+            "fpd": plain(self.fpd),
+            "separation": {group: plain(found) for group, found in self.separation.items()},
+        }
 
 
 class Rivals:
@@ -76,77 +100,70 @@ class Rivals:
         self.other: dict[str, Any] | None = None
         self.judges = judges
 
-    def aucs(self) -> dict[str, dict[str, AUC]]:
-        """By judge, then by rival."""
-        found: dict[str, dict[str, AUC]] = {}
-        reference = spread(self.comparison.reference, self.most)
-        pair = self.comparison.truth
+    def said(self) -> Said:
+        """What judges and distances say of each, of showers that are drawn once."""
+        said, rules, pair = Said({}, {}, {}), self.comparison.protocol, self.comparison.truth
 
-        def judged(rival: str, real: Showers, showers: Showers) -> None:
+        def judged(rival: str, real: Side, showers: Showers) -> None:
+            side = Side.of(showers, rules)
             for judge in self.judges:
-                for name, auc in self._judged(judge, real, showers).items():
-                    found.setdefault(name, {})[rival] = auc
+                for name, auc in self._judged(judge, real, side).items():
+                    said.aucs.setdefault(name, {})[rival] = auc
+            said.fpd[rival] = frechet(real, side)
+            for group, power in separations(real, side).items():
+                said.separation.setdefault(group, {})[rival] = power
 
         if pair is not None:
-            judged("truth", spread(pair.reference, self.most), spread(pair.sample, self.most))
-        judged("model", reference, spread(self.comparison.generated, self.most))
+            real = Side.of(spread(pair.reference, self.most), rules)
+            judged("truth", real, spread(pair.sample, self.most))
+        reference = spread(self.comparison.reference, self.most)
+        real = Side.of(reference, rules)
+        judged("model", real, spread(self.comparison.generated, self.most))
         total = len(self.comparison.reference)
         index = np.arange(len(reference)) * total // len(reference)
         replacement = Replacement(
             self.model, self.comparison.reference.energies, self.comparison.seed
         )
         for way in get_args(Way):
-            showers = replacement.showers(way, self.comparison.reference, index)
-            judged(way, reference, showers)
+            judged(way, real, replacement.showers(way, self.comparison.reference, index))
         if self.without is not None:
-            judged("without", reference, self._sampled(self.without, reference))
+            judged("without", real, self._sampled(self.without, reference))
         else:
             self.notes.append(
                 "Not beside the same model trained without latents: train it with encoder=none "
                 "and give evaluation.ledger.without=RUN."
             )
-        return found
+        return said
 
-    def scores(self, aucs: dict[str, dict[str, AUC]], section: str) -> list[Score]:
-        """Of each judge the rivals, and what the model loses without latents."""
+    def scores(self, said: Said, section: str) -> list[Score]:
+        """Of each judge and of FPD the rivals, and what the model loses without latents."""
         scores = []
-        for judge, found in aucs.items():
-            truth = found.get("truth")
-            for rival, auc in found.items():
-                if rival == "truth":
-                    continue
-                own = rival == "model"
-                key = f"ledger_auc_{judge}" + ("" if own else f"_{rival}")
-                scores.append(
-                    Score(section, f"AUC {JUDGES[judge]}, {WORDS[rival]}", auc.value,
-                          truth.value if own and truth else None, spread=auc.error,
-                          truth_spread=truth.error if own and truth else None,
-                          summary=judge.startswith(self.judges[0]), key=key,
-                          goal="half" if own else "higher")
-                )  # fmt: skip
-            if "without" in found:
-                lost, error = found["without"].over(found["model"])
-                asked = "asked: 0.10 or more" if judge == "trees" else ""
-                scores.append(
-                    Score(section, f"AUC {JUDGES[judge]}, without latents less with them", lost,
-                          spread=error, summary=judge.startswith(self.judges[0]), note=asked,
-                          key=f"ledger_lost_{judge}", goal="higher")
-                )  # fmt: skip
-        return scores
+        for judge, found in said.aucs.items():
+            asked = "asked: 0.10 or more" if judge == "trees" else ""
+            first = judge.startswith(self.judges[0])
+            label = f"AUC {JUDGES[judge]}"
+            scores += _rows(section, label, f"auc_{judge}", found, "half", first, asked)
+        return [*scores, *_rows(section, FPD, "fpd", said.fpd, "zero", True)]
 
-    def _judged(self, judge: Judge, real: Showers, showers: Showers) -> dict[str, AUC]:
+    def _judged(self, judge: Judge, real: Side, side: Side) -> dict[str, Value]:
         """What a judge says; trees also of what is around the axis alone, where there is that."""
         comparison = self.comparison
         if judge != "trees":
             rules = comparison.protocol.name
             test = ClassifierTest(judge, "small", seed=comparison.seed, protocol=rules)
             device, cache = comparison.device, comparison.cache_dir
-            said = test(real, showers, device=device, cache_dir=cache)
-            return {judge: AUC(said["auc"], said["auc_error"])}
-        cut = comparison.protocol.classifier_threshold(comparison.geometry)
-        said = TreeTest(seed=comparison.seed)(real, showers, threshold=cut)
+            known = (real.features, side.features)
+            said = test(real.showers, side.showers, device=device, cache_dir=cache, features=known)
+            return {judge: Value(said["auc"], said["auc_error"])}
+        trees, cut = TreeTest(seed=comparison.seed), real.features.threshold
+        first, second = trees.rows(real.showers, side.showers)
+        tables = (
+            tree_table(real.showers, cut, real.features, first),
+            tree_table(side.showers, cut, side.features, second),
+        )
+        said = trees(real.showers, side.showers, threshold=cut, tables=tables)
         found = {judge: said, "trees_around_axis": said["groups"].get("around_axis")}
-        return {name: AUC(one["auc"], one["auc_error"]) for name, one in found.items() if one}
+        return {name: Value(one["auc"], one["auc_error"]) for name, one in found.items() if one}
 
     def _sampled(self, path: Path, reference: Showers) -> Showers:
         """The showers of the model without latents, for the same energies."""
@@ -187,3 +204,35 @@ class Rivals:
         return Showers.from_arrays(
             reference.energies, np.concatenate(voxels), geometry, "without latents"
         )
+
+
+def _rows(
+    section: str,
+    label: str,
+    key: str,
+    found: dict[str, Value],
+    best: Goal,
+    summary: bool,
+    asked: str = "",
+) -> list[Score]:
+    """A row a rival, and one of what is lost without latents."""
+    scores, truth = [], found.get("truth")
+    for rival, value in found.items():
+        if rival == "truth":
+            continue
+        own = rival == "model"
+        scores.append(
+            Score(section, f"{label}, {WORDS[rival]}", value.value,
+                  truth.value if own and truth else None, spread=value.error,
+                  truth_spread=truth.error if own and truth else None, summary=summary,
+                  key=f"ledger_{key}" + ("" if own else f"_{rival}"),
+                  goal=best if own else "higher")
+        )  # fmt: skip
+    if "without" in found:
+        lost, error = found["without"].over(found["model"])
+        scores.append(
+            Score(section, f"{label}, without latents less with them", lost, spread=error,
+                  note=asked, summary=summary, key=f"ledger_lost_{key.removeprefix('auc_')}",
+                  goal="higher")
+        )  # fmt: skip
+    return scores
