@@ -42,8 +42,8 @@ FORMAT = 9
 """Version of the layout of a model file: 9 names classes by their rooms."""
 _WITHOUT_SPECTRUM = 7
 _READ = (_WITHOUT_SPECTRUM, 8, FORMAT)
-SAMPLING = 3
-"""Version of the way from seed and incident energies to showers; 3: noise is the same everywhere.
+SAMPLING = 4
+"""Version of the way from seed and incident energies to showers; 4: layer energies draw once.
 
 Raise it with every change after which equal weights, seed and incident energies give other
 showers: in :class:`Noise`, the order of draws, :meth:`TwoStep.sample`, a part's ``sample`` or the

@@ -8,14 +8,20 @@ import torch
 from scipy import stats
 
 from caloman_cli.errors import UserError
-from caloman_cli.models.energies.autoregressive import AutoregressiveEnergy
+from caloman_cli.models.energies.autoregressive import AutoregressiveEnergy, _count, _given
 from caloman_cli.models.energies.filled_layers import FilledLayers
-from caloman_cli.models.energies.layer_networks import LayerNetworks
-from caloman_cli.models.energies.ratios import valid_ratios
-from caloman_cli.models.energies.truncated_logistic import LogisticMixture, draw, log_prob
+from caloman_cli.models.energies.layer_networks import LayerNetworks, Steps
+from caloman_cli.models.energies.ratios import to_ratios, valid_ratios
+from caloman_cli.models.energies.truncated_logistic import (
+    LogisticMixture,
+    draw,
+    log_prob,
+    pick,
+)
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 from tests.models.energies import RESPONSE, layered
+from tests.models.operations import Counting
 
 INTERVALS = [(-1.0, 2.0), (-60.0, 60.0), (9.0, 12.0), (-45.0, -40.0)]
 
@@ -55,12 +61,11 @@ def test_truncated_mixture_integrates_to_one(low, high):
 def test_draws_of_a_truncated_mixture_follow_its_density(low, high):
     torch.manual_seed(5)
     n = 20_000
-    y = draw(
-        two_components(n),
-        torch.rand(n, 2),
-        torch.full((n,), low, dtype=torch.float64),
-        torch.full((n,), high, dtype=torch.float64),
-    )
+    weight, *component = (column.t() for column in two_components(n))
+    which = pick(weight, torch.rand(1, n))
+    center, log_scale = (column.gather(0, which) for column in component)
+    ends = (torch.full((1, n), end, dtype=torch.float64) for end in (low, high))
+    y = draw(center, log_scale.exp(), torch.rand(1, n, dtype=torch.float64), *ends)[0]
     assert y.min() >= low
     assert y.max() <= high
     grid = torch.linspace(low, high, 40_001, dtype=torch.float64)
@@ -68,6 +73,13 @@ def test_draws_of_a_truncated_mixture_follow_its_density(low, high):
     cumulative = torch.cumulative_trapezoid(density.exp(), grid).numpy()
     expected = torch.from_numpy(cumulative)[torch.searchsorted(grid[1:], y).clamp(max=39_999)]
     assert stats.kstest(expected.numpy(), "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("far", [-1e4, 1e4])
+def test_a_component_far_outside_gives_the_nearest_end(far):
+    low, high, center = (torch.tensor([[x]], dtype=torch.float64) for x in (-1.0, 1.0, far))
+    y = draw(center, torch.ones_like(low), torch.full_like(low, 0.5), low, high)
+    torch.testing.assert_close(y, low if far < 0 else high, rtol=0, atol=2.0**-10)
 
 
 def test_networks_see_only_what_came_before_and_agree_one_by_one():
@@ -83,11 +95,14 @@ def test_networks_see_only_what_came_before_and_agree_one_by_one():
         other[:, [2, 6]] += 1.0  # both numbers of coordinate 2
         moved = (networks(context, other, own)[0] != outputs).any(0).any(-1)
         assert moved.tolist() == [False, False, False, True]
-        step = networks.stepper(context)
+        steps = Steps(networks, context, torch.tensor(0.5))
+        steps.known.copy_(known.t().unflatten(0, (2, 4)).transpose(0, 1).flatten(0, 1))
         for k in range(4):
-            alone = step(k, known, own[:, k])
-            torch.testing.assert_close(alone[0], outputs[:, k])
-            torch.testing.assert_close(alone[1], shift[:, k])
+            steps.own.copy_(2 * own[:, k])
+            inner, line = steps(k)
+            alone = networks.last[k].t() @ inner + networks.last_bias[k].t()
+            torch.testing.assert_close(alone.t(), outputs[:, k])
+            torch.testing.assert_close(line[0], shift[:, k])
 
 
 def test_probabilities_of_filled_layers_sum_to_one_and_start_at_the_rates():
@@ -158,6 +173,68 @@ def test_draws_have_the_density_that_log_prob_says():
         spread = float((density * (value - mean).square()).sum() / density.sum()) ** 0.5
         assert abs(float(made.mean()) - mean) < 5 * spread / len(drawn) ** 0.5
         assert float(made.std()) == pytest.approx(spread, rel=0.03)
+
+
+def cumulative(model, layers, e_inc):
+    """How probable a smaller ratio was, of every coordinate, and which there are: (B, L) each."""
+    ordered = layers[:, model.order].double()
+    bits = (ordered > 0).float()
+    ratios, table = to_ratios(ordered, e_inc, model.max_response), model.table.at(e_inc)
+    left = ordered.flip(1).cumsum(1).flip(1)
+    rest = torch.cat([model.max_response * e_inc.double(), left[:, :-1]], 1)
+    rest = torch.where(ratios.valid, rest, 1.0).log()
+    scaled = model._scaled(ratios.y, ratios.valid, table)
+    logs = model._standardised(_given(ordered).log(), ratios.valid)
+    seen = torch.cat([model._feature(e_inc), bits], 1)
+    raw = model.networks(seen, torch.cat([scaled, logs], 1), model._told(rest, ratios.valid))
+    weight, center, log_scale = (
+        each.double() for each in model._mixture(raw, rest, table, slice(None))
+    )
+    ends = model._limits(rest, _count(ordered > 0))
+    t, low, high = ((y.unsqueeze(-1) - center) * torch.exp(-log_scale) for y in (ratios.y, *ends))
+    # Taken from the end where probabilities are small; a component far outside is at an end.
+    above = torch.sigmoid(-t) - torch.sigmoid(-high), torch.sigmoid(-low) - torch.sigmoid(-high)
+    under = torch.sigmoid(t) - torch.sigmoid(low), torch.sigmoid(high) - torch.sigmoid(low)
+    share = torch.where(low > 0, 1 - above[0] / above[1], under[0] / under[1])
+    share = torch.where(torch.isnan(share), (low > 0).double(), share)
+    return (torch.softmax(weight, -1) * share).sum(-1), ratios.valid
+
+
+@pytest.mark.parametrize("settings", [{}, {"order": "brightest_last"}])
+def test_every_ratio_is_drawn_from_what_log_prob_says(settings):
+    model, n = shaken(4, **settings), 20_000
+    model.order.copy_(torch.tensor([2, 0, 3, 1]) if settings else model.order)
+    with torch.no_grad():
+        model.log_std.copy_(torch.tensor([0.5, 2.0, 1.0, 0.8]))
+        model.table.scale[:] = torch.tensor([0.7, 1.5, 0.4, 1.0])
+        model.table.center.fill_(6.0)
+        model.table.width.fill_(1.3)
+        e_inc = torch.logspace(2, 4, n)[:, None]
+        layers = model.sample(e_inc, Noise(3, 0, n))
+        below, valid = cumulative(model, layers, e_inc)
+    assert valid.sum(0).min() > 3000
+    for coordinate, there in zip(below.unbind(1), valid.unbind(1), strict=True):
+        assert stats.kstest(coordinate[there].numpy(), "uniform").pvalue > 0.001
+
+
+def test_rows_do_not_depend_on_the_batch():
+    model, e_inc = shaken(4), torch.logspace(2, 4, 600)[:, None]
+    parts = [
+        model.sample(e_inc[a:b], Noise(7, a, b - a)) for a, b in ((0, 1), (1, 300), (300, 600))
+    ]
+    whole = model.sample(e_inc, Noise(7, 0, 600))
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=1e-4)
+    assert model.sample(e_inc[:0], Noise(7, 0, 0)).shape == (0, 4)
+
+
+def test_a_layer_costs_few_operations_and_no_question_to_the_device():
+    calls = []
+    for n_layers in (5, 15):
+        with torch.inference_mode(), Counting() as counting:
+            shaken(n_layers).sample(torch.full((3, 1), 100.0), Noise(1, 0, 3))
+        assert not counting.calls["aten._local_scalar_dense"]
+        calls.append(counting.calls.total())
+    assert calls[1] - calls[0] <= 10 * 75
 
 
 def test_drawn_layers_are_possible():

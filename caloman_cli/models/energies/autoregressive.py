@@ -11,17 +11,24 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.models.energies.base import EnergyModel
 from caloman_cli.models.energies.energy_table import EnergyTable
 from caloman_cli.models.energies.filled_layers import FilledLayers
-from caloman_cli.models.energies.layer_networks import LayerNetworks
-from caloman_cli.models.energies.ratios import LARGEST_RESPONSE, to_ratios, valid_ratios
-from caloman_cli.models.energies.tails import bend
+from caloman_cli.models.energies.layer_networks import LayerNetworks, Steps
+from caloman_cli.models.energies.ratios import to_ratios
+from caloman_cli.models.energies.shares import HIGHEST, NARROWEST, Shares
+from caloman_cli.models.energies.tails import bend, bent
 from caloman_cli.models.energies.training_layers import CHUNK, Order, faintest_first, measure
-from caloman_cli.models.energies.truncated_logistic import LogisticMixture, draw, log_prob
+from caloman_cli.models.energies.truncated_logistic import (
+    LogisticMixture,
+    draw,
+    log_prob,
+    pick,
+)
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource, iterate
 
 _LOG_SCALE = (-6.0, 2.0)  # of a component
 _START = 1.2  # components begin between -1.2 and 1.2 standard deviations
 _FEW_MEV = 1e-3  # a floor where the training split has none
+_NO_THRESHOLD = 40.0  # log(1 + exp(y)) of such a y is y in double precision
 _FAR = 8.0  # standard deviations beyond which the networks see no difference
 
 
@@ -145,39 +152,71 @@ class AutoregressiveEnergy(EnergyModel):
         volume = torch.where(valid[:, 0], ratios.log_volume, 0.0)
         return (self.filled_layers.log_prob(bits, feature) + density - volume).to(feature.dtype)
 
+    @torch.no_grad()
     def sample(self, e_inc: Tensor, noise: Noise) -> Tensor:
         feature = self._feature(e_inc)
-        bits = self.filled_layers.sample(feature, noise.uniform(self.size))
-        uniform = noise.uniform(self.size, 2)
-        filled = bits[:, self.order] > 0
-        seen = torch.cat([feature, bits[:, self.order]], 1)
-        layers = self._walk(seen, filled, e_inc, uniform)
-        return torch.zeros_like(bits).index_copy_(1, self.order, layers.to(bits.dtype))
+        uniform = noise.uniform(3, self.size, rows_last=True)
+        bits = self.filled_layers.sample(feature, uniform[0].t())
+        ordered = bits[:, self.order]
+        steps = Steps(self.networks, torch.cat([feature, ordered], 1), -1.0 / self.table.width)
+        layers = self._walk(steps, ordered.t() > 0, e_inc, uniform[1:])
+        return torch.zeros_like(bits).index_copy_(1, self.order, layers.t().to(bits.dtype))
 
-    def _walk(self, seen: Tensor, filled: Tensor, e_inc: Tensor, uniform: Tensor) -> Tensor:
-        """Energies (B, L) MeV of the layers in their order, coordinate by coordinate."""
-        valid, count, table = valid_ratios(filled), _count(filled), self.table.at(e_inc)
-        known = seen.new_zeros(len(seen), 2 * self.size)
-        rest = (self.max_response * e_inc[:, 0].double()).log()
-        taken, step = torch.zeros_like(count), self.networks.stepper(seen)
+    def _walk(self, steps: Steps, filled: Tensor, e_inc: Tensor, uniform: Tensor) -> Tensor:
+        """Energies (L, B) MeV of the layers in their order, coordinate by coordinate.
+
+        Logs of energies are counted downwards from the table's center: ``below``. All that does
+        not depend on what is drawn is computed before, for all coordinates at once.
+        """
+        table, shares = self.table, Shares(filled, self.floor.log() - self.table.center)
+        last, bias = self._outputs()
+        far = ((table.center - self.log_mean) / self.log_std).double().split(1)
+        per_std = (-1.0 / self.log_std).double().split(1)
+        columns = torch.cat(table.at(e_inc), 1).t()
+        columns = columns.to(torch.float64, memory_format=torch.contiguous_format)
+        mean, scale = columns.chunk(2)
+        means, scales = mean.split(1), scale.split(1)
+        inverse, offsets = scale.reciprocal().split(1), (-mean / scale).split(1)
+        component, place = (numbers.split(1) for numbers in (uniform[0], uniform[1].double()))
+        below = table.center - (self.max_response * e_inc.t().double()).log()
+        taken = []
         for k in range(self.size):
-            here = valid[:, k]
-            raw = step(k, known, self._told(rest, here))
-            columns = table[0][:, k], table[1][:, k]
-            mixture = self._mixture(raw, rest, columns, k)
-            low, high = self._limits(rest, count[:, k], first=k == 0)
-            y = draw(mixture, uniform[:, k], low, high)
-            given = torch.where(here, rest + F.logsigmoid(y), rest)
-            known[:, k] = self._scaled(y, here, columns)
-            known[:, self.size + k] = self._standardised(given, here, k)
+            steps.own.copy_(below)
+            inner, shift = steps(k)
+            weight, center, spread = torch.addmm(bias[k], last[k], inner).chunk(3)
+            which = pick(weight, component[k])
+            at_ratio = which < self.components
+            unit = torch.where(at_ratio, scales[k], 1.0)
+            origin = torch.where(at_ratio, torch.addcmul(means[k], scales[k], shift), below)
+            center = torch.addcmul(origin, unit, center.gather(0, which))
+            width = unit * spread.gather(0, which).clamp(*_LOG_SCALE).exp()
+            y = draw(center, width, place[k], *shares.limits(k, below))
+            passed = below + F.softplus(y, threshold=_NO_THRESHOLD)
+            given = torch.where(shares.valid[k], passed - y, below)
+            if k < self.size - 1:
+                scaled = bent(torch.addcmul(offsets[k], y, inverse[k]))
+                torch.mul(scaled, shares.kept[k], out=steps.lines[2 * k])
+                logs = torch.addcmul(far[k], given, per_std[k]).clamp(-_FAR, _FAR)
+                torch.mul(logs, shares.kept[k], out=steps.lines[2 * k + 1])
             if k == 0:
-                rest = given
+                below = given
                 continue
             # The last of the non-empty layers has no coordinate: it takes what is left.
-            taken[:, k - 1] = given
-            rest = torch.where(here, rest + F.logsigmoid(-y), rest)
-        taken[:, -1] = rest
-        return torch.where(filled, taken.exp().clamp(min=self.floor), 0.0)
+            taken.append(given)
+            below = torch.where(shares.valid[k], passed, below)
+        energies = (table.center - torch.cat([*taken, below])).exp()
+        return torch.where(filled, energies.clamp(min=self.floor), 0.0)
+
+    def _outputs(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Weights (3K, H) and biases (3K, 1) of the networks' last layers, where components at
+        energies have their centers in logs, counted from the table's center."""
+        both = torch.cat([self.networks.last, self.networks.last_bias], 1).mT
+        n = both.shape[1] // 3
+        fixed = both.narrow(1, n + self.components, n - self.components)
+        fixed.mul_(self.log_std[:, None, None])
+        fixed.select(2, -1).add_((self.log_mean - self.table.center).unsqueeze(1))
+        weight, bias = both.split([both.shape[2] - 1, 1], 2)
+        return weight.unbind(), bias.unbind()
 
     def _feature(self, e_inc: Tensor) -> Tensor:
         """The standardised log energy, its sines and cosines, shape (B, 1 + 2F)."""
@@ -220,27 +259,21 @@ class AutoregressiveEnergy(EnergyModel):
         spreads = scale.log() + spread[..., ratio], spread[..., fixed]
         return LogisticMixture(weight, torch.cat(centers, -1), torch.cat(spreads, -1))
 
-    def _limits(
-        self, rest: Tensor, count: Tensor, first: bool | None = None
-    ) -> tuple[Tensor, ...]:
+    def _limits(self, rest: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Lowest and highest coordinates that leave every non-empty layer its floor.
 
         Args:
-            rest: log of what is shared out [MeV], shape (B, L) or (B,).
+            rest: log of what is shared out [MeV], shape (B, L).
             count: Non-empty layers that share it, the same shape.
-            first: Whether this is the response; None: the first column is.
         """
         floor = self.floor.log()
         every = count.clamp(min=1).log() + floor - rest
         low, one = _logit(every), _logit(floor - rest)
         behind = -_logit((count - 1).clamp(min=1).log() + floor - rest)
-        highest = torch.full_like(low, math.log(LARGEST_RESPONSE / (1 - LARGEST_RESPONSE)))
-        if first is None:
-            low = torch.cat([low[:, :1], one[:, 1:]], 1)
-            high = torch.cat([highest[:, :1], behind[:, 1:]], 1)
-        else:
-            low, high = (low, highest) if first else (one, behind)
-        return low, torch.maximum(high, low + 1e-4)
+        highest = torch.full_like(low, HIGHEST)
+        low = torch.cat([low[:, :1], one[:, 1:]], 1)
+        high = torch.cat([highest[:, :1], behind[:, 1:]], 1)
+        return low, torch.maximum(high, low + NARROWEST)
 
 
 def _given(ordered: Tensor) -> Tensor:

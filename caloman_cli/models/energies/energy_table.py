@@ -100,12 +100,11 @@ class EnergyTable(nn.Module):
         """Location (B, K) and scale (B, K) for incident energies (B, 1) MeV."""
         logs = e_inc.double().log()[:, 0]
         upper = torch.searchsorted(self.knots, logs).clamp(1, KNOTS - 1)
-        low, high = self.knots[upper - 1], self.knots[upper]
+        lower, both = upper - 1, torch.cat([self.mean, self.scale], 1)
+        low, high = self.knots[lower], self.knots[upper]
         share = ((logs - low) / (high - low)).clamp(0.0, 1.0).float()[:, None]
-        return (
-            torch.lerp(self.mean[upper - 1], self.mean[upper], share),
-            torch.lerp(self.scale[upper - 1], self.scale[upper], share),
-        )
+        mean, scale = torch.lerp(both[lower], both[upper], share).chunk(2, 1)
+        return mean, scale
 
     def _nearest(self, e_inc: Tensor) -> Tensor:
         return (e_inc.double().log() - self.knots).abs().argmin(1)

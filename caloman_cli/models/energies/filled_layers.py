@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caloman_cli.models.energies.layer_networks import LayerNetworks
+from caloman_cli.models.energies.layer_networks import LayerNetworks, Steps
 
 
 class FilledLayers(nn.Module):
@@ -46,10 +46,13 @@ class FilledLayers(nn.Module):
         logits = outputs[..., 0] + shift
         return -F.binary_cross_entropy_with_logits(logits, bits, reduction="none").sum(1)
 
+    @torch.no_grad()
     def sample(self, context: Tensor, uniform: Tensor) -> Tensor:
         """Bits (B, L) as 0.0 or 1.0, from uniform numbers (B, L)."""
-        bits, step = torch.zeros_like(uniform), self.networks.stepper(context)
-        for k in range(self.n_layers):
-            outputs, shift = step(k, bits, None)
-            bits[:, k] = (uniform[:, k] < torch.sigmoid(outputs[:, 0] + shift)).to(bits.dtype)
-        return bits
+        steps, last = Steps(self.networks, context), self.networks.last.mT.unbind()
+        # Below the probability is below its logit.
+        bounds = (torch.logit(uniform).t() - self.networks.last_bias[:, 0]).split(1)
+        for k, bit in enumerate(steps.lines):
+            inner, shift = steps(k)
+            torch.gt(torch.addmm(shift, last[k], inner), bounds[k], out=bit)
+        return steps.known.t()

@@ -1,13 +1,10 @@
 """One small network per coordinate, each of which sees the coordinates before its own."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-Step = Callable[[int, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 
 class LayerNetworks(nn.Module):
@@ -81,26 +78,49 @@ class LayerNetworks(nn.Module):
         outputs = torch.baddbmm(self.last_bias, inner, self.last).transpose(0, 1)
         return outputs, seen @ (self.shift * self.mask)
 
-    def stepper(self, context: Tensor) -> Step:
-        """The networks one by one, for sampling: what a context (B, C) says is computed once.
 
-        Returns:
-            A function of k, ``known`` (B, M L), of which later coordinates are not read, and the
-            own number (B,) or None. It gives the outputs (B, O) and the shift (B,) of network k.
-        """
-        n = context.shape[1]
-        weight, shift = self.first * self.mask[:, :, None], self.shift * self.mask
-        told = (context @ weight[:n].flatten(1)).unflatten(
-            1, self.first_bias.shape
-        ) + self.first_bias
-        shifted = context @ shift[:n]
+class Steps:
+    """The networks one by one, for sampling: rows last, in few tensor operations a network.
 
-        def step(k: int, known: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor]:
-            inner = torch.addmm(told[:, k], known, weight[n:, k])
-            if self.own is not None and own is not None:
-                inner = torch.addcmul(inner, own[:, None], self.own[k])
-            inner = F.silu(torch.addmm(self.second_bias[k], F.silu(inner), self.second[k]))
-            outputs = torch.addmm(self.last_bias[k], inner, self.last[k])
-            return outputs, shifted[:, k] + known @ shift[n:, k]
+    Network k reads ``own`` and the first M k lines of ``known``, which the caller has written by
+    then; what stands in the others does not matter.
 
-        return step
+    Args:
+        networks: The networks; what they learn meanwhile is not seen.
+        context: What all of them see, shape (B, C).
+        unit: What the networks' own numbers are multiples of, shape (), where they have any.
+
+    Attributes:
+        own: The next network's own number, shape (1, B); without lines where there is none.
+        known: The numbers of the coordinates, shape (M L, B), M lines a coordinate.
+        lines: The lines of ``known``, shape (1, B) each.
+    """
+
+    def __init__(
+        self, networks: LayerNetworks, context: Tensor, unit: Tensor | None = None
+    ) -> None:
+        size, hidden = networks.first_bias.shape
+        n, width = context.shape[1], len(networks.first) - context.shape[1]
+        # The shift is one more hidden unit, which no function bends.
+        told, known = torch.cat([networks.first, networks.shift.unsqueeze(2)], 2).split([n, width])
+        known = known.unflatten(0, (-1, size)).transpose(0, 1).flatten(0, 1)
+        own = told[:0]
+        if networks.own is not None and unit is not None:
+            own = F.pad(networks.own * unit, (0, 1)).unsqueeze(0)
+        self._first = torch.cat([own, told, known]).permute(1, 2, 0).unbind()
+        self._first_bias = F.pad(networks.first_bias, (0, 1)).unsqueeze(2).unbind()
+        self._second = networks.second.mT.unbind()
+        self._second_bias = networks.second_bias.mT.unbind()
+        self._parts, self._always, self._each = [hidden, 1], len(own) + n, width // size
+        self._seen = context.new_zeros(len(own) + n + width, len(context))
+        self.own, there, self.known = self._seen.split([len(own), n, width])
+        there.copy_(context.t())
+        self.lines = self.known.split(1)
+
+    def __call__(self, k: int) -> tuple[Tensor, Tensor]:
+        """The second hidden layer (H, B) and the shift (1, B) of network k."""
+        n = self._always + self._each * k
+        weight, seen = self._first[k].narrow(1, 0, n), self._seen.narrow(0, 0, n)
+        inner, shift = torch.addmm(self._first_bias[k], weight, seen).split(self._parts)
+        inner = torch.addmm(self._second_bias[k], self._second[k], F.silu(inner))
+        return F.silu(inner), shift

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 _BEGIN = 4.0  # standard deviations of a Gaussian that leave 6 in 100,000 outside
 _FARTHEST = 60.0  # of |x| - 4 after bending: exp(60) is still finite in single precision
@@ -17,6 +18,12 @@ def bend(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     log_slope = -torch.log1p((x.abs() - _BEGIN).clamp(min=0.0))
     return x.clamp(-_BEGIN, _BEGIN) - x.sign() * log_slope, log_slope
+
+
+def bent(x: Tensor) -> Tensor:
+    """The image of :func:`bend` alone, in few tensor operations."""
+    beyond = F.softshrink(x, _BEGIN)
+    return x - beyond + torch.copysign(torch.log1p(beyond.abs()), beyond)
 
 
 def unbend(x: Tensor) -> Tensor:

@@ -48,18 +48,17 @@ def log_prob(mixture: LogisticMixture, y: Tensor, low: Tensor, high: Tensor) -> 
     return log_mixture(mixture.weight, parts, -1)
 
 
-def draw(mixture: LogisticMixture, uniform: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """y in [low, high], float64, shape (N,), from uniform numbers (N, 2) and parameters (N, K)."""
-    below = torch.softmax(mixture.weight, -1).cumsum(-1)[:, :-1]
-    which = (uniform[:, :1] >= below).sum(-1, keepdim=True)
-    center = mixture.center.gather(-1, which)[:, 0].double()
-    scale = mixture.log_scale.gather(-1, which)[:, 0].double().exp()
-    a, b = (low - center) / scale, (high - center) / scale
-    # On the side of zero where the interval lies, so that no probability is close to 1.
-    flip = a > 0
-    a, b = torch.where(flip, -b, a), torch.where(flip, -a, b)
-    first, last = torch.sigmoid(a), torch.sigmoid(b)
-    t = torch.logit(first + uniform[:, 1].double() * (last - first), eps=1e-300)
-    t = torch.minimum(torch.maximum(t, a), b)
-    y = center + scale * torch.where(flip, -t, t)
-    return torch.minimum(torch.maximum(y, low), high)
+def pick(weight: Tensor, uniform: Tensor) -> Tensor:
+    """Components of mixtures, int64, shape (1, B), from logits (K, B) and numbers (1, B)."""
+    below = torch.softmax(weight, 0).cumsum(0)[:-1]
+    return (uniform >= below).sum(0, keepdim=True)
+
+
+def draw(center: Tensor, scale: Tensor, uniform: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """y in [low, high] of a component each; all float64 and of one shape."""
+    # A scale below zero turns the interval to the side of zero where no probability is close to 1.
+    to_low = center - low
+    turned = torch.copysign(scale, to_low)
+    first, last = torch.sigmoid(-to_low / turned), torch.sigmoid((high - center) / turned)
+    t = torch.logit(torch.lerp(first, last, uniform), eps=1e-300)
+    return torch.clamp(torch.addcmul(center, turned, t), low, high)
