@@ -12,6 +12,7 @@ from caloman_cli.models.densities.flow import NSF
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.flows import build_maf, build_nsf
 from caloman_cli.models.nn.spline import _solve, rational_quadratic_spline
+from tests.models.operations import Counting
 
 # nflows solves with a function that torch has deprecated.
 STOCK = pytest.mark.filterwarnings("ignore:.*triangular_solve is deprecated.*:UserWarning")
@@ -95,6 +96,31 @@ def test_inverse_and_determinant(build, dim, context_dim):
         )
         torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], logabsdet[i].detach())
     assert flow.log_prob(x, context).shape == (16,)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"lu": False}, {"n_blocks": 0}, {"activation": "gelu", "n_bins": 2}]
+)
+@pytest.mark.parametrize(("dim", "context_dim"), [(1, 0), (1, 2), (2, 0), (7, 3)])
+def test_the_way_back_is_the_inverse_of_the_layers(dim, context_dim, settings):
+    """The slow way has slopes, for training."""
+    torch.manual_seed(2)
+    flow = shaken(build_nsf(dim, context_dim, **settings), 0.3).double()
+    u = 6 * torch.randn(400, dim).double()
+    context = torch.randn(400, context_dim).double() if context_dim else None
+    with torch.no_grad():
+        expected, _ = flow.transform.inverse(u, context)
+        torch.testing.assert_close(flow.inverse(u, context), expected, rtol=1e-9, atol=1e-9)
+        flow.float()
+        single = flow.inverse(u.float(), None if context is None else context.float())
+    assert (single - expected).abs().quantile(0.99) < 1e-3
+
+
+def test_the_way_back_takes_few_operations():
+    flow = shaken(build_nsf(7, 3))
+    with torch.inference_mode(), Counting() as counting:
+        flow.inverse(torch.randn(5, 7), torch.randn(5, 3))
+    assert counting.calls.total() <= 400
 
 
 def test_context_moves_a_one_dimensional_flow():

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from caloman_cli.models.nn.mlp import Activation
 from caloman_cli.models.nn.spline import MIN_BIN, SplineCoupling
+from caloman_cli.models.nn.way_back import WayBack
 
 Bins = Annotated[int, Ge(2), Lt(int(1 / MIN_BIN))]
 """Bins of a spline, each with a least width."""
@@ -63,15 +64,23 @@ class ConditionalFlow(nn.Module):
         if len(u) == 0:
             return u
         size = len(u) if torch.is_grad_enabled() else CHUNK
-        parts = []
+        back, parts = self._way_back(), []
         for start in range(0, len(u), size):
             rows = slice(start, start + size)
-            part, _ = self.transform.inverse(u[rows], None if context is None else context[rows])
-            parts.append(part)
+            parts.append(back(u[rows], None if context is None else context[rows]))
         x = torch.cat(parts)
         if not torch.isfinite(x).all():
             raise FloatingPointError(self._diagnose("sampling", u, context))
         return x
+
+    def _way_back(self) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """The inverse of the map: without its slopes where nothing is to be learned from it."""
+        layers = self.transform._transforms
+        if isinstance(layers[0], SplineCoupling) and not (
+            torch.is_grad_enabled() or self.training
+        ):
+            return WayBack(layers)
+        return lambda u, context: self.transform.inverse(u, context)[0]
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """log p(x | context) [nats], shape (B,).

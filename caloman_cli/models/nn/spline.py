@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 MIN_BIN = 1e-3
 MIN_SLOPE = 1e-3
+_SLOPE_ONE = math.log(math.expm1(1 - MIN_SLOPE))  # before softplus
 
 
 def rational_quadratic_spline(
@@ -90,6 +91,48 @@ def _solve(v: Tensor, slope: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
     return torch.where(rising, theta, 1 - theta)
 
 
+def inverse_image(y: Tensor, sizes: Tensor, slopes: Tensor, tail_bound: float) -> Tensor:
+    """The inverse of :func:`rational_quadratic_spline` without its slope, in few operations.
+
+    Args:
+        y: Any shape S.
+        sizes: Widths and heights of the bins, shape (2, K, \\*S).
+        slopes: Shape (K - 1, \\*S).
+        tail_bound: B.
+
+    Returns:
+        x of shape S. It is not made for gradients.
+    """
+    limited = y.clamp(-tail_bound, tail_bound)
+    unit = limited * (0.5 / tail_bound) + 0.5
+    ends = sizes.cumsum(1)
+    index = (unit >= ends[1, :-1]).sum(0, keepdim=True)
+    both = index.expand(2, *index.shape)
+    size = sizes.gather(1, both)
+    left, bottom = (ends.gather(1, both) - size).flatten(0, 1).unbind()
+    width, height = size.flatten(0, 1).unbind()
+    # Slopes at the ends are 1.
+    padded = F.pad(slopes, [0, 0] * y.dim() + [1, 1], value=_SLOPE_ONE)
+    d0, d1 = (F.softplus(padded.gather(0, torch.cat([index, index + 1]))) + MIN_SLOPE).unbind()
+    v = ((unit - bottom) / height).clamp(0.0, 1.0)
+    double, rest = 2 * height / width, 1 - v
+    tilt = torch.addcmul(d0 * rest, d1, v, value=-1)
+    root = torch.hypot(tilt, double * (v * rest).sqrt())
+    rising = tilt >= 0
+    near = double * torch.where(rising, v, rest)
+    theta = near / (near + tilt.abs() + root)
+    theta = torch.where(rising, theta, 1 - theta)
+    image = torch.addcmul(left, theta, width) * (2 * tail_bound) - tail_bound
+    return image + (y - limited)
+
+
+def fractions_of(logits: Tensor, hidden: int) -> Tensor:
+    """Widths and heights of bins (2, K, \\*S) from the outputs of a network of this width."""
+    n_bins = logits.shape[1]
+    scaled = logits * (1 / math.sqrt(hidden))
+    return torch.softmax(scaled, 1) * (1 - MIN_BIN * n_bins) + MIN_BIN
+
+
 class SplineCoupling(PiecewiseRationalQuadraticCouplingTransform):
     """The coupling layer of nflows with :func:`rational_quadratic_spline` as its kernel.
 
@@ -104,8 +147,7 @@ class SplineCoupling(PiecewiseRationalQuadraticCouplingTransform):
         params = transform_params.permute(2, 1, 0)
         n_bins = self.num_bins
         logits = params[: 2 * n_bins].unflatten(0, (2, n_bins))
-        logits = logits * (1 / math.sqrt(self.transform_net.hidden_features))
-        fractions = torch.softmax(logits, 1) * (1 - MIN_BIN * n_bins) + MIN_BIN
+        fractions = fractions_of(logits, self.transform_net.hidden_features)
         outputs, log_slope = rational_quadratic_spline(
             inputs.t(),
             fractions[0],
