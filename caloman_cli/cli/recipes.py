@@ -11,18 +11,21 @@ from omegaconf import DictConfig, OmegaConf
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.sources import dataset_geometry
 from caloman_cli.errors import UserError
-from caloman_cli.models.heads.cylinder import Cylinder
 
 AUTO = "auto"
 """The recipe that stands for the one that suits the detector."""
 GROUPS = ("energy", "encoder", "head", "density", "calibration", "trainer")
 HEADS = {
+    "scales": ("multiscale", "hurdle_mixture"),
+    "scales_hadrons": ("multiscale", "hurdle_mixture"),
+    "scales_long": ("multiscale_long", "hurdle_mixture"),
     "rings": ("autoregressive_dipoles", "autoregressive", "hurdle_mixture"),
     "rings_hadrons": ("autoregressive", "hurdle_mixture"),
     "cylinder": ("cylinder_direction", "cylinder", "hurdle_mixture"),
 }
 """Recipe -> its head, then those for encoders that it does not serve."""
 _ELECTROMAGNETIC = ("photon", "electron", "positron")
+_MANY = 20  # layers
 
 Compose = Callable[[Sequence[str]], DictConfig]
 """Overrides -> the composed config, with Hydra's part."""
@@ -31,13 +34,12 @@ Compose = Callable[[Sequence[str]], DictConfig]
 def suited(geometry: Geometry) -> str:
     """The recipe for a detector.
 
-    ``cylinder`` where one network can walk through layers of one shape, else ``rings``, which
-    serves any detector: of electromagnetic showers told which way layers lean, of hadronic ones
-    with layer energies in the order in which hadrons cross them.
+    ``scales_long`` for many layers, neighbours of which see each other, else ``scales``, of
+    hadronic showers with layer energies in the order in which hadrons cross them.
     """
-    if Cylinder.serves(geometry):
-        return "cylinder"
-    return "rings" if geometry.particle in _ELECTROMAGNETIC else "rings_hadrons"
+    if geometry.n_layers >= _MANY:
+        return "scales_long"
+    return "scales" if geometry.particle in _ELECTROMAGNETIC else "scales_hadrons"
 
 
 def chosen_for(compose: Compose, jobs: Sequence[Sequence[str]]) -> tuple[str, ...]:

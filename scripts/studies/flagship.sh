@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The numbers of docs/notebook/2026-11-flagship.md: DATA is a folder with {ds1_photons,ds2,...}_{train,reference}.hdf5, or the word
+# The numbers of docs/results.md and, with EDITION=1, of docs/notebook/2026-11-flagship.md: DATA is a folder with {ds1_photons,ds2,...}_{train,reference}.hdf5, or the word
 # builtin: showers of the built-in generator, made here.
 #   scripts/studies/flagship.sh DATA|builtin photons|pions|ds2|ds3 [SEED ...] [-- OVERRIDE ...]
 # Trains, draws at the reference's energies and scores, once per seed.
@@ -37,7 +37,7 @@ fi
 
 for seed in "${seeds[@]:-1}"; do
   run=${runs}_$seed
-  caloman train experiment="flagship_$which" dataset.train=["$data/${name}_train.hdf5"] \
+  caloman train experiment="flagship${EDITION:-}_$which" dataset.train=["$data/${name}_train.hdf5"] \
     dataset.reference=["$data/${name}_reference.hdf5"] seed="$seed" output="$run" "$@"
   caloman evaluate run="$run" seed="$seed" evaluation=small
 done

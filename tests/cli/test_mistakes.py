@@ -20,7 +20,7 @@ MISTAKES = {
     ),
     "key of a chosen option": (
         ["train", "experiment=flagship_photons", "dataset=builtin_photons", "head.componens=3"],
-        ["did you mean 'head.components'", "head.order"],
+        ["did you mean 'head.components'", "head.harmonics"],
     ),
     "key of hydra": (["sample", "run=x", "hydra.job.nmae=x"], ["did you mean 'hydra.job.name'"]),
     "option of a group": (

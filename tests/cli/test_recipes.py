@@ -12,10 +12,10 @@ from tests.contracts.groups import image_geometry
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [
-        ("ds1_photons", "rings"),
-        ("ds1_pions", "rings_hadrons"),
-        ("ds2", "cylinder"),
-        ("ds3", "cylinder"),
+        ("ds1_photons", "scales"),
+        ("ds1_pions", "scales_hadrons"),
+        ("ds2", "scales_long"),
+        ("ds3", "scales_long"),
     ],
 )
 def test_every_official_detector_has_its_flagship(name, recipe):
@@ -23,12 +23,12 @@ def test_every_official_detector_has_its_flagship(name, recipe):
 
 
 def test_detectors_of_ones_own(tiny_geometry):
-    assert suited(tiny_geometry) == "rings"
-    assert suited(replace(tiny_geometry, particle="proton")) == "rings_hadrons"
+    assert suited(tiny_geometry) == "scales"
+    assert suited(replace(tiny_geometry, particle="proton")) == "scales_hadrons"
     image = image_geometry()
-    assert suited(image) == "cylinder"
-    odd = tuple(replace(layer, n_alpha=7) for layer in image.layers)
-    assert suited(replace(image, layers=odd)) == "rings"
+    assert suited(image) == "scales"
+    many = tuple(replace(image.layers[0], id=number) for number in range(30))
+    assert suited(replace(image, layers=many)) == "scales_long"
 
 
 def shown(caloman, *overrides):
@@ -38,8 +38,8 @@ def shown(caloman, *overrides):
 
 
 def test_the_choice_can_be_seen_and_its_keys_be_set(caloman):
-    assert "heads.Cylinder" in shown(caloman, "dataset=ds2", "head.hidden=32")
-    assert "dipoles: true" in shown(caloman, "dataset=ds1_photons", "head.state=32")
+    assert "sight: 1" in shown(caloman, "dataset=ds2", "head.hidden=32")
+    assert "sight: 0" in shown(caloman, "dataset=ds1_photons", "head.state=32")
 
 
 def test_what_the_user_chooses_wins(caloman):
@@ -52,42 +52,36 @@ def test_what_the_user_chooses_wins(caloman):
 @pytest.mark.parametrize(
     ("encoder", "head"),
     [
-        ("ae", "heads.Autoregressive"),
-        ("pca", "heads.Autoregressive"),
+        ("ae", "heads.Multiscale"),
+        ("pca", "heads.Multiscale"),
         ("pca encoder.decoder=closed", "heads.HurdleMixture"),
-        ("vae", "heads.Autoregressive"),
+        ("vae", "heads.Multiscale"),
     ],
 )
 def test_another_encoder_gets_a_head_that_it_serves(caloman, encoder, head):
     out = shown(caloman, "dataset=ds1_photons", *f"encoder={encoder}".split())
     assert head in out
-    assert ("dipoles: true" in out) == (head == "heads.Autoregressive")
+    assert ("harmonics: 2" in out) == (head == "heads.Multiscale")
 
 
 def test_the_choice_is_said_in_one_line(caloman, monkeypatch):
     monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: None)
     said = caloman("train", "dataset=ds2", "density=maf", "output=x").out
     (line,) = [line for line in said.splitlines() if "recipe=" in line]
-    for word in ("recipe=cylinder", "ds2", "head=cylinder_direction", "density=maf", "caloman_*"):
+    for word in ("recipe=scales_long", "ds2", "head=multiscale_long", "density=maf", "caloman_*"):
         assert word in line
     assert "recipe=" not in caloman("train", "experiment=caloman_ds2", "output=x").out
 
 
 def test_a_binning_file_decides(caloman, tmp_path):
-    layers = "".join(
-        f'<Layer id="{i}" r_edges="0,5,10" n_bin_alpha="{n}"/>' for i, n in enumerate((8, 8, 8))
-    )
-    (tmp_path / "mine.xml").write_text(f'<Bins><Bin name="photon">{layers}</Bin></Bins>')
     own = ["dataset=custom", "dataset.geometry.particle=photon", "dataset.geometry.threshold=1"]
     own.append("dataset.geometry_xml=mine.xml")
-    assert "heads.Cylinder" in shown(caloman, *own)
-    text = (
-        (tmp_path / "mine.xml")
-        .read_text()
-        .replace('id="2" r_edges="0,5,10"', 'id="2" r_edges="0,9"')
-    )
-    (tmp_path / "mine.xml").write_text(text)
-    assert "heads.Autoregressive" in shown(caloman, *own)
+    for count, sight in ((25, 1), (3, 0)):
+        layers = "".join(
+            f'<Layer id="{i}" r_edges="0,5,10" n_bin_alpha="8"/>' for i in range(count)
+        )
+        (tmp_path / "mine.xml").write_text(f'<Bins><Bin name="photon">{layers}</Bin></Bins>')
+        assert f"sight: {sight}" in shown(caloman, *own)
 
 
 def test_jobs_of_a_sweep_share_a_recipe(caloman, tmp_path, monkeypatch):
@@ -95,9 +89,9 @@ def test_jobs_of_a_sweep_share_a_recipe(caloman, tmp_path, monkeypatch):
     monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: seen.append(cfg))
     result = caloman("train", "-m", "dataset=ds2", "seed=1,2", "output=here")
     assert result.status == 0, result.err
-    assert [cfg.head._target_.rpartition(".")[2] for cfg in seen] == ["Cylinder"] * 2
+    assert [cfg.head._target_.rpartition(".")[2] for cfg in seen] == ["Multiscale"] * 2
     assert seen[0].output == str(tmp_path / "here/dataset-ds2_seed-1")  # the recipe not asked for
     result = caloman("train", "-m", "dataset=ds2,ds1_photons", "output=here")
     assert result.status == 2
-    assert "cylinder for ds2, rings for ds1_photons" in result.err
+    assert "scales_long for ds2, scales for ds1_photons" in result.err
     assert len(seen) == 2

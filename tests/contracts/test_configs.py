@@ -20,8 +20,12 @@ SIBLINGS = {
     "caloman_ds3": ("caloman_ds2", {"dataset"}),
     "calo_vq_ds2": ("calo_vq_ds1", {"dataset", "encoder", "head", "trainer"}),
     "flagship_ds3": ("flagship_ds2", {"dataset"}),
-    "flagship_pions": ("flagship_photons", {"dataset", "energy", "head"}),
-    "demo": ("flagship_photons", {"dataset", "encoder", "head", "trainer"}),
+    "flagship_pions": ("flagship_photons", {"dataset", "energy"}),
+    "flagship1_ds3": ("flagship1_ds2", {"dataset"}),
+    "flagship1_pions": ("flagship1_photons", {"dataset", "energy", "head"}),
+    "flagship1_photons": ("flagship_photons", {"density", "head"}),
+    "flagship1_ds2": ("flagship_ds2", {"density", "head", "trainer"}),
+    "demo": ("flagship_photons", {"dataset", "encoder", "trainer"}),
 }
 """Experiment -> the one it inherits from, and the groups in which it differs."""
 ELSEWHERE = {"geometry", "hydra"}  # geometry is composed by every dataset
@@ -102,7 +106,7 @@ def test_an_experiment_differs_from_its_sibling_in_what_it_says(name):
     assert {group for group in here if here[group] != there[group]} == expected
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("flagship_")])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("flagship")])
 def test_flagships_build_and_stay_small(name):
     """What draws showers: everything but the network that only training needs."""
     cfg = experiment(name)

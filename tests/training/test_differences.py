@@ -13,7 +13,7 @@ from caloman_cli.models.two_step import build
 from caloman_cli.runs.differences import differences, only
 
 KEYS = [
-    "experiment=flagship_photons",
+    "experiment=flagship1_photons",
     "encoder.latent_dim=20",
     "output=x",
     "head=autoregressive",

@@ -24,26 +24,40 @@ SMALL = [
     *(f"trainer.{stage}.{key}" for stage in STAGES
       for key in ("epochs=2", "batch_size=32", "warmup=0")),
 ]  # fmt: skip
+SCALES = ["head.state=8"]
 WALK, CYLINDER = ["head.state=8"], ["head.layer_features=4", "head.embedding=2"]
 
 
 @pytest.mark.parametrize(
     ("name", "own"),
     [
-        ("photons", WALK),
-        pytest.param("photons", [*WALK, "trainer=h200"], marks=pytest.mark.slow),
-        pytest.param("pions", WALK, marks=pytest.mark.slow),
-        pytest.param("ds2", CYLINDER, marks=pytest.mark.slow),
-        pytest.param("ds3", CYLINDER, marks=pytest.mark.slow),
+        ("flagship_photons", SCALES),
+        *(
+            pytest.param(name, own, marks=pytest.mark.slow, id=name)
+            for name, own in (
+                ("flagship_pions", SCALES),
+                ("flagship_ds2", SCALES),
+                ("flagship_ds3", SCALES),
+                ("flagship1_photons", WALK),
+                ("flagship1_pions", WALK),
+                ("flagship1_ds2", CYLINDER),
+                ("flagship1_ds3", CYLINDER),
+            )
+        ),
+        pytest.param(
+            "flagship_photons",
+            [*SCALES, "trainer=h200"],
+            marks=pytest.mark.slow,
+            id="flagship_photons_h200",
+        ),
     ],
-    ids=["photons", "photons_h200", "pions", "ds2", "ds3"],
 )
 def test_a_flagship_goes_on_to_the_same_model(name, own, tmp_path, preempt):
     """SIGTERM in the second epoch of the encoder, while the KL term is still warming up."""
 
     def command(output):
         where = [f"output={tmp_path / output}", f"cache_dir={tmp_path / 'cache'}", "device=cpu"]
-        chosen = [f"experiment=flagship_{name}", f"dataset=builtin_{name}"]
+        chosen = [f"experiment={name}", f"dataset=builtin_{name.partition('_')[2]}"]
         return compose("train", [*chosen, *own, *SMALL, *where])
 
     run(command("whole"))
