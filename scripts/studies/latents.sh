@@ -3,23 +3,11 @@
 #   scripts/studies/latents.sh TRAIN.hdf5 [ROW ...]
 set -euo pipefail
 
-train=$1
-shift
-wanted=" $* "
 out=${OUT:-outputs/latents}
+epochs=15
+judges=(metric=[classifier])
 mkdir -p "$out"
-
-row() {
-  local name=$1
-  shift
-  [[ $wanted == "  " || $wanted == *" $name "* ]] || return 0
-  caloman train experiment=flagship_photons dataset.train=["$train"] dataset.reference=["$train"] \
-    output="$out/$name" dataset.validation_fraction=0.2 encoder.augment=true calibration=none \
-    trainer.energy.epochs=8 trainer.encoder.epochs=15 trainer.density.epochs=15 head=multiscale "$@"
-  [[ -f $out/validation.hdf5 ]] || python scripts/studies/split_file.py "$out/$name" "$train" "$out"
-  caloman evaluate run="$out/$name" reference="$out/validation.hdf5" truth="$out/train.hdf5" evaluation=only \
-    metric=[classifier] evaluation.classifier.preset=small evaluation.classifier.modes=[low,high,trees] overwrite=true
-}
+source "$(dirname "$0")/latents_row.sh"
 
 row none head.harmonics=0 encoder=none
 row learned head.harmonics=0
