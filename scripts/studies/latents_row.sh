@@ -9,7 +9,7 @@ row() {
   local name=$1
   shift
   [[ $wanted == "  " || $wanted == *" $name "* ]] || return 0
-  caloman train experiment=flagship_photons dataset.train=["$train"] dataset.reference=["$train"] \
+  caloman train experiment=flagship1_photons dataset.train=["$train"] dataset.reference=["$train"] \
     output="$out/$name" dataset.validation_fraction=0.2 encoder.augment=true calibration=none \
     trainer.energy.epochs=8 trainer.encoder.epochs="$epochs" trainer.density.epochs="$epochs" head=multiscale "$@"
   [[ -f $out/validation.hdf5 ]] || python scripts/studies/split_file.py "$out/$name" "$train" "$out"
