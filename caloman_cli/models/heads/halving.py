@@ -36,6 +36,9 @@ class HalvingNetwork(nn.Module):
         hidden: Width of the first one.
         local: Width of the others.
         raw: P.
+
+    Attributes:
+        footprint: Numbers per shower that exist at once.
     """
 
     all_of: Tensor
@@ -52,6 +55,8 @@ class HalvingNetwork(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.halved, raw, 1))
         self.register_buffer("all_of", all_of.flatten(), persistent=False)
         self.register_buffer("next_to", next_to.flatten(), persistent=False)
+        said = hidden + self.halved * (local + 2 * raw)
+        self.footprint = all_of.numel() + next_to.numel() + said * self.layers
 
     def forward(self, table: Tensor) -> Tensor:
         """Of a table (R, B) of what is known, (P, H times G, B)."""

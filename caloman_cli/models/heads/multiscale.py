@@ -118,26 +118,29 @@ class Multiscale(ShareHead[Halved]):
         self.scales = Scales(geometry, phases, alternate=sight > 0)
         self.levels = LogShares(self.scales.n_patches)  # log of a patch's share of its layer
         self.halving = Halving(self.scales.n_halved, components)
-        self.networks = nn.ModuleList(self._networks(sight, state, most, hidden, local))
+        networks = list(self._networks(sight, state, most, hidden, local))
+        self.networks = nn.ModuleList(nn.ModuleList(step) for step in networks)
         self.harmonics = Harmonics(geometry, harmonics, rank)
         self.moment_dim = self.harmonics.dim
         self.out_dim = state * geometry.n_layers + self.moment_dim
-        self.footprint = 12 * self.x_dim + 2 * self.out_dim
+        steps = [sum(network.footprint for network in step) for step in networks]
+        known = (1 + TOLD) * self.scales.n_patches + 3 * sum(self.scales.n_halved)
+        self.footprint = known + 2 * self.out_dim + max(steps, default=0)
         self.feature_dim = self.x_dim + 2 * sum(self.scales.n_halved)
 
     def _networks(
         self, sight: int, state: int, most: int, hidden: int, local: int
-    ) -> Iterator[nn.ModuleList]:
+    ) -> Iterator[list[HalvingNetwork]]:
         """Of each step, one for each tree that it halves."""
         seen, raw = Sight(self.scales, sight, state, most), n_raw(self.components)
         for step in range(len(self.scales.n_halved)):
-            yield nn.ModuleList(
+            yield [
                 HalvingNetwork(
                     seen.all_of(number, step), seen.next_to(number, step), hidden, local, raw
                 )
                 for number, tree in enumerate(self.scales.trees)
                 if tree.steps[step].now
-            )
+            ]
 
     def _energies(self, c: Tensor) -> Tensor:
         """The layers' energies over the cut (B, L)."""

@@ -29,6 +29,7 @@ class Sight:
         self.scales, self.state, self.most = scales, state, most
         self.rows = TOLD * (scales.n_patches + 1)
         """Where what the decoder says begins."""
+        self._found: dict[tuple[int, ...], Tensor] = {}
         self._whose = {
             layer: (number, position)
             for number, tree in enumerate(scales.trees)
@@ -62,26 +63,37 @@ class Sight:
         A patch itself and those that touch it, corners last; then those over it in other layers.
         """
         tree = self.scales.trees[number]
-        now = _edges(tree.patches, tree.steps[step].now)
         columns = []
         for layer in tree.layers:
-            seen = [self._closest(now, layer, step, 1 + NEAR)]
+            seen = [self._closest(number, layer, step, 1 + NEAR)]
             for other, exists in self._next[layer]:
-                over = self._closest(now, other, step, ABOVE)
+                over = self._closest(number, other, step, ABOVE)
                 seen.append(over if exists else self._nothing(*over.shape))
             columns.append(self._told(torch.cat(seen, 1), 1))
         return torch.stack(columns, 2)
 
-    def _closest(self, now: Tensor, layer: int, step: int, most: int) -> Tensor:
-        """Places of the patches of a layer that have most in common with these, (H, most)."""
-        number, position = self._whose[layer]
-        tree = self.scales.trees[number]
-        there = tree.steps[step].there
-        common = _common(now, _edges(tree.patches, there), tree.patches[0][1])
+    def _closest(self, number: int, layer: int, step: int, most: int) -> Tensor:
+        """Places of a layer's patches closest to those that a step halves of a tree, (H, most)."""
+        other, position = self._whose[layer]
+        patches = self._pairs(number, other, step, most)
+        found = self.scales.places[other][patches, position]
+        return torch.where(patches < 0, self.scales.n_patches, found)
+
+    def _pairs(self, *key: int) -> Tensor:
+        """The same as numbers of patches, -1 for none, of any layers of two trees."""
+        if key not in self._found:
+            self._found[key] = self._pair(*key)
+        return self._found[key]
+
+    def _pair(self, number: int, other: int, step: int, most: int) -> Tensor:
+        tree, its = self.scales.trees[number], self.scales.trees[other]
+        there = its.steps[step].there
+        now = _edges(tree.patches, tree.steps[step].now)
+        common = _common(now, _edges(its.patches, there), tree.patches[0][1])
         length, order = torch.sort(common, dim=1, descending=True, stable=True)
-        found = self.scales.places[number][there, position][order]
-        found = torch.where(length > 0, found, self.scales.n_patches)[:, :most]
-        return torch.cat([found, self._nothing(len(now), most - found.shape[1])], 1)
+        found = torch.where(length > 0, torch.tensor(there)[order], -1)[:, :most]
+        none = torch.full((len(now), most - found.shape[1]), -1)
+        return torch.cat([found, none], 1)
 
     def _nothing(self, *shape: int) -> Tensor:
         """Places of no patch."""
