@@ -148,7 +148,7 @@ def of_parameters(named, log_prob, n):
 
 OWN = [
     {"networks.says_bits.bias", "networks.says_total.bias"},
-    {"networks.0_0.says.bias", "networks.0_0.adds"},
+    {"networks.0.0.bias", "networks.0.0.adds"},
 ]
 """Some parameters of heads that have their own."""
 
