@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints.txt
 DEMO := outputs/demo
 JUDGED := reference=$(DEMO)/reference.hdf5 truth=$(DEMO)/truth.hdf5 evaluation.classifier.modes=[low,high,trees]
 
-demo: $(READY)  ## train, sample and score a small flagship on built-in showers: three to five minutes
+demo: $(READY)  ## train, sample and score a small flagship on built-in showers: three to six minutes
 	$(BIN)/caloman train experiment=demo output=$(DEMO)
 	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=2 out=$(DEMO)/reference.hdf5 overwrite=true
 	$(BIN)/caloman data generate dataset=builtin_photons n=5000 seed=3 out=$(DEMO)/truth.hdf5 overwrite=true
