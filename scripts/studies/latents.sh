@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# What latents are worth to a head that draws layers apart: the table of docs/results.md. A fifth of one file judges and is not learned from.
+# What latents are worth to a head that draws layers apart, and what its density is: tables of docs/results.md. A fifth of one file judges and is not learned from.
 #   scripts/studies/latents.sh TRAIN.hdf5 [ROW ...]
 set -euo pipefail
 
 out=${OUT:-outputs/latents}
 epochs=15
+model=(experiment=flagship1_photons head=multiscale trainer.energy.epochs=8)
+model+=(trainer.encoder.epochs="$epochs" trainer.density.epochs="$epochs")
 judges=(metric=[classifier])
 mkdir -p "$out"
 source "$(dirname "$0")/latents_row.sh"
@@ -14,3 +16,7 @@ row learned head.harmonics=0
 row learned_16 head.harmonics=0 encoder.latent_dim=16 encoder.free_bits=1.5
 row harmonics
 row harmonics_alone encoder=none
+# The same first steps, other densities.
+row longer reuse="$out/harmonics" trainer.density.epochs=60
+row wider reuse="$out/harmonics" trainer.density.epochs=40 density.hidden=128 density.n_layers=6
+row nsf_wide reuse="$out/harmonics" trainer.density.epochs=40 density=nsf_wide

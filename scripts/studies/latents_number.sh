@@ -7,6 +7,8 @@ out=${OUT:-outputs/latents_number}
 epochs=${EPOCHS:-15}
 judges=(metric=[classifier,ledger] evaluation.ledger.judges=null evaluation.ledger.max_showers=2000)
 mkdir -p "$out"
+model=(experiment=flagship1_photons head=multiscale trainer.energy.epochs=8)
+model+=(trainer.encoder.epochs="$epochs" trainer.density.epochs="$epochs")
 source "$(dirname "$0")/latents_row.sh"
 
 energy=()

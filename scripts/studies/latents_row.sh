@@ -1,5 +1,5 @@
 # A row of a table of what latents are worth; sourced by scripts that are given TRAIN.hdf5 [ROW ...]. A fifth of one file judges and is not learned from.
-#   row NAME SETTING...     trains OUT/NAME with EPOCHS and judges it by what stands in "judges"
+#   row NAME SETTING...     trains OUT/NAME, the settings of "model" first, and judges it by what stands in "judges"
 
 train=$1
 shift
@@ -9,9 +9,8 @@ row() {
   local name=$1
   shift
   [[ $wanted == "  " || $wanted == *" $name "* ]] || return 0
-  caloman train experiment=flagship1_photons dataset.train=["$train"] dataset.reference=["$train"] \
-    output="$out/$name" dataset.validation_fraction=0.2 encoder.augment=true calibration=none \
-    trainer.energy.epochs=8 trainer.encoder.epochs="$epochs" trainer.density.epochs="$epochs" head=multiscale "$@"
+  caloman train "${model[@]}" dataset.train=["$train"] dataset.reference=["$train"] \
+    output="$out/$name" dataset.validation_fraction=0.2 encoder.augment=true calibration=none "$@"
   [[ -f $out/validation.hdf5 ]] || python scripts/studies/split_file.py "$out/$name" "$train" "$out"
   caloman evaluate run="$out/$name" reference="$out/validation.hdf5" truth="$out/train.hdf5" evaluation=only "${judges[@]}" \
     evaluation.classifier.preset=small evaluation.classifier.modes=[low,high,trees] overwrite=true

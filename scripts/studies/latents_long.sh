@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# What latents are worth where layers are many, on dataset 2's mesh: a table of docs/results.md. A fifth of one file judges and is not learned from.
+#   scripts/studies/latents_long.sh TRAIN.hdf5 [ROW ...]
+set -euo pipefail
+
+out=${OUT:-outputs/latents_long}
+model=(experiment=flagship1_ds2 head=multiscale_long trainer.energy.epochs=4 trainer.encoder.epochs=6 trainer.density.epochs=10)
+judges=(metric=[classifier])
+mkdir -p "$out"
+source "$(dirname "$0")/latents_row.sh"
+
+row turns head.harmonics=0
+row harmonics
+row wider reuse="$out/harmonics" trainer.density.epochs=40 trainer.density.batch_size=128 density.hidden=128 density.n_layers=6
