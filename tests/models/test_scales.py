@@ -36,15 +36,18 @@ def test_neighbouring_layers_are_halved_in_turns():
         assert len(seen.unique()) == len(seen)
 
 
-def test_only_what_is_known_is_told():
-    """Every row of a step's table that is read has been drawn before."""
+@pytest.mark.parametrize("most", [256, 3])
+def test_only_what_is_known_is_told(most):
+    """Every row of a step's table that is read has been drawn before, and not too many are."""
     scales = Scales(ALIKE, 2, alternate=True)
-    sight = Sight(scales, 1, 3, 256)
+    sight = Sight(scales, 1, 3, most)
     n = scales.n_patches
     for step in range(len(scales.n_halved)):
         known = set(range(scales.made(step).start)) | {n}
         for number, tree in enumerate(scales.trees):
             if tree.steps[step].now:
+                of_three_layers = len(sight.all_of(number, step)) - 3
+                assert of_three_layers <= 2 * 3 * min(most, 8)
                 for told in (sight.all_of(number, step), sight.next_to(number, step)):
                     read = told[told < 2 * (n + 1)] % (n + 1)
                     assert set(read.tolist()) <= known
