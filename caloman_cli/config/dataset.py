@@ -91,6 +91,7 @@ class DatasetSettings:
         builtin: What the built-in generator makes, or null.
         validation_fraction: Share of the training showers that validate.
         geometry_xml: A binning file that replaces the layers, or null.
+        limit: At most so many showers are learned from, and scored; null: all.
     """
 
     name: str
@@ -101,3 +102,4 @@ class DatasetSettings:
     builtin: Builtin | None
     validation_fraction: Share
     geometry_xml: Path | None
+    limit: Count | None = None  # runs before there was one say nothing of it

@@ -24,6 +24,8 @@ from caloman_cli.errors import UserError
 __all__ = ["Showers", "block_rows", "read_energies", "unit_suspicion"]
 
 BLOCK_BYTES = 64 * 2**20
+_GAP = 256  # rows that cost less to read than to begin to read anew
+_LIMITED = 20230  # seed of the order in which a limit takes rows
 log = logging.getLogger(__name__)
 
 Read = Callable[[int, int], np.ndarray]
@@ -171,6 +173,22 @@ class Showers:
             self.energy_type,
         )
 
+    def limited(self, n: int | None) -> "Showers":
+        """At most n showers, drawn at random, since a file may be sorted by energy; None: all.
+
+        Those of a smaller n are among those of a larger one, and two files with as many rows give
+        the same rows.
+        """
+        if n is None or n >= len(self):
+            return self
+        order = np.random.default_rng(_LIMITED).permutation(len(self))
+        return self.subset(np.sort(order[:n]))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all showers of their files."""
+        return self._index is None
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the content: equal for equal bytes, wherever the files lie."""
@@ -206,6 +224,8 @@ class Showers:
         while done < len(index):
             first = int(index[done])
             upto = int(np.searchsorted(index, first + span))
+            far = np.flatnonzero(np.diff(index[done:upto]) > _GAP)
+            upto = done + 1 + int(far[0]) if len(far) else upto
             block = read(first, int(index[upto - 1]) + 1)
             out[done:upto] = block[index[done:upto] - first]
             done = upto

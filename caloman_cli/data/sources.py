@@ -39,6 +39,7 @@ class Dataset:
         builtin: What the built-in generator makes, or None.
         data_dir: Folder of the official files, or None.
         cache_dir: Folder for generated showers.
+        limit: At most so many showers of each role, see :meth:`Showers.limited`; None: all.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Dataset:
     builtin: Builtin | None
     data_dir: Path | None
     cache_dir: Path
+    limit: int | None = None
 
     def train(self) -> Showers:
         """The showers to learn from, validation split included.
@@ -74,7 +76,7 @@ class Dataset:
     def _open(self, role: str) -> Showers:
         opened = Showers.from_files(self._paths(role), self.geometry)
         opened.name = f"{self.name} {role}"
-        return opened
+        return opened.limited(self.limit)
 
     def _paths(self, role: str) -> Sequence[Path]:
         if self.own[role]:
@@ -146,6 +148,7 @@ def open_dataset(cfg: DictConfig, data_dir: Path | None, cache_dir: Path | None)
         builtin=None if facts["builtin"] is None else Builtin(**facts["builtin"]),
         data_dir=None if data_dir is None else Path(data_dir).expanduser(),
         cache_dir=default_cache_dir() if cache_dir is None else Path(cache_dir).expanduser(),
+        limit=facts.get("limit"),  # runs before there was one say nothing of it
     )
 
 

@@ -41,6 +41,7 @@ def evaluated_dataset(cfg: DictConfig) -> Dataset:
             if cfg.dataset[role] is not None:
                 facts[role] = cfg.dataset[role]
     facts = facts.copy()
+    facts["limit"] = cfg.dataset.limit  # a run's own is that of what it learned from
     for role in ("train", "reference"):
         if cfg[role] is None:
             continue
@@ -71,7 +72,8 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
 
     def open_generated() -> Showers:
         if cfg.run is None:
-            return Showers.from_files([Path(cfg.generated)], dataset.geometry)
+            given = Showers.from_files([Path(cfg.generated)], dataset.geometry)
+            return given.limited(dataset.limit)
         return _sampled(cfg, comparison, model_path)
 
     comparison = Comparison(
@@ -85,7 +87,7 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
         open_reference=dataset.reference,
         open_generated=open_generated if cfg.run or cfg.generated else None,
         open_truth=partial(_truth, cfg, dataset),
-        open_train=partial(_train, dataset),
+        open_train=partial(_train, cfg, dataset),
         open_model=open_model,
     )
     return comparison
@@ -137,7 +139,13 @@ def _matches(path: Path, wanted: dict[str, Any], energies: np.ndarray) -> bool:
         return False
 
 
-def _train(dataset: Dataset) -> Showers:
+def _train(cfg: DictConfig, dataset: Dataset) -> Showers:
+    """The showers that the model learned from, as few as there were."""
+    run = None if cfg.run is None or cfg.train is not None else find_model(Path(cfg.run)).parent
+    if run is not None and RunDirectory(run).config_path.is_file():
+        known = dataset.limit, RunDirectory(run).config.dataset.get("limit")
+        limit = min((n for n in known if n is not None), default=None)
+        dataset = replace(dataset, limit=limit)
     try:
         return dataset.train()
     except UserError as error:

@@ -30,10 +30,12 @@ def is_official(reference: Showers) -> bool:
     """Whether showers are the official reference of their detector, told by names, then content.
 
     Args:
-        reference: Showers; all that their files hold, as they are.
+        reference: Showers.
     """
     expected = REFERENCE.get(reference.geometry.name)
-    if expected is None or sorted(path.name for path in reference.paths) != sorted(expected):
+    if not reference.is_whole or expected is None:
+        return False
+    if sorted(path.name for path in reference.paths) != sorted(expected):
         return False
     return all(
         _md5(path.resolve(), path.stat().st_size, path.stat().st_mtime_ns) == expected[path.name]

@@ -14,6 +14,7 @@ from caloman_cli.data.generator import generate
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
 from caloman_cli.models.two_step import load_model, save_model
+from caloman_cli.runs.directory import RunDirectory
 from tests.cli.evaluations import FAST, N, check_keys, scores_of, write
 from tests.cli.test_report import check_page
 from tests.conftest import load_geometry
@@ -42,6 +43,30 @@ def test_two_files(caloman, tmp_path, on_files):
     for row in scores.values():
         for value, spread in (("generated", "spread"), ("truth", "truth spread")):
             assert (row[value] == "") == (row[spread] == ""), row
+
+
+def test_as_few_showers_as_asked_are_scored(caloman, tmp_path, on_files):
+    only = ["evaluation=only", "metric=layer_energies", "output=out"]
+    result = caloman("evaluate", *on_files, *only, "dataset.limit=120")
+    assert result.status == 0, result.err
+    inputs = json.loads((tmp_path / "out/metrics.json").read_text())["inputs"]
+    assert [inputs[role]["showers"] for role in ("reference", "generated", "truth")] == [120] * 3
+    assert "incident energies" not in result.out  # the rows of both files belong together
+    assert caloman("evaluate", *on_files, *only, "dataset.limit=0").status == 2
+
+
+def test_a_run_is_compared_with_what_it_learned_from_and_judged_by_all(files, tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    (folder / "model.pt").touch()
+    train, reference = f"dataset.train=[{files['truth']}]", f"reference={files['reference']}"
+    few = compose("train", ["dataset=ds1_photons", train, "dataset.limit=30", "output=x"])
+    RunDirectory(folder).write_config(OmegaConf.to_container(few, resolve=True))
+    for limit, judged, learned in (("null", N, 30), (20, 20, 20), (50, 50, 30)):
+        cfg = compose("evaluate", [f"run={folder}", reference, f"dataset.limit={limit}"])
+        comparison = open_comparison(cfg, evaluated_dataset(cfg))
+        assert len(comparison.reference) == judged
+        assert len(comparison.train) == learned
 
 
 BINNING = """<Bins><Bin pid="11" name="electron"><Layer id="0" r_edges="0,5,10" n_bin_alpha="1"/>

@@ -105,6 +105,36 @@ def test_a_subset_is_the_rows_of_its_index(showers_file, tiny_geometry, monkeypa
         assert len({whole.fingerprint, part.fingerprint, again.fingerprint}) == 3
 
 
+def test_a_limit_takes_rows_of_the_whole_file_and_more_of_them_keep_the_fewer(tiny_geometry):
+    """A file may be sorted by energy, so its first rows would not do."""
+    energies = np.linspace(1e3, 2e3, 5000)
+    whole = Showers.from_arrays(energies, np.zeros((5000, 12), np.float32), tiny_geometry)
+    some, more = whole.limited(200), whole.limited(400)
+    assert (len(some), len(more)) == (200, 400)
+    assert {*some.energies[:, 0]} < {*more.energies[:, 0]}
+    counts, _ = np.histogram(some.energies, 4, (1e3, 2e3))
+    assert counts.min() > 25  # of 50 expected in each quarter
+    assert whole.limited(None) is whole.limited(9999) is whole
+    assert whole.is_whole
+    assert not some.is_whole
+    assert len({some.fingerprint, more.fingerprint, whole.fingerprint}) == 3
+
+
+def test_rows_far_apart_are_read_without_those_between(tmp_path, tiny_geometry, monkeypatch):
+    path = write_hdf5(tmp_path / "long.hdf5", *make_showers(tiny_geometry, 3000))
+    whole = Showers.from_files([path], tiny_geometry)
+    index = np.array([3, 40, 1500, 1501, 2999])
+    _, every = whole.read(0, 3000)
+    asked = []
+    real = hdf5.Reader.read_into
+    monkeypatch.setattr(
+        hdf5.Reader, "read_into", lambda *a: (asked.append(len(a[1])), real(*a))[1]
+    )
+    _, voxels = whole.subset(index).read(0, 5)
+    np.testing.assert_array_equal(voxels, every[index])
+    assert sum(asked) == 38 + 2 + 1
+
+
 def test_arrays_are_not_copied(tiny_geometry):
     energies, voxels = make_showers(tiny_geometry, 10)
     source = Showers.from_arrays(energies[:, 0], voxels, tiny_geometry)

@@ -67,6 +67,13 @@ def test_official_files_below_data_dir(tmp_path):
     assert opened.train().name == "ds1_photons train"
 
 
+def test_a_limit_holds_for_both_files(tmp_path):
+    photons(tmp_path / "dataset_1_photons_1.hdf5", seed=1)
+    photons(tmp_path / "dataset_1_photons_2.hdf5", n=5, seed=2)
+    opened = open_dataset(dataset("ds1_photons", "dataset.limit=7"), tmp_path, tmp_path)
+    assert (len(opened.train()), len(opened.reference())) == (7, 5)
+
+
 def test_missing_official_files(tmp_path):
     with pytest.raises(UserError) as caught:
         open_dataset(dataset("ds3"), tmp_path, tmp_path).train()

@@ -73,6 +73,7 @@ def compose(folder, geometry, *overrides, small=SMALL, output="run"):
             "builtin": None,
             "validation_fraction": 0.2,
             "geometry_xml": None,
+            "limit": None,
         }
     )
     return cfg
@@ -131,6 +132,18 @@ def test_a_run_leaves_everything_that_is_promised(whole):
     with np.load(path / "split.npz") as split:
         both = np.concatenate([split["train"], split["validation"]])
     assert sorted(both) == list(range(N))
+
+
+def test_a_run_learns_from_as_few_showers_as_asked(config, whole):
+    cfg = config(output="few")
+    cfg.dataset.limit = 50
+    path = run(cfg)
+    found = read_json(path / "provenance.json")["data"]
+    assert (found["n"], found["n_train"], found["n_validation"]) == (50, 40, 10)
+    assert found["fingerprint"] != read_json(whole / "provenance.json")["data"]["fingerprint"]
+    cfg.dataset.limit = 60
+    with pytest.raises(UserError, match="dataset.limit: 50 -> 60"):
+        run(cfg)
 
 
 def test_a_calibration_is_measured_after_the_last_stage(whole, config, monkeypatch):
