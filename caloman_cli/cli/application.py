@@ -47,6 +47,7 @@ class Application:
     def __init__(self, verb: Verb, debug: bool = False) -> None:
         self.verb, self.debug = verb, debug
         self.chosen: tuple[str, ...] = ()  # overrides that the user need not give
+        self.dry = False
 
     def run(self, arguments: list[str]) -> int:
         """Do what the arguments behind the verb ask for.
@@ -59,6 +60,7 @@ class Application:
         """
         given = Arguments(self.verb, arguments)
         options, overrides = given.options, given.overrides
+        self.dry = given.dry
         with opened(self.verb.config, options.config_dir) as app:
             try:
                 self._check_groups(app, overrides, options.multirun)
@@ -124,15 +126,17 @@ class Application:
         log_as(cfg)
         if cfg.hydra.mode == RunMode.MULTIRUN:  # an experiment may be a sweep
             return self._run_many(app, overrides)
-        outcome: Outcome = app.run(cfg, partial(_task, self.verb, self.debug, self.chosen))
+        outcome: Outcome = app.run(cfg, self._task())
         return outcome.status
 
     def _run_many(self, app: HydraApp, overrides: list[str]) -> int:
         varied = varied_keys(self._check_jobs(app, overrides, many=True))
         folder = sweep_folder(self.verb.config, overrides)
         settings = [*overrides, readable(f"hydra.sweep.dir={folder}"), "hydra.mode=MULTIRUN"]
-        task = partial(_task, self.verb, self.debug, self.chosen, varied=varied)
-        return summarise(app.run_many(settings, task))
+        return summarise(app.run_many(settings, partial(self._task(), varied=varied)))
+
+    def _task(self) -> partial[Outcome]:
+        return partial(_task, self.verb, self.debug, self.chosen, dry=self.dry)
 
     def _check_jobs(self, app: HydraApp, overrides: list[str], many: bool) -> list[list[str]]:
         jobs = [overrides]
@@ -210,6 +214,7 @@ def _task(
     chosen: tuple[str, ...],
     cfg: DictConfig,
     varied: frozenset[str] = frozenset(),
+    dry: bool = False,
 ) -> Outcome:
     """One job, in this process or on a cluster's node: check, then work.
 
@@ -241,7 +246,8 @@ def _task(
 
             log.info(said(chosen[0].partition("=")[2], cfg.dataset.name, choices))  # type: ignore[arg-type]
         with targets.trusting(_named(cfg)):
-            path = import_module(f"caloman_cli.verbs.{verb.config}").run(cfg)
+            module = import_module(f"caloman_cli.verbs.{verb.config}")
+            path = module.dry_run(cfg) if dry else module.run(cfg)
     except Exception as error:  # noqa: BLE001  a job's failure is its result
         return Outcome(name, report(error, debug), explain(error)[1], None)
     return Outcome(name, OK, "", None if path is None else str(path))

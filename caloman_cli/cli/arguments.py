@@ -12,10 +12,14 @@ from caloman_cli.config.mistakes import habit, suggestion
 from caloman_cli.config.paths import read_value, readable
 from caloman_cli.errors import UserError
 
-_SHOWN = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-dir", "--debug"}
+_SHOWN = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-dir", "--debug",
+          "--dry-run"}  # fmt: skip
 _NOT_OURS = {
     "--version", "--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun",
 }  # fmt: skip
+DRY_RUN = "--dry-run"
+DRY = ("train", "sample", "evaluate")
+"""The verbs that can say what they would do."""
 _FIXED = ("hydra.run.dir", "hydra.job.chdir", "hydra.output_subdir", "hydra.sweep.subdir")
 _BARE = (
     ("evaluate", (".hdf5", ".h5"), "generated"),
@@ -44,7 +48,10 @@ class Arguments:
 
     def __init__(self, verb: Verb, typed: list[str]) -> None:
         self.verb = verb
-        self.options = self._parse(typed)
+        self.dry = DRY_RUN in typed
+        if self.dry and verb.words not in DRY:
+            raise UserError(f"{DRY_RUN} belongs to {', '.join(DRY)}, not to {verb.words}")
+        self.options = self._parse([word for word in typed if word != DRY_RUN])
         words = list(self.options.overrides)
         if words and verb.argument and not _is_override(words[0]):
             words[0] = f"{verb.argument}={words[0]}"
@@ -79,7 +86,7 @@ class Arguments:
         meant = key if key in names else habit(key, names)
         if meant is not None:
             return f"keys have no dashes: write {meant}=..."
-        shown = sorted(option for option in known if option.startswith("--"))
+        shown = sorted(option for option in {*known, DRY_RUN} if option.startswith("--"))
         return f"{suggestion(name, shown)}; keys have no dashes: key=value"
 
     def _meant(self, word: str) -> str:

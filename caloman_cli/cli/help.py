@@ -4,6 +4,7 @@ import textwrap
 
 from omegaconf import DictConfig, OmegaConf
 
+from caloman_cli.cli.arguments import DRY, DRY_RUN
 from caloman_cli.cli.hydra_app import HydraApp
 from caloman_cli.cli.verbs import Verb
 from caloman_cli.config.compose import groups, meanings
@@ -17,6 +18,7 @@ _OPTIONS = {
     "--hydra-help": "Hydra's own settings",
     "--debug": "full tracebacks",
 }
+_DRY = "open the files and say sizes, parameters, time and memory; nothing is written"
 
 
 def text(app: HydraApp, verb: Verb, overrides: list[str]) -> str:
@@ -38,7 +40,8 @@ def text(app: HydraApp, verb: Verb, overrides: list[str]) -> str:
     if found:
         parts.append(_section("groups (group=option, * is chosen)", _table(found)))
     parts.append(_section("keys (key=value)", _table(_keys(cfg, verb.config, set(found)))))
-    parts.append(_section("options", _table(_OPTIONS)))
+    options = _OPTIONS | ({DRY_RUN: _DRY} if verb.words in DRY else {})
+    parts.append(_section("options", _table(options)))
     return "\n\n".join(parts) + "\n"
 
 

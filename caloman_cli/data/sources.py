@@ -23,6 +23,7 @@ from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.errors import UserError
 
 ROLES = ("train", "reference")
+_PLACES = 8  # of a file, that a few of its showers are read at
 FIRST_SEED = 10**9  # far from the seeds that people give to `caloman data generate`
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,28 @@ class Dataset:
             )
         return showers
 
+    def trial(self, n: int) -> tuple[Showers, int]:
+        """About n of the showers to learn from, and how many there are; nothing is written.
+
+        They come from places all over the files. Where built-in showers have yet to be made, a
+        few are made in memory.
+
+        Raises:
+            UserError: They are missing or not valid.
+        """
+        if self.builtin is not None and not any(self.own.values()):
+            total, seed = _portion(self.builtin, "train")
+            if not is_sealed(self._builtin_path("train", self.builtin)):
+                from caloman_cli.data.generator import generate
+
+                total = min(total, self.limit or total)
+                made = generate(self.geometry, min(n, total), seed)
+                return Showers.from_arrays(*made, self.geometry, f"{self.name} train"), total
+        showers = self.train()
+        starts = np.linspace(0, max(0, len(showers) - n // _PLACES), _PLACES).astype(int)
+        rows = np.unique(starts[:, None] + np.arange(max(1, n // _PLACES)))
+        return showers.subset(rows[rows < len(showers)]), len(showers)
+
     def _open(self, role: str) -> Showers:
         opened = Showers.from_files(self._paths(role), self.geometry)
         opened.name = f"{self.name} {role}"
@@ -109,11 +132,7 @@ class Dataset:
         return paths
 
     def _generated(self, role: str, builtin: Builtin) -> Path:
-        from caloman_cli.data.generator import VERSION
-
-        n, seed = _portion(builtin, role)
-        name = f"{self.geometry.name}-n{n}-seed{seed}-v{VERSION}.hdf5"
-        path = self.cache_dir / "builtin" / name
+        (n, seed), path = _portion(builtin, role), self._builtin_path(role, builtin)
         if path.exists() and not is_sealed(path):
             log.warning("%s is damaged, or of an older version, and is made again", path)
             path.unlink()
@@ -122,6 +141,12 @@ class Dataset:
             write_generated(path, self.geometry, n, seed)
             seal(path)
         return path
+
+    def _builtin_path(self, role: str, builtin: Builtin) -> Path:
+        from caloman_cli.data.generator import VERSION
+
+        n, seed = _portion(builtin, role)
+        return self.cache_dir / "builtin" / f"{self.geometry.name}-n{n}-seed{seed}-v{VERSION}.hdf5"
 
 
 def open_dataset(cfg: DictConfig, data_dir: Path | None, cache_dir: Path | None) -> Dataset:

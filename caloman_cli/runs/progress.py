@@ -13,6 +13,15 @@ _QUIET_SECONDS = 10.0
 _SECONDS_BETWEEN_LINES = 30.0
 
 
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 20 min``: as exact as a forecast is."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if whole >= 120 else f"{whole} s"
+
+
 class ProgressLine:
     """Shows how far a stage is.
 
@@ -66,11 +75,7 @@ class ProgressLine:
     def _remaining(self) -> str:
         """Of the stage, at the pace so far."""
         pace = (time.monotonic() - self._began) / self._steps
-        seconds = round(pace * max(0, self._left - self._steps))
-        hours, minutes = seconds // 3600, seconds // 60 % 60
-        if hours:
-            return f"{hours} h {minutes} min"
-        return f"{minutes} min" if seconds >= 120 else f"{seconds} s"
+        return duration(pace * max(0, self._left - self._steps))
 
     def close(self) -> None:
         self._bar.close()
@@ -92,6 +97,7 @@ class RowsDone:
         )  # fmt: skip
         self._what, self._unit = what, unit
         self._n, self._done, self._last = n, 0, time.monotonic()
+        self._began = self._last
 
     def __enter__(self) -> "RowsDone":
         return self
@@ -104,4 +110,6 @@ class RowsDone:
         self._done += rows
         if self._bar.disable and time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            log.info("%s: %d of %d %ss", self._what, self._done, self._n, self._unit)
+            left = (self._last - self._began) / self._done * (self._n - self._done)
+            said = self._what, self._done, self._n, self._unit, duration(left)
+            log.info("%s: %d of %d %ss, about %s left", *said)

@@ -1,9 +1,13 @@
 """Samples of a run: its model loaded, showers drawn and written, where they come from."""
 
 import json
+import logging
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,12 +21,69 @@ from caloman_cli.models.noise import Noise
 from caloman_cli.models.two_step import SAMPLING, TwoStep, load_model
 from caloman_cli.runs.device import configure_cuda
 from caloman_cli.runs.directory import RunDirectory
-from caloman_cli.runs.progress import RowsDone
-from caloman_cli.runs.provenance import config_hash, git_state
+from caloman_cli.runs.progress import RowsDone, duration
+from caloman_cli.runs.provenance import Usage, config_hash, git_state
+
+log = logging.getLogger(__name__)
 
 ENERGIES_STREAM = 0x656E6572
 """Keeps incident energies that are drawn with a sample's seed apart from the model's noise."""
 _STEP_VALUES = 1 << 26  # 256 MiB of float32 for each temporary of a step
+_TEMPORARIES = 4  # of a step's size, about, that are in memory at once
+_TRIED = (8, 64, 512)  # showers that are drawn to see how long they take
+_MOMENT, _HOURS = 10.0, 3600.0  # seconds
+
+
+class Pace(NamedTuple):
+    """What drawing showers costs.
+
+    Args:
+        each: Seconds for a shower.
+        memory: Peak of the process, or of tensors on a CUDA device [MiB].
+    """
+
+    each: float
+    memory: float
+
+
+def pace(model: TwoStep, energies: np.ndarray, *, seed: int, batch_size: int) -> Pace:
+    """What drawing these showers will cost, from a few of them that are dropped.
+
+    Args:
+        model: The model, on its device.
+        energies: Incident energies [MeV], float64, shape (N, 1).
+        seed: The sample's seed.
+        batch_size: See :func:`drawn`.
+    """
+    n, device, each = len(energies), next(model.buffers()).device, math.inf
+    with Usage(device) as usage:
+        for rows in _TRIED:
+            some = energies[np.linspace(0, n - 1, min(rows, n)).astype(int)]
+            began = time.perf_counter()
+            for _, voxels in drawn(model, some, seed=seed, batch_size=batch_size):
+                voxels[:1].cpu()  # waits for a GPU
+            seconds = time.perf_counter() - began
+            each = min(each, seconds / len(some))
+            if seconds > 1 or n < 20 * rows:  # a try is no large part of the work
+                break
+    peak = usage.peak_rss_mib if usage.peak_cuda_mib is None else usage.peak_cuda_mib
+    step = min(n, batch_size) * model.geometry.n_voxels
+    return Pace(each, peak + _TEMPORARIES * 4 * min(step, _STEP_VALUES) / 2**20)
+
+
+def say_pace(found: Pace, n: int, device: torch.device) -> None:
+    """Say what drawing n showers will cost; where that is hours, what makes it less."""
+    seconds = found.each * n
+    log.info(
+        "about %s for %d showers on %s (%.3g ms each), memory about %.1f GiB",
+        *(duration(seconds), n, device, 1e3 * found.each, found.memory / 1024),
+    )
+    if seconds > _HOURS:
+        log.warning(
+            "this takes hours: n=%d takes a quarter of an hour; where the density is an ODE, a run"
+            " made by 'caloman distill' draws in one network evaluation",
+            max(1, int(900 / found.each)),
+        )
 
 
 def drawn(
@@ -71,6 +132,9 @@ def write_sample(
         attributes: Provenance that the file carries.
     """
     n = len(energies)
+    cost = pace(model, energies, seed=seed, batch_size=batch_size)
+    if cost.each * n > _MOMENT:
+        say_pace(cost, n, next(model.buffers()).device)
     with (
         ShowerWriter(out, n, model.geometry, attributes) as writer,
         RowsDone("sample", n, "shower") as progress,

@@ -17,6 +17,7 @@ from caloman_cli.evaluation.choice import (
     suite_metrics,
 )
 from caloman_cli.evaluation.comparison import Comparison, Metric, Section
+from caloman_cli.evaluation.cost import say_cost
 from caloman_cli.evaluation.identity import refuse_another
 from caloman_cli.evaluation.inputs import check_truth, evaluated_dataset, open_comparison
 from caloman_cli.evaluation.logged import evaluation_logger, tell
@@ -26,6 +27,7 @@ from caloman_cli.evaluation.timing import environment
 from caloman_cli.metrics.score import Score, key_of, summary, with_unique_keys, write_scores
 from caloman_cli.report.evaluation import Measured, evaluation_document
 from caloman_cli.report.write import write_report
+from caloman_cli.runs.directory import find_model
 from caloman_cli.runs.provenance import Usage
 from caloman_cli.runs.results import appearing, refuse_strangers
 
@@ -66,6 +68,7 @@ def run(cfg: DictConfig) -> Path:
     ]
     if any("reference" in metric.needs for metric in chosen.values()):
         check_truth(cfg, dataset, comparison)
+        say_cost(comparison, chosen, _judged(cfg, comparison), cfg.evaluation.name)
     notes += input_notes(comparison, answerable(comparison, chosen))
     for note in notes:
         log.warning("%s", note)
@@ -84,6 +87,47 @@ def run(cfg: DictConfig) -> Path:
         log.info("%d figures in %s", len(comparison.figures), final / "plots")
     tell(logger, cfg, final)
     return final
+
+
+def dry_run(cfg: DictConfig) -> None:
+    """Say what the command would do and cost; nothing is written.
+
+    Args:
+        cfg: The checked config of ``conf/evaluate.yaml``.
+
+    Raises:
+        UserError: As :func:`run`, but for what only the scores can show.
+    """
+    chosen = available_metrics(cfg, suite_metrics(cfg))
+    dataset = evaluated_dataset(cfg)
+    comparison = open_comparison(cfg, dataset)
+    evaluation_logger(cfg)
+    refuse_strangers(comparison.output, MARK)
+    answerable(comparison, chosen)
+    log.info("dry run: nothing is written")
+    state = "holds an evaluation" if (comparison.output / MARK).exists() else "new"
+    log.info("output: %s (%s)", comparison.output, state)
+    log.info("evaluation=%s: %s", cfg.evaluation.name, ", ".join(chosen))
+    if any("reference" in metric.needs for metric in chosen.values()):
+        check_truth(cfg, dataset, comparison)
+        n = _judged(cfg, comparison)
+        log.info("reference: %d showers, %s", len(comparison.reference), comparison.reference.name)
+        log.info("%d showers are scored", n)
+        if cfg.run is not None:
+            from caloman_cli.runs.sampling import loaded, pace, say_pace  # files need no model
+
+            model, _ = loaded(find_model(Path(cfg.run)), comparison.device)
+            energies = comparison.reference.energies
+            log.info("parameters that draw showers: %d", model.generating_parameters())
+            found = pace(model, energies, seed=cfg.seed, batch_size=cfg.batch_size)
+            say_pace(found, n, comparison.device)
+        say_cost(comparison, chosen, n, cfg.evaluation.name, always=True)
+
+
+def _judged(cfg: DictConfig, comparison: Comparison) -> int:
+    """How many showers of each side will be compared; a run's are not drawn for that."""
+    n = len(comparison.reference)
+    return n if cfg.generated is None else min(n, len(comparison.generated))
 
 
 def _written(

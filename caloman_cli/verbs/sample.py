@@ -4,8 +4,10 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from omegaconf import DictConfig
 
 from caloman_cli.data.files import checksum
@@ -16,7 +18,15 @@ from caloman_cli.models.noise import mix
 from caloman_cli.models.two_step import TwoStep
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.directory import find_model
-from caloman_cli.runs.sampling import ENERGIES_STREAM, loaded, provenance, write_sample
+from caloman_cli.runs.provenance import Usage
+from caloman_cli.runs.sampling import (
+    ENERGIES_STREAM,
+    loaded,
+    pace,
+    provenance,
+    say_pace,
+    write_sample,
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +46,70 @@ def run(cfg: DictConfig) -> Path:
         UserError: The run is not finished, it is not clear which showers are wanted, the file
             exists, or the incident energies cannot be read.
     """
+    asked = _understood(cfg)
+    model, energies = asked.model, asked.energies
+    origin = provenance(asked.model_path, asked.trained, cfg.seed, asked.device)
+    began = time.perf_counter()
+    with Usage(asked.device) as usage:
+        write_sample(
+            model,
+            energies,
+            asked.out,
+            seed=cfg.seed,
+            batch_size=cfg.batch_size,
+            attributes=origin | _origin(cfg, model),
+        )
+    seconds, n = time.perf_counter() - began, len(energies)
+    peak = usage.peak_rss_mib if usage.peak_cuda_mib is None else usage.peak_cuda_mib
+    log.info(
+        "%d showers in %.1f s (%.4f ms per shower, file included) on %s, memory %.1f GiB",
+        *(n, seconds, 1e3 * seconds / n, asked.device, peak / 1024),
+    )
+    log.info("%s", asked.out)
+    return asked.out
+
+
+def dry_run(cfg: DictConfig) -> None:
+    """Say what the command would do and cost; nothing is written.
+
+    Args:
+        cfg: The checked config of ``conf/sample.yaml``.
+
+    Raises:
+        UserError: As :func:`run`.
+    """
+    asked = _understood(cfg)
+    model, energies, n = asked.model, asked.energies, len(asked.energies)
+    size = 4 * n * model.geometry.n_voxels / 2**20
+    log.info("dry run: nothing is written")
+    log.info("out: %s (%s)", asked.out, "replaced" if asked.out.exists() else "new")
+    log.info(
+        "%d showers of %s, %g to %g MeV: %d voxels, %.0f MiB before compression",
+        *(n, model.geometry.name, energies.min(), energies.max()),
+        *(model.geometry.n_voxels, size),
+    )
+    log.info("parameters that draw showers: %d", model.generating_parameters())
+    found = pace(model, energies, seed=cfg.seed, batch_size=cfg.batch_size)
+    say_pace(found, n, asked.device)
+
+
+class _Asked(NamedTuple):
+    """What a command asks for."""
+
+    model_path: Path
+    out: Path
+    device: torch.device
+    model: TwoStep
+    trained: dict
+    energies: np.ndarray
+
+
+def _understood(cfg: DictConfig) -> _Asked:
+    """What a command asks for, the model loaded and the energies read or drawn.
+
+    Raises:
+        UserError: See :func:`run`.
+    """
     _check_choice(cfg)
     model_path = find_model(Path(cfg.run))
     out = Path(cfg.out) if cfg.out is not None else default_out(cfg, model_path)
@@ -48,22 +122,7 @@ def run(cfg: DictConfig) -> Path:
     model, trained = loaded(model_path, device)
     energies = _drawn(cfg, model) if given is None else given
     warn_foreign(model, energies)
-    began = time.perf_counter()
-    write_sample(
-        model,
-        energies,
-        out,
-        seed=cfg.seed,
-        batch_size=cfg.batch_size,
-        attributes=provenance(model_path, trained, cfg.seed, device) | _origin(cfg, model),
-    )
-    seconds = time.perf_counter() - began
-    log.info(
-        "%d showers in %.1f s (%.4f ms per shower, file included) on %s",
-        len(energies), seconds, 1e3 * seconds / len(energies), device,
-    )  # fmt: skip
-    log.info("%s", out)
-    return out
+    return _Asked(model_path, out, device, model, trained, energies)
 
 
 def default_out(cfg: DictConfig, model_path: Path) -> Path:

@@ -109,7 +109,15 @@ def test_a_caloman_command_composes(command, tmp_path, monkeypatch):
     rest = [word for word in rest if not word.endswith("=")]
     if not rest or "--help" in rest:
         return
-    shown = {"--cfg": 1, "--package": 1, "--info": 1, "-p": 1, "-c": 1, "--resolve": 0}
+    shown = {
+        "--cfg": 1,
+        "--package": 1,
+        "--info": 1,
+        "-p": 1,
+        "-c": 1,
+        "--resolve": 0,
+        "--dry-run": 0,
+    }
     for option in shown.keys() & set(rest):
         at = rest.index(option)
         del rest[at : at + 1 + shown[option]]

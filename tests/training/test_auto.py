@@ -8,6 +8,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.two_step import load_model
 from caloman_cli.runs.directory import RunDirectory
+from caloman_cli.training import untrained
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.training.trainer import Trainer
 from caloman_cli.verbs import train
@@ -58,7 +59,7 @@ def begun(cfg, monkeypatch):
 def test_a_number_takes_its_place(pair, tmp_path, monkeypatch):
     """The same for all: what is estimated is of the showers."""
     cfg = chosen(tmp_path, *pair)
-    monkeypatch.setattr(train, "estimate_latent_dim", lambda x: 2)
+    monkeypatch.setattr(untrained, "estimate_latent_dim", lambda x: 2)
     assert begun(cfg, monkeypatch).encoder.latent_dim == 2
 
 
@@ -70,7 +71,7 @@ def test_a_number_takes_its_place(pair, tmp_path, monkeypatch):
 def test_it_is_no_more_than_an_encoder_can_have(pair, most, tmp_path, monkeypatch, caplog):
     """Of features that a head shows there may be fewer than voxels."""
     cfg = chosen(tmp_path, *pair)
-    monkeypatch.setattr(train, "estimate_latent_dim", lambda x: x.shape[1])
+    monkeypatch.setattr(untrained, "estimate_latent_dim", lambda x: x.shape[1])
     assert begun(cfg, monkeypatch).encoder.latent_dim == most
     told = [message for message in caplog.messages if "latent_dim=auto: " in message]
     assert bool(told) == (pair[0] == "rnf" or pair[1] == "cylinder")

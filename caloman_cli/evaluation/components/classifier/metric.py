@@ -9,11 +9,13 @@ from annotated_types import MinLen
 from caloman_cli.config.values import Count, NotNegative, Positive, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.classifier_cost import training_seconds
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.components.classifier import trees
 from caloman_cli.evaluation.components.classifier.roc import roc_curves
 from caloman_cli.evaluation.components.classifier.rows import Judge, auc_and_jsd
 from caloman_cli.metrics.classifier.inputs import MOST_TREE_VOXELS, ON_FEATURES, AnyMode
+from caloman_cli.metrics.classifier.splits import FEWEST
 from caloman_cli.metrics.classifier.tabdpt import CONTEXT
 from caloman_cli.metrics.classifier.training import Preset
 from caloman_cli.metrics.classifier.two_sample import ClassifierTest
@@ -113,6 +115,18 @@ class Classifier:
                 if side is not None:
                     side["roc"] = {k: v for k, v in side["roc"].items() if k != "curves"}
         return Section(scores, details, [self._note(details), *notes], caveats, tables=tables)
+
+    def seconds(self, comparison: Comparison, n: int) -> float:
+        """How long the networks take for n showers of each side and as many of the truth row."""
+        if n < FEWEST:
+            return 0.0
+        tests = [
+            self._test(mode, 0, comparison.protocol.name).settings
+            for mode in self._possible(comparison)[0]
+            if mode in ("low", "low_normed", "high", "resnet")
+        ]
+        geometry, device = comparison.geometry, comparison.device
+        return 2 * sum(training_seconds(test, n, geometry, device) for test in tests)
 
     def _test(self, mode: AnyMode, seed: int, protocol: ProtocolName) -> ClassifierTest:
         return ClassifierTest(
