@@ -166,6 +166,21 @@ def test_free_bits_cost_nothing():
     torch.testing.assert_close(bound, encoder_gradient(small_vae(), x, c))
 
 
+def test_every_shower_costs_delta():
+    """However wide a network would like to be: 1 nat for sigma = 0.229 and a mean of 0."""
+    model = small_vae(delta=1.0)
+    with torch.no_grad():
+        last = list(model.encoder.parameters())[-1]
+        last.zero_()
+        last[len(last) // 2 :] = 50.0
+    for parameter in list(model.encoder.parameters())[:-1]:
+        torch.nn.init.zeros_(parameter)
+    posterior = model.posterior(torch.randn(5, 6), torch.zeros(5, 1))
+    torch.testing.assert_close(posterior.kl(), torch.ones_like(posterior.kl()))
+    torch.testing.assert_close(posterior.sigma[0, 0].item(), 0.2290605, rtol=1e-5, atol=0.0)
+    assert float(encoder_gradient(model, torch.randn(8, 6), torch.zeros(8, 1)).abs().sum()) > 0
+
+
 def test_free_bits_keep_dimensions_in_use():
     """Latents that pay less than they cost die without free bits, and live with them."""
     x, c = torch.randn(256, 6), torch.zeros(256, 1)
@@ -255,6 +270,7 @@ def test_layer_norm_normalises_hidden_layers():
         ({"free_bits": -1.0}, "free_bits=-1.0"),
         ({"kl_warmup": -1}, "kl_warmup=-1"),
         ({"free_bits": 0.1, "samples": 2}, "free_bits needs encoder.samples=1"),
+        ({"delta": 11.0}, "delta=11: must be from 0 to 10 nats"),
     ],
 )
 def test_vae_refuses(settings, message):

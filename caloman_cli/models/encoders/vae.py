@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from scipy.special import lambertw
 from torch import Tensor
+from torch.nn import functional as F
 
 from caloman_cli.config.values import Count, Natural, NotNegative, checked
 from caloman_cli.errors import UserError
@@ -18,6 +20,8 @@ from caloman_cli.models.nn.mlp import Activation
 
 _LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
 
+_LARGEST = 10.0  # nats that a dimension may have to cost
+
 
 @checked
 class VAE(Learned):
@@ -27,7 +31,9 @@ class VAE(Learned):
     draw. With ``samples`` k > 1 it is the importance-weighted bound of k draws, where
     :math:`\beta` multiplies :math:`\log q - \log p(z)`. With one draw, a dimension's divergence
     counts at least ``free_bits``, which leaves that much of it free of charge and keeps the
-    dimension in use.
+    dimension in use. With ``delta`` no posterior is nearer to the prior than that: widths are so
+    much smaller than 1 that a dimension costs :math:`\frac12 (\sigma^2 - 1 - \log \sigma^2) \ge
+    \delta` in each shower, whatever its mean.
 
     Args:
         latent_dim: D, or ``auto``, which is resolved before a model is built.
@@ -38,6 +44,7 @@ class VAE(Learned):
         conditional: Let encoder and decoder see c; CaloMan did not.
         layer_norm: Normalise hidden layers.
         free_bits: Divergence per dimension that costs nothing, mean over a batch [nats].
+        delta: The least divergence per dimension of every shower [nats].
         kl_warmup: Training steps in which beta rises linearly from zero.
         augment: Train on showers rotated about the axis and mirrored at random.
         network: See :data:`~caloman_cli.models.encoders.networks.Network`.
@@ -53,6 +60,7 @@ class VAE(Learned):
         Burda, Grosse, Salakhutdinov (2016), Importance weighted autoencoders, arXiv:1509.00519.
         Kingma et al. (2016), Improving variational inference with inverse autoregressive flow
         (free bits), arXiv:1606.04934.
+        Razavi et al. (2019), Preventing posterior collapse with delta-VAEs, arXiv:1901.03416.
     """
 
     remedy = (
@@ -70,6 +78,7 @@ class VAE(Learned):
         conditional: bool = True,
         layer_norm: bool = False,
         free_bits: NotNegative = 0.0,
+        delta: NotNegative = 0.0,
         kl_warmup: Natural = 0,
         augment: bool = False,
         network: Network = "mlp",
@@ -94,10 +103,15 @@ class VAE(Learned):
             raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
         self.beta, self.samples = beta, samples
         self.free_bits, self.kl_warmup = free_bits, kl_warmup
+        if delta > _LARGEST:
+            raise UserError(f"encoder.delta={delta:g}: must be from 0 to {_LARGEST:g} nats")
+        self.widest = _widest(delta) if delta else None
         self.n_turns = head.n_turns if augment else 1
 
     def _posterior(self, x: Tensor, c: Tensor) -> GaussianPosterior:
         mean, log_sigma = self.encoded(x, c).chunk(2, 1)
+        if self.widest is not None:  # a smooth bound: a clamp would have no gradient behind it
+            log_sigma = self.widest - F.softplus(-log_sigma)
         return GaussianPosterior(mean, log_sigma.clamp(*_LOG_SIGMA).exp())
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
@@ -137,6 +151,11 @@ class VAE(Learned):
             excess = learned.log_prob(own) - prior.log_prob(own)
             weights.append(self.head.log_prob(self.decode(z, c), x) - beta * excess)
         return torch.logsumexp(torch.stack(weights), 0) - math.log(self.samples)
+
+
+def _widest(delta: float) -> float:
+    """log sigma of the normal of mean 0 and of this divergence from N(0, 1), below 0."""
+    return 0.5 * math.log(-lambertw(-math.exp(-1.0 - 2.0 * delta)).real)
 
 
 def _standard(like: Tensor) -> GaussianPosterior:
