@@ -69,6 +69,27 @@ def test_layers_that_lean_alike_are_one_combination():
     torch.testing.assert_close(turned, factor * expected, rtol=1e-3, atol=1e-3)
 
 
+def test_centres_know_radii():
+    """Of shares (0, 0.75, 0.25) far out at 0, 1 and 2 quarters, in units of what varies."""
+    layers = (Layer(0, (0.0, 4.0, 20.0), 4), Layer(1, RINGS, 2))
+    detector = Geometry("far", "photon", layers, 0.1, 2.0, incident_range=(1e3, 1e5))
+    harmonics = Harmonics(detector, 1, 4, centres=True)
+    assert harmonics.dim == 4
+    x = torch.zeros(2, detector.n_voxels)
+    x[0, [3, 4]] = torch.tensor([0.75, 0.25])  # 12 mm along y, 2 mm against x
+    x[1, 1] = 1.0  # 12 mm along x
+    energies = torch.full((2, 2), 200.0)
+    harmonics.add(x, energies)
+    harmonics.finish()
+    dipole, centre = torch.view_as_complex(
+        harmonics.moments(x, energies).unflatten(1, (2, 2)).contiguous()
+    ).unbind(1)
+    for found, values in ((dipole, [0.75j - 0.25, 1.0]), (centre, [9j - 0.5, 12.0])):
+        expected = torch.tensor(values, dtype=torch.complex64)
+        expected /= (expected.abs().square().mean() / 2).sqrt()  # a coordinate has variance 1
+        torch.testing.assert_close(found, expected)
+
+
 def test_they_turn_with_the_shower():
     head = Multiscale(8, 8, 4, 2, harmonics=2, geometry=DETECTOR,
                       conditions=shares(DETECTOR).conditions)  # fmt: skip
