@@ -61,7 +61,7 @@ class Multiscale(ShareHead[Halved]):
     From whole layers to single voxels all patches of a scale are halved in a few steps: patches
     next to each other in different ones, those of all layers at once. What is drawn in a step is
     independent given the decoder's output for the layer and the energies of all patches of it
-    (and of ``sight`` layers of its shape before and behind) that steps before have drawn. What
+    (and of ``sight`` layers before and behind) that steps before have drawn. What
     layers have in common beyond that, latents have to say.
 
     Of a patch of energy e (in units of the readout cut) that both halves are lit of, the first
@@ -76,14 +76,15 @@ class Multiscale(ShareHead[Halved]):
         local: Width of those that read what is next to a patch.
         components: K of each mixture, 2 or more: one is centred at an energy.
         phases: Steps of each scale.
-        sight: Layers of the same shape before and behind whose patches a layer sees; every other
-            one of them is then a step ahead.
+        sight: Layers before and behind whose patches a layer sees; every other one is then a step
+            ahead.
         most: Patches of a layer that are seen at once: where there are more, the larger ones that
             they come from stand for them.
         harmonics: How many harmonics in alpha of each layer latents hold, beside what the encoder
             learns: 1 for which way it leans, 2 for how it is drawn out, too; for encoders that
             hold moments.
-        rank: Of more layers than these, so many combinations of each harmonic.
+        centres: Whether they hold the layers' centres, too.
+        rank: Of more layers than these, so many combinations of each harmonic and of centres.
         geometry: The detector.
         conditions: Tells the layers' energies.
 
@@ -109,18 +110,19 @@ class Multiscale(ShareHead[Halved]):
         sight: Natural = 0,
         most: Count = 256,
         harmonics: Natural = 0,
+        centres: bool = False,
         rank: Count = 4,
         *,
         geometry: Geometry,
         conditions: Conditions,
     ) -> None:
         super().__init__(components, geometry=geometry, conditions=conditions)
-        self.scales = Scales(geometry, phases, alternate=sight > 0)
+        self.scales = Scales(geometry, phases, sight)
         self.levels = LogShares(self.scales.n_patches)  # log of a patch's share of its layer
         self.halving = Halving(self.scales.n_halved, components)
-        networks = list(self._networks(sight, state, most, hidden, local))
+        networks = list(self._networks(state, most, hidden, local))
         self.networks = nn.ModuleList(nn.ModuleList(step) for step in networks)
-        self.harmonics = Harmonics(geometry, harmonics, rank)
+        self.harmonics = Harmonics(geometry, harmonics, rank, centres)
         self.moment_dim = self.harmonics.dim
         self.out_dim = state * geometry.n_layers + self.moment_dim
         steps = [sum(network.footprint for network in step) for step in networks]
@@ -129,14 +131,19 @@ class Multiscale(ShareHead[Halved]):
         self.feature_dim = self.x_dim + 2 * sum(self.scales.n_halved)
 
     def _networks(
-        self, sight: int, state: int, most: int, hidden: int, local: int
+        self, state: int, most: int, hidden: int, local: int
     ) -> Iterator[list[HalvingNetwork]]:
         """Of each step, one for each tree that it halves."""
-        seen, raw = Sight(self.scales, sight, state, most), n_raw(self.components)
+        seen, raw = Sight(self.scales, state, most), n_raw(self.components)
         for step in range(len(self.scales.n_halved)):
             yield [
                 HalvingNetwork(
-                    seen.all_of(number, step), seen.next_to(number, step), hidden, local, raw
+                    seen.all_of(number, step),
+                    seen.next_to(number, step),
+                    tree.kinds(step),
+                    hidden,
+                    local,
+                    raw,
                 )
                 for number, tree in enumerate(self.scales.trees)
                 if tree.steps[step].now

@@ -1,6 +1,7 @@
 """Layers halved again and again, from whole ones to single voxels, all of them side by side."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,15 @@ class Tree(NamedTuple):
     patches: list[Patch]
     steps: list[Step]
 
+    def kinds(self, step: int) -> Tensor:
+        """Numbers of what a step halves, the same for patches that differ by their angle."""
+        shapes = [(end - start, *rings) for start, end, *rings in self._halved(step)]
+        kinds = {shape: kind for kind, shape in enumerate(dict.fromkeys(shapes))}
+        return torch.tensor([kinds[shape] for shape in shapes])
+
+    def _halved(self, step: int) -> list[Patch]:
+        return [self.patches[i] for i in self.steps[step].now]
+
 
 class Scales(nn.Module):
     """All patches of all layers, in the order in which they are made, and the steps that do.
@@ -48,10 +58,13 @@ class Scales(nn.Module):
     Args:
         geometry: The detector.
         phases: Steps of each scale; patches next to each other are halved in different ones.
-        alternate: Whether those of neighbouring layers of one shape are, too.
+        sight: Layers before and behind that each one sees; where there are any, those of
+            neighbouring layers are halved in different steps, too.
 
     Attributes:
-        trees: One for each shape of layers, or two.
+        trees: One for each shape of layers and of those that these see, or two.
+        around: Of each layer, those that it may see from the first to the last, and whether they
+            exist: where a detector ends, the layer as far on the other side stands for one.
         n_patches: N.
         n_halved: How many patches each step halves.
         back: Where voxels stand, int64 (V,).
@@ -61,19 +74,17 @@ class Scales(nn.Module):
     back: Tensor
     of_layer: Tensor
 
-    def __init__(self, geometry: Geometry, phases: int, alternate: bool) -> None:
+    def __init__(self, geometry: Geometry, phases: int, sight: int = 0) -> None:
         super().__init__()
-        shapes: dict[tuple[int, int], list[int]] = {}
-        for number, layer in enumerate(geometry.layers):
-            shapes.setdefault((layer.n_alpha, layer.n_r), []).append(number)
-        self.shapes = list(shapes.values())
-        apart = 2 if alternate else 1
+        self.layers = geometry.layers
+        self.around = [list(_around(i, sight, len(self.layers))) for i in range(len(self.layers))]
+        alike: dict[tuple[Any, ...], list[int]] = {}
+        for number in range(len(self.layers)):
+            first = number % 2 if sight else 0
+            shapes = (self._shape(i) for i in (number, *(near for near, _ in self.around[number])))
+            alike.setdefault((first, *shapes), []).append(number)
         self.trees = _aligned(
-            [
-                (layers[first::apart], *_scales(*shape, phases, first))
-                for shape, layers in shapes.items()
-                for first in range(min(apart, len(layers)))
-            ],
+            [(own, *_scales(shape, phases, first)) for (first, shape, *_), own in alike.items()],
             phases,
         )
         self.n_patches = geometry.n_layers
@@ -93,6 +104,9 @@ class Scales(nn.Module):
                     back[[geometry.slices[i].start + inside for i in tree.layers]] = stand
         self.register_buffer("back", back, persistent=False)
         self.register_buffer("of_layer", of_layer, persistent=False)
+
+    def _shape(self, number: int) -> tuple[int, int]:
+        return self.layers[number].n_alpha, self.layers[number].n_r
 
     def _add_step(self, step: int) -> None:
         """Find who is halved, and give the halves their places."""
@@ -139,14 +153,24 @@ class Scales(nn.Module):
         )
 
 
+def _around(number: int, sight: int, layers: int) -> Iterator[tuple[int, bool]]:
+    """Layers up to ``sight`` before and behind one, and whether they exist."""
+    for d in range(-sight, sight + 1):
+        if d and 0 <= number + d < layers:
+            yield number + d, True
+        elif d and 0 <= number - d < layers:
+            yield number - d, False
+
+
 def _aligned(
     trees: list[tuple[list[int], list[Patch], list[list[Step]]]], phases: int
 ) -> list[Tree]:
     """Trees of as many steps each, none of which finds all of them idle."""
     most = max(len(scales) for _, _, scales in trees)
     steps: list[list[Step]] = []
-    for _, _, scales in trees:
-        idle = [Step([], [])] * phases
+    for _, patches, scales in trees:
+        voxels = [i for i, patch in enumerate(patches) if _size(patch) == 1]
+        idle = [Step(voxels, [])] * phases
         steps.append([step for scale in scales for step in scale] + idle * (most - len(scales)))
     busy = [i for i in range(most * phases) if any(own[i].now for own in steps)]
     return [
@@ -156,9 +180,10 @@ def _aligned(
 
 
 def _scales(
-    slices: int, rings: int, phases: int, first: int
+    shape: tuple[int, int], phases: int, first: int
 ) -> tuple[list[Patch], list[list[Step]]]:
-    """Patches of a layer, and the steps of each scale; of two colours if ``first``."""
+    """Patches of a layer of so many slices and rings, and the steps of each scale."""
+    slices, rings = shape
     patches: list[Patch] = [(0, slices, 0, rings)]
     there: list[int] = [0]
     scales: list[list[Step]] = []

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from caloman_cli.data.geometry import Layer
 from caloman_cli.models.heads.scales import Patch, Scales
 
 TOLD = 2
@@ -19,13 +20,12 @@ class Sight:
 
     Args:
         scales: The patches.
-        layers: Before and behind, of the same shape, that a layer sees.
         state: S, numbers that a decoder says of a layer.
         most: Patches of a layer that are seen at once: where there are more, larger ones stand
             for them.
     """
 
-    def __init__(self, scales: Scales, layers: int, state: int, most: int) -> None:
+    def __init__(self, scales: Scales, state: int, most: int) -> None:
         self.scales, self.state, self.most = scales, state, most
         self.rows = TOLD * (scales.n_patches + 1)
         """Where what the decoder says begins."""
@@ -35,22 +35,13 @@ class Sight:
             for number, tree in enumerate(scales.trees)
             for position, layer in enumerate(tree.layers)
         }
-        # Layers around one, and whether there are any: else one that is halved alike stands there.
-        self._next: dict[int, list[tuple[int, bool]]] = {}
-        for same in scales.shapes:
-            reach, n = min(layers, len(same) - 1), len(same)
-            for position, layer in enumerate(same):
-                around = [position + d for d in range(-reach, reach + 1) if d]
-                self._next[layer] = [
-                    (same[i], True) if 0 <= i < n else (same[i % 2], False) for i in around
-                ]
 
     def all_of(self, number: int, step: int) -> Tensor:
         """What is told of whole layers of a tree: int64 (M, G)."""
         columns = []
         for layer in self.scales.trees[number].layers:
             seen = [self._there(layer, step)]
-            for other, exists in self._next[layer]:
+            for other, exists in self.scales.around[layer]:
                 there = self._there(other, step)
                 seen.append(there if exists else self._nothing(len(there)))
             own = self.rows + layer * self.state + torch.arange(self.state)
@@ -66,7 +57,7 @@ class Sight:
         columns = []
         for layer in tree.layers:
             seen = [self._closest(number, layer, step, 1 + NEAR)]
-            for other, exists in self._next[layer]:
+            for other, exists in self.scales.around[layer]:
                 over = self._closest(number, other, step, ABOVE)
                 seen.append(over if exists else self._nothing(*over.shape))
             columns.append(self._told(torch.cat(seen, 1), 1))
@@ -87,10 +78,13 @@ class Sight:
 
     def _pair(self, number: int, other: int, step: int, most: int) -> Tensor:
         tree, its = self.scales.trees[number], self.scales.trees[other]
-        there = its.steps[step].there
-        now = _edges(tree.patches, tree.steps[step].now)
-        common = _common(now, _edges(its.patches, there), tree.patches[0][1])
-        length, order = torch.sort(common, dim=1, descending=True, stable=True)
+        there, slices = its.steps[step].there, tree.patches[0][1]
+        now, others = _edges(tree.patches, tree.steps[step].now), _edges(its.patches, there)
+        own, over = (self.scales.layers[each.layers[0]] for each in (tree, its))
+        if (own.n_alpha, own.n_r) != (over.n_alpha, over.n_r):
+            now, others = _lengths(now, own, over.n_alpha), _lengths(others, over, own.n_alpha)
+            slices *= over.n_alpha
+        length, order = _sorted(*_common(now, others, slices))
         found = torch.where(length > 0, torch.tensor(there)[order], -1)[:, :most]
         none = torch.full((len(now), most - found.shape[1]), -1)
         return torch.cat([found, none], 1)
@@ -103,7 +97,7 @@ class Sight:
         """Places of the patches of a layer."""
         number, position = self._whose[layer]
         steps = self.scales.trees[number].steps[: step + 1]
-        there = [one.there for one in steps if 0 < len(one.there) <= self.most][-1]
+        there = [one.there for one in steps if len(one.there) <= self.most][-1]
         return self.scales.places[number][there, position]
 
     def _told(self, places: Tensor, axis: int = 0) -> Tensor:
@@ -112,13 +106,28 @@ class Sight:
 
 
 def _edges(patches: list[Patch], which: list[int]) -> Tensor:
-    return torch.tensor([patches[i] for i in which]).view(-1, 4)
+    return torch.tensor([patches[i] for i in which], dtype=torch.long).view(-1, 4)
 
 
-def _common(first: Tensor, second: Tensor, slices: int) -> Tensor:
+def _lengths(edges: Tensor, layer: Layer, fine: int) -> Tensor:
+    """Slices cut into so many, and rings in mm, of edges (N, 4) of a layer's patches."""
+    radii = torch.tensor(layer.r_edges, dtype=torch.float64)
+    return torch.cat([edges[:, :2] * fine, radii[edges[:, 2:]]], 1)
+
+
+def _sorted(common: Tensor, turn: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """The first numbers sorted, most first, and their order; of equals by the others."""
+    order = torch.argsort(out, dim=1, stable=True)
+    order = order.gather(1, torch.argsort(turn.gather(1, order), dim=1, stable=True))
+    found, last = torch.sort(common.gather(1, order), dim=1, descending=True, stable=True)
+    return found, order.gather(1, last)
+
+
+def _common(first: Tensor, second: Tensor, slices: int) -> tuple[Tensor, Tensor, Tensor]:
     """What patches (H, 4) and (N, 4) have in common, (H, N): most where they overlap.
 
     Else the length of their common edge in voxels, half a one for a corner. Alpha is a circle.
+    And how far the second ones are on, in alpha and outwards.
     """
     a, b, r, s = first.unsqueeze(1).unbind(2)
     start, end, inner, outer = second.unbind(1)
@@ -129,4 +138,5 @@ def _common(first: Tensor, second: Tensor, slices: int) -> Tensor:
         short, long = torch.minimum(arc, rings), torch.maximum(arc, rings)
         edge = torch.where((short == 0) & (long >= 0), long.clamp(min=0.5), 0.0)
         best = torch.maximum(best, torch.where(short > 0, 1e6 * arc * rings, edge))
-    return best
+    on = (start + end - a - b + slices) % (2 * slices) - slices
+    return best, on, inner + outer - r - s
