@@ -14,9 +14,17 @@ source "$(dirname "$0")/latents_row.sh"
 row none head.harmonics=0 encoder=none
 row learned head.harmonics=0
 row learned_16 head.harmonics=0 encoder.latent_dim=16 encoder.free_bits=1.5
-row harmonics
-row harmonics_alone encoder=none
+# Encoders whose latents cannot idle.
+row delta head.harmonics=0 encoder.free_bits=0 encoder.delta=1
+AUGMENT= row wae head.harmonics=0 encoder=wae encoder.latent_dim=10
+AUGMENT= row rae head.harmonics=0 encoder=rae encoder.latent_dim=10
+AUGMENT= row codes head.harmonics=0 encoder=vqvae encoder.latent_dim=16 encoder.n_codes=16 density=ar_codes
+row harmonics head.centres=false
+row harmonics_alone head.centres=false encoder=none
 # The same first steps, other densities.
-row longer reuse="$out/harmonics" trainer.density.epochs=60
-row wider reuse="$out/harmonics" trainer.density.epochs=40 density.hidden=128 density.n_layers=6
-row nsf_wide reuse="$out/harmonics" trainer.density.epochs=40 density=nsf_wide
+row longer reuse="$out/harmonics" head.centres=false trainer.density.epochs=60
+row wider reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 density.hidden=128 density.n_layers=6
+row nsf_wide reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 density=nsf_wide
+# With centres, as the second edition has them; and layers that see each other.
+row centres trainer.density.epochs=40 density=nsf_wide
+row sight trainer.density.epochs=40 density=nsf_wide head.sight=1

@@ -10,5 +10,5 @@ mkdir -p "$out"
 source "$(dirname "$0")/latents_row.sh"
 
 row turns head.harmonics=0
-row harmonics
-row wider reuse="$out/harmonics" trainer.density.epochs=40 trainer.density.batch_size=128 density.hidden=128 density.n_layers=6
+row harmonics head.centres=false
+row wider reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 trainer.density.batch_size=128 density.hidden=128 density.n_layers=6

@@ -1,5 +1,6 @@
 # A row of a table of what latents are worth; sourced by scripts that are given TRAIN.hdf5 [ROW ...]. A fifth of one file judges and is not learned from.
 #   row NAME SETTING...     trains OUT/NAME, the settings of "model" first, and judges it by what stands in "judges"
+#   AUGMENT= row NAME ...   the same of an encoder that cannot turn showers
 
 train=$1
 shift
@@ -10,7 +11,7 @@ row() {
   shift
   [[ $wanted == "  " || $wanted == *" $name "* ]] || return 0
   caloman train "${model[@]}" dataset.train=["$train"] dataset.reference=["$train"] \
-    output="$out/$name" dataset.validation_fraction=0.2 encoder.augment=true calibration=none "$@"
+    output="$out/$name" dataset.validation_fraction=0.2 ${AUGMENT-encoder.augment=true} calibration=none "$@"
   [[ -f $out/validation.hdf5 ]] || python scripts/studies/split_file.py "$out/$name" "$train" "$out"
   caloman evaluate run="$out/$name" reference="$out/validation.hdf5" truth="$out/train.hdf5" evaluation=only "${judges[@]}" \
     evaluation.classifier.preset=small evaluation.classifier.modes=[low,high,trees] overwrite=true

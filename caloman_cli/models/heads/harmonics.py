@@ -25,7 +25,7 @@ class Harmonics(nn.Module):
         geometry: The detector; layers of more than 2 m slices have a harmonic m.
         most: M.
         rank: R.
-        centres: Whether these are among them.
+        centres: Whether these are among them, if M is 1 or more.
 
     Attributes:
         dim: Numbers per shower, two for each of a layer or a combination.
@@ -41,7 +41,7 @@ class Harmonics(nn.Module):
         self.dim = 0
         waves, layers = [], []
         kinds = [(f"weights_{m}", m, False) for m in range(1, most + 1)]
-        for name, m, far in kinds + [("weights_centres", 1, True)] * centres:
+        for name, m, far in kinds + [("weights_centres", 1, True)] * (centres and most > 0):
             own = [i for i, layer in enumerate(geometry.layers) if layer.n_alpha > 2 * m]
             kept = min(rank, len(own))
             self.sizes.append(len(own))

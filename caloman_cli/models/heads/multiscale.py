@@ -83,7 +83,7 @@ class Multiscale(ShareHead[Halved]):
         harmonics: How many harmonics in alpha of each layer latents hold, beside what the encoder
             learns: 1 for which way it leans, 2 for how it is drawn out, too; for encoders that
             hold moments.
-        centres: Whether they hold the layers' centres, too.
+        centres: Whether they hold the layers' centres beside the harmonics.
         rank: Of more layers than these, so many combinations of each harmonic and of centres.
         geometry: The detector.
         conditions: Tells the layers' energies.
