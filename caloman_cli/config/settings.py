@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from caloman_cli.config.stages import LEARNING
-from caloman_cli.config.values import Count, NotNegative, Positive, Share, checked
+from caloman_cli.config.values import Count, Natural, NotNegative, Positive, Share, checked
 from caloman_cli.errors import UserError
 
 
@@ -77,6 +77,8 @@ class TrainerSettings:
         layer_dimensions: Say after every epoch how many dimensions the hidden layers of networks
             have on the validation split, see
             :func:`~caloman_cli.training.layers.layer_dimensions`.
+        profile: Steps of each stage that torch's profiler watches; it writes a table for each into
+            ``profile/`` of the run directory.
         deterministic: Ask CUDA for deterministic kernels. The CPU's are deterministic.
         tf32: Let CUDA multiply float32 matrices in TF32.
     """
@@ -87,6 +89,7 @@ class TrainerSettings:
     latents: Literal["sample", "mean"] = "sample"
     checkpoint_minutes: Positive = 10.0
     layer_dimensions: bool = False
+    profile: Natural = 0
     deterministic: bool = True
     tf32: bool = False
 

@@ -21,6 +21,7 @@ IRRELEVANT = (
     "dataset.reference",
     "trainer.checkpoint_minutes",
     "trainer.layer_dimensions",
+    "trainer.profile",
     "distill.run",
     "reuse",
 )

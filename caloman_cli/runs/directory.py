@@ -14,6 +14,7 @@
     latents.h5         hand-off from the encoder to the density model
     model.pt           self-contained
     samples/ evaluation/
+    profile/           tables of torch's profiler, where it was asked
     scalars.csv tensorboard/ wandb/  what the loggers keep
 """
 
@@ -55,7 +56,7 @@ _FILES = (
     "provenance.json",
     "config.yaml",
 )
-_FOLDERS = ("samples", "evaluation", "wandb", "tensorboard")
+_FOLDERS = ("samples", "evaluation", "profile", "wandb", "tensorboard")
 
 
 class RunDirectory:

@@ -33,6 +33,7 @@ from caloman_cli.training.optimisation import (
     players_of,
     precision_of,
 )
+from caloman_cli.training.profile import StepProfile
 from caloman_cli.training.seeds import Seeds
 
 if TYPE_CHECKING:
@@ -115,11 +116,14 @@ class Fit:
             self._without_parameters()
             return
         line = ProgressLine(self.stage, self.state.step, self.total)
+        table = self.trainer.run.path / "profile" / f"{self.stage}.txt"
+        self.profile = StepProfile(table, self.trainer.settings.profile, self.device)
         try:
             while self.state.epoch < self.settings.epochs and not self._out_of_patience():
                 self._epoch(line)
         finally:
             line.close()
+            self.profile.close()
         if not math.isfinite(self.state.best_score) and self.settings.select == "best":
             raise Diverged(
                 f"{self.stage}: '{self.settings.score}' was never finite on the validation split;"
@@ -148,6 +152,7 @@ class Fit:
             self._step(batches[batch])
             self.state.batch, self.state.step = batch + 1, self.state.step + 1
             line.step()
+            self.profile.step()
             minutes = (time.monotonic() - self._saved_at) / 60
             stop = self.trainer.interruption.noted is not None
             if stop or minutes > self.trainer.settings.checkpoint_minutes:

@@ -88,7 +88,7 @@ def test_every_suite_composes_and_passes_the_check(group, option):
 
 def test_no_option_is_empty_or_unused():
     used = {"dataset", "preprocess", "energy", "encoder", "head", "density", "calibration"}
-    used |= {"trainer", "logger", "recipe"}
+    used |= {"trainer", "logger", "recipe", "debug"}
     assert {group for group, _ in options()} <= used | SUITES | {"experiment"}
 
 
