@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -16,14 +17,16 @@ from omegaconf.errors import OmegaConfBaseException
 from caloman_cli.cli.arguments import Arguments, check_groups
 from caloman_cli.cli.endings import OK, explain, report
 from caloman_cli.cli.hydra_app import HydraApp, log_as, opened
-from caloman_cli.cli.sweep import (
-    Outcome,
+from caloman_cli.cli.places import (
+    assigned,
     job_name,
+    keeps_folders,
     own_output,
-    summarise,
     sweep_folder,
     varied_keys,
 )
+from caloman_cli.cli.runs import each_run
+from caloman_cli.cli.sweep import Outcome, Sweep, summarise
 from caloman_cli.cli.verbs import Verb
 from caloman_cli.config import mistakes, targets
 from caloman_cli.config.check import check_config
@@ -48,6 +51,7 @@ class Application:
         self.verb, self.debug = verb, debug
         self.chosen: tuple[str, ...] = ()  # overrides that the user need not give
         self.dry = False
+        self.passed_over: list[str] = []  # runs that a pattern matches and that are not finished
 
     def run(self, arguments: list[str]) -> int:
         """Do what the arguments behind the verb ask for.
@@ -66,6 +70,9 @@ class Application:
                 self._check_groups(app, overrides, options.multirun)
                 if not (options.help or options.hydra_help or options.info):
                     overrides = self._with_recipe(app, overrides, options.multirun)
+                    if not options.cfg:
+                        runs = each_run(self.verb.config, overrides, options.multirun)
+                        overrides, options.multirun, self.passed_over = runs
                 return self._answer(app, options, overrides)
             except (HydraException, OmegaConfBaseException) as error:
                 raise self._mistake(app, error, overrides) from error
@@ -130,13 +137,25 @@ class Application:
         return outcome.status
 
     def _run_many(self, app: HydraApp, overrides: list[str]) -> int:
-        varied = varied_keys(self._check_jobs(app, overrides, many=True))
-        folder = sweep_folder(self.verb.config, overrides)
-        settings = [*overrides, readable(f"hydra.sweep.dir={folder}"), "hydra.mode=MULTIRUN"]
-        return summarise(app.run_many(settings, partial(self._task(), varied=varied)))
+        jobs = [self._typed(job) for job in self._check_jobs(app, overrides, many=True)]
+        sweep = Sweep(sweep_folder(self.verb.config, overrides), varied_keys(jobs), {})
+        if len(jobs) > 1 and "out" not in sweep.varied and _writes_one_file(jobs[0]):
+            raise UserError(
+                f"out= is one file, and these are {len(jobs)} jobs: leave it out, or give a file"
+                " for each, out=A,B"
+            )
+        if jobs and keeps_folders(app.compose(jobs[0]), sweep.folder, jobs[0], sweep.varied):
+            sweep.names.update(assigned(Path(sweep.folder), jobs, sweep.varied, keep=not self.dry))
+        settings = [*overrides, readable(f"hydra.sweep.dir={sweep.folder}"), "hydra.mode=MULTIRUN"]
+        jobs_done = app.run_many(settings, partial(self._task(), sweep=sweep))
+        return summarise(jobs_done, self.passed_over)
 
     def _task(self) -> partial[Outcome]:
         return partial(_task, self.verb, self.debug, self.chosen, dry=self.dry)
+
+    def _typed(self, job: list[str]) -> list[str]:
+        """A job's overrides without what caloman chose, which is no part of what was asked for."""
+        return [override for override in job if override not in self.chosen]
 
     def _check_jobs(self, app: HydraApp, overrides: list[str], many: bool) -> list[list[str]]:
         jobs = [overrides]
@@ -213,7 +232,7 @@ def _task(
     debug: bool,
     chosen: tuple[str, ...],
     cfg: DictConfig,
-    varied: frozenset[str] = frozenset(),
+    sweep: Sweep | None = None,
     dry: bool = False,
 ) -> Outcome:
     """One job, in this process or on a cluster's node: check, then work.
@@ -222,19 +241,17 @@ def _task(
     """
     hydra_cfg = HydraConfig.get()
     choices = OmegaConf.to_container(hydra_cfg.runtime.choices)
-    many = hydra_cfg.mode == RunMode.MULTIRUN
     overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
     assert isinstance(overrides, list)
-    # What caloman chose is no part of what the user asked for.
     typed = [str(override) for override in overrides if override not in chosen]
-    name = job_name(typed, varied) if many else verb.words
+    name = verb.words if sweep is None else job_name(typed, sweep.varied)
     try:
         check_config(cfg, verb.config, choices)  # type: ignore[arg-type]
-        if many:
-            own_output(cfg, hydra_cfg.sweep.dir, name, typed, varied)
+        if sweep is not None:
+            own_output(cfg, hydra_cfg.sweep.dir, typed, sweep.varied, sweep.names)
         absolute_paths(cfg, verb.config)
         refuse_misplaced(cfg)
-        if verb.config == "train" and not many and not _names_a_place(typed):
+        if verb.config == "train" and sweep is None and not _names_a_place(typed):
             from caloman_cli.runs.unfinished import go_on
 
             go_on(cfg)
@@ -251,6 +268,10 @@ def _task(
     except Exception as error:  # noqa: BLE001  a job's failure is its result
         return Outcome(name, report(error, debug), explain(error)[1], None)
     return Outcome(name, OK, "", None if path is None else str(path))
+
+
+def _writes_one_file(job: list[str]) -> bool:
+    return any(override.startswith("out=") and override != "out=null" for override in job)
 
 
 def _names_a_place(overrides: list[str]) -> bool:

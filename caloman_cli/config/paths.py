@@ -49,15 +49,15 @@ def readable(argument: str, texts: Mapping[str, bool] | None = None) -> str:
     if parsed is not None and (name not in texts or _is_text(parsed, value, texts[name])):
         return argument
     if value.startswith("[") and value.endswith("]") and (name not in texts or texts[name]):
-        quoted = f"{key}={_list(value)}"
+        meant = f"{key}={_list(value)}"
     else:
         items = _items(value)
-        quoted = f"{key}={','.join(map(_quoted, items)) if len(items) > 1 else _quoted(value)}"
-    if _parsed(quoted) is None:
+        meant = f"{key}={','.join(map(quoted, items)) if len(items) > 1 else quoted(value)}"
+    if _parsed(meant) is None:
         raise UserError(
             f"cannot read {argument}: quote values with special signs: \"{key}='value'\""
         )
-    return quoted
+    return meant
 
 
 def read_value(argument: str) -> Any:
@@ -101,7 +101,7 @@ def _item_is_text(item: Any, listed: bool) -> bool:
 def _list(value: str) -> str:
     """``[a b,c]``; several of them, ``[a],[b]``, are the values of a multirun."""
     lists = re.split(r"\]\s*,\s*\[", value[1:-1])
-    return ",".join(f"[{','.join(map(_quoted, _items(items)))}]" for items in lists)
+    return ",".join(f"[{','.join(map(quoted, _items(items)))}]" for items in lists)
 
 
 def _items(values: str) -> list[str]:
@@ -120,7 +120,8 @@ def _is_quoted(item: str) -> bool:
     return len(item) > 1 and item[0] in "'\"" and item[-1] == item[0]
 
 
-def _quoted(item: str) -> str:
+def quoted(item: str) -> str:
+    """A text as Hydra's grammar takes it, whatever signs it has."""
     if item in ("", "null") or _is_quoted(item):
         return item
     return QuotedString(item, Quote.single).with_quotes()

@@ -43,7 +43,7 @@ class Target:
 class Sample:
     """``caloman sample``."""
 
-    run: Path
+    run: Path | list[Path]
     n: Count | None
     energies: Path | None
     energy: Incident | None
@@ -72,7 +72,7 @@ class Suite:
 class Evaluate:
     """``caloman evaluate``; the dataset may be the run's, then only its files are here."""
 
-    run: Path | None
+    run: Path | list[Path] | None
     generated: Path | None
     reference: Path | None
     truth: Path | None

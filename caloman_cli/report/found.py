@@ -10,6 +10,7 @@ from typing import Any
 
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.score import FORMAT, Score
+from caloman_cli.runs.patterns import matching
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def find_evaluations(patterns: Sequence[str], suite: str | None = None) -> list[
     paths: dict[Path, None] = {}
     models: dict[Path, None] = {}
     for pattern in patterns:
-        matches = _expanded(pattern)
+        matches = matching(pattern)
         if not matches:
             raise UserError(f"runs={pattern} matches nothing: give run directories or a pattern")
         for match in matches:
@@ -88,14 +89,6 @@ def find_evaluations(patterns: Sequence[str], suite: str | None = None) -> list[
         names = ", ".join(sorted({evaluation.suite for evaluation in read}))
         raise UserError(f"suite={suite}: there are only evaluations of {names}")
     return chosen
-
-
-def _expanded(pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser()
-    if not set("*?[") & set(str(path)):
-        return [path] if path.exists() else []
-    start = Path(path.anchor) if path.is_absolute() else Path()
-    return sorted(start.glob(str(path.relative_to(start) if path.is_absolute() else path)))
 
 
 def _read(path: Path) -> Evaluation | None:

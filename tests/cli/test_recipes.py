@@ -90,7 +90,7 @@ def test_jobs_of_a_sweep_share_a_recipe(caloman, tmp_path, monkeypatch):
     result = caloman("train", "-m", "dataset=ds2", "seed=1,2", "output=here")
     assert result.status == 0, result.err
     assert [cfg.head._target_.rpartition(".")[2] for cfg in seen] == ["Multiscale"] * 2
-    assert seen[0].output == str(tmp_path / "here/dataset-ds2_seed-1")  # the recipe not asked for
+    assert seen[0].output == str(tmp_path / "here/seed-1")  # the recipe not asked for
     result = caloman("train", "-m", "dataset=ds2,ds1_photons", "output=here")
     assert result.status == 2
     assert "scales_long for ds2, scales for ds1_photons" in result.err

@@ -1,15 +1,45 @@
 """Multiruns: stable names, failures that stay alone, a summary."""
 
+import json
+
 import pytest
 
-from caloman_cli.cli.sweep import job_name, sweep_folder, varied_keys
+from caloman_cli.cli.places import assigned, full_name, job_id, job_name, sweep_folder, varied_keys
 
 
-def test_a_jobs_name_says_what_it_is():
-    assert job_name(["seed=1", "experiment=demo"]) == "experiment-demo_seed-1"
+def names(*jobs):
+    """The names of a sweep's jobs."""
+    varied = varied_keys(jobs)
+    return [job_name(job, varied) for job in jobs]
 
 
-def test_where_a_job_runs_is_no_part_of_its_name():
+def test_a_jobs_name_holds_what_varies_and_nothing_else():
+    constant = ["experiment=demo", "dataset.train=[a.hdf5]", "trainer.energy.epochs=3"]
+    jobs = [[*constant, f"seed={seed}", "encoder.latent_dim=10"] for seed in (1, 2)]
+    assert names(*jobs) == ["seed-1", "seed-2"]
+    jobs = [[f"seed={n}", *constant, f"encoder.latent_dim={n}", f"density={n}"] for n in "ab"]
+    assert names(*jobs)[0] == "density-a_encoder.latent_dim-a_seed-a"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["head.hidden=[64,64]", "head.hidden=[8]"], ["head.hidden-64_64", "head.hidden-8"]),
+        (["reuse=outputs/train/a", "reuse='x/b c'"], ["reuse-a", "reuse-b-c"]),
+        (["dataset.train=[/d/a.h5,/d/b.h5]", "dataset.train=[/d/c.h5]"],
+         ["dataset.train-a.h5_b.h5", "dataset.train-c.h5"]),
+        (["lr=1e-3", "lr=-2"], ["lr-1e-3", "lr--2"]),
+    ],
+)  # fmt: skip
+def test_values_are_told_by_what_tells_them_apart(values, expected):
+    assert names(*[[value, "constant=1"] for value in values]) == expected
+
+
+def test_a_single_job_is_called_by_all_that_was_typed():
+    assert names(["seed=1", "experiment=demo"]) == ["experiment-demo_seed-1"]
+
+
+def test_where_a_job_runs_is_no_part_of_it():
     here = [
         "logger=wandb",
         "logger.mode=offline",
@@ -18,42 +48,70 @@ def test_where_a_job_runs_is_no_part_of_its_name():
         "device=cpu",
         "hydra/launcher=basic",
         "data_dir=/x",
+        "evaluate_after=quick",
     ]
-    assert job_name(here) == job_name(["seed=1", "output=b", "device=cuda"])
+    there = ["seed=1", "output=b", "device=cuda"]
+    assert full_name(here) == full_name(there)
+    assert job_id(here) == job_id(there)
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (["reuse=a/b"], ["reuse=a-b"]),
+        (["reuse=a/b"], ["reuse=c/b"]),
         (["lr=1e-3"], ["lr=1e3"]),
         ([f"key={'a' * 200}1"], [f"key={'a' * 200}2"]),
         (["a=1", "b=2"], ["a=1_b=2"]),
         (["a-b=1"], ["a=b-1"]),
     ],
 )
-def test_different_jobs_have_different_short_names(one, other):
-    assert job_name(one) != job_name(other)
-    assert len(job_name(one)) < 100
-    assert "/" not in job_name(one)
+def test_different_jobs_have_different_short_folders(one, other, tmp_path):
+    assert full_name(one) != full_name(other)
+    found = assigned(tmp_path, [one, other], varied_keys([one, other]))
+    assert len(set(found.values())) == 2
+    for name in [full_name(one), *found.values()]:
+        assert len(name) < 100
+        assert "/" not in name
 
 
 def test_where_a_job_runs_counts_where_it_varies():
     jobs = [["seed=1", f"device={device}", "dataset.train=[a]"] for device in ("cpu", "cuda")]
-    varied = varied_keys(jobs)
-    assert varied == {"device"}
-    assert [job_name(job, varied) for job in jobs] == ["device-cpu_seed-1", "device-cuda_seed-1"]
-    files = [["seed=1", f"dataset.train=[{name}.h5]"] for name in "ab"]
-    assert len({job_name(job, varied_keys(files)) for job in files}) == 2
-    assert len({job_name(job) for job in files}) == 1
+    assert varied_keys(jobs) == {"device"}
+    assert names(*jobs) == ["device-cpu", "device-cuda"]
+    assert len({job_id(job, varied_keys(jobs)) for job in jobs}) == 2
+    assert len({job_id(job) for job in jobs}) == 1
 
 
-def test_a_long_name_shows_what_varies():
-    constant = [f"some.key{i}={'a' * 20}" for i in range(5)]
-    jobs = [[*constant, f"encoder.latent_dim={n}"] for n in (1, 2)]
-    name = job_name(jobs[0], varied_keys(jobs))
-    assert name.startswith("encoder.latent_dim-1_")
-    assert name[-9:] == job_name(jobs[0], varied_keys([*jobs, ["seed=2"]]))[-9:]
+def test_jobs_of_several_sweeps_share_a_folder_of_sweeps(tmp_path):
+    """The same job is found again, whatever else varies; another one takes no one's place."""
+
+    def sweep(*jobs):
+        found = assigned(tmp_path, jobs, varied_keys(jobs))
+        return [found[job_id(job, varied_keys(jobs))] for job in jobs]
+
+    assert sweep(["a=x", "seed=1"], ["a=x", "seed=2"]) == ["seed-1", "seed-2"]
+    assert sweep(["a=x", "seed=2"], ["a=x", "seed=3"]) == ["seed-2", "seed-3"]
+    assert sweep(["a=x", "seed=1"], ["a=y", "seed=1"]) == ["seed-1", "a-y"]
+    others = sweep(["a=z", "seed=1"], ["a=z", "seed=4"])
+    assert others[0].startswith("seed-1_")
+    assert others[1] == "seed-4"
+    (tmp_path / ".jobs.json").write_text("[]")
+    with pytest.raises(Exception, match="damaged"):
+        sweep(["a=x", "seed=1"])
+
+
+def test_folders_of_an_earlier_version_are_found(tmp_path):
+    jobs = [["experiment=demo", f"encoder.latent_dim={n}", "head.hidden=[8,8]"] for n in (1, 2)]
+    digest = job_id(jobs[0])[:8]
+    (tmp_path / f"some-words_{digest}").mkdir()
+    plain = [["experiment=demo", f"seed={n}"] for n in (1, 2)]
+    (tmp_path / "experiment-demo_seed-1").mkdir()
+    for sweep, expected in (
+        (jobs, [f"some-words_{digest}", "encoder.latent_dim-2"]),
+        (plain, ["experiment-demo_seed-1", "seed-2"]),
+    ):
+        found = assigned(tmp_path, sweep, varied_keys(sweep))
+        assert list(found.values()) == expected
 
 
 @pytest.mark.slow
@@ -135,7 +193,21 @@ def test_an_experiment_may_be_a_sweep(caloman, tmp_path, monkeypatch):
     monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: seen.append(cfg.output))
     result = caloman("train", "--config-dir", "mine", "experiment=both", "output=here")
     assert result.status == 0, result.err
-    assert seen == [str(tmp_path / f"here/experiment-both_seed-{seed}") for seed in (1, 2)]
+    assert seen == [str(tmp_path / f"here/seed-{seed}") for seed in (1, 2)]
+    index = json.loads((tmp_path / "here/.jobs.json").read_text())
+    assert list(index.values()) == ["seed-1", "seed-2"]
+
+
+def test_jobs_do_not_share_one_file(caloman, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("caloman_cli.verbs.sample.run", lambda cfg: seen.append(cfg.out))
+    given = ["sample", "-m", "run=x", "n=5", "seed=1,2"]
+    result = caloman(*given, "out=all.hdf5", "overwrite=true")
+    assert result.status == 2
+    assert "out= is one file, and these are 2 jobs: leave it out" in result.err
+    assert caloman(*given[:-1], "seed=1", "out=all.hdf5").status == 0
+    assert caloman("sample", "-m", "run=x", "n=5", "out=a.hdf5,b.hdf5").status == 0
+    assert [path.rpartition("/")[2] for path in seen] == ["all.hdf5", "a.hdf5", "b.hdf5"]
 
 
 @pytest.mark.slow
