@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from caloman_cli.cli.after import check_after, check_suites, evaluate_after
 from caloman_cli.cli.arguments import Arguments, check_groups
 from caloman_cli.cli.endings import OK, explain, report
 from caloman_cli.cli.hydra_app import HydraApp, log_as, opened
@@ -176,6 +177,7 @@ class Application:
         with open_dict(job):
             del job["hydra"]
         check_config(job, self.verb.config, choices, complete=complete)  # type: ignore[arg-type]
+        check_suites(job)
 
     def _check_groups(self, app: HydraApp, overrides: list[str], many: bool) -> None:
         options = {group: app.options(group) for group in app.groups()}
@@ -263,8 +265,11 @@ def _task(
 
             log.info(said(chosen[0].partition("=")[2], cfg.dataset.name, choices))  # type: ignore[arg-type]
         with targets.trusting(_named(cfg)):
+            (check_suites if dry else check_after)(cfg)
             module = import_module(f"caloman_cli.verbs.{verb.config}")
             path = module.dry_run(cfg) if dry else module.run(cfg)
+            if not dry:
+                evaluate_after(cfg, path)
     except Exception as error:  # noqa: BLE001  a job's failure is its result
         return Outcome(name, report(error, debug), explain(error)[1], None)
     return Outcome(name, OK, "", None if path is None else str(path))

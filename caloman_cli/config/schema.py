@@ -170,6 +170,7 @@ class Train:
     overwrite: bool
     reuse: Path | None
     accept: Rule | list[Rule]
+    evaluate_after: Names | None
     seed: Seed
     device: Device
     data_dir: Path | None
@@ -189,6 +190,7 @@ class Distill:
     teacher_steps: Count | None
     paths: Several | None
     student: dict[str, Any]
+    evaluate_after: Names | None
     trainer: TrainerSettings
     logger: Target
     seed: Seed

@@ -24,6 +24,7 @@ IRRELEVANT = (
     "trainer.profile",
     "distill.run",
     "reuse",
+    "evaluate_after",
 )
 """Keys that do not make another run: where it runs, who watches it, where its files lie.
 
