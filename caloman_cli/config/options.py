@@ -38,8 +38,19 @@ def option_of(group: str, made: object) -> str:
         made: The object.
     """
     name = type(made).__name__
-    if type(made).__module__.startswith(f"{PLACES[group].room}."):
-        options = [option for option, target in known_options(group).items() if target == name]
-        for option in sorted(options, key=lambda option: (option != name.lower(), len(option))):
-            return option
-    return name
+    ours = type(made).__module__.startswith(f"{PLACES[group].room}.")
+    return _option(group, name) if ours else name
+
+
+def option_named(group: str, node: object) -> str:
+    """The same of what a run's config has for a group; nothing where it names no class."""
+    target = node.get(TARGET) if isinstance(node, Mapping) else None
+    if not isinstance(target, str):
+        return ""
+    room, _, name = target.rpartition(".")
+    return _option(group, name) if group in PLACES and room == PLACES[group].room else name
+
+
+def _option(group: str, name: str) -> str:
+    options = [option for option, target in known_options(group).items() if target == name]
+    return min(options, key=lambda o: (o != name.lower(), len(o)), default=name)

@@ -1,53 +1,31 @@
-"""Many evaluations against one reference: a row each, best first, with what real showers score."""
+"""Many runs against one reference: a row each, best first, with what real showers score."""
 
-import csv
-import difflib
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.score import Grid, Score, number, with_spread
+from caloman_cli.metrics.score import Score
+from caloman_cli.report.columns import Column, columns_of, key_meant, order, ordering
 from caloman_cli.report.found import Evaluation
+from caloman_cli.report.rows import is_judged, placed
+from caloman_cli.report.settings import Setting, differing
 
 TRUTH = "independent real showers"
-_FIRST = ("auc_low", "auc_resnet", "auc_high", "fpd")
-
-Conditions = frozenset[tuple[str, str | float | None]]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One quantity under one set of conditions: what may stand in a column.
-
-    Args:
-        key: Of its scores.
-        conditions: Of its scores.
-        label: Heading; it names the conditions that another column of the quantity has otherwise.
-    """
-
-    key: str
-    conditions: Conditions
-    label: str
-
-    def holds(self, score: Score) -> bool:
-        """Whether a score belongs here."""
-        return score.key == self.key and _conditions(score) == self.conditions
 
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Evaluations that were judged by the same showers under the same rules.
+    """Runs that were judged by the same showers under the same rules, and those to be judged yet.
 
     Args:
         dataset: Name of the dataset.
         reference: What the reference is called.
         protocol: The rules.
-        rows: Name of each evaluation, best first.
-        columns: The one that orders the rows comes first.
+        rows: Name of each run, best first; those without the quantity that orders come last.
+        columns: The one that orders the rows comes first; there may be none.
+        settings: In what the runs differ, a value for each row.
     """
 
     dataset: str
@@ -55,11 +33,18 @@ class RunComparison:
     protocol: str
     rows: Mapping[str, Evaluation]
     columns: Sequence[Column]
+    settings: Sequence[Setting] = field(default_factory=tuple)
 
     @property
-    def by(self) -> Column:
+    def by(self) -> Column | None:
         """What orders the rows."""
-        return self.columns[0]
+        return self.columns[0] if self.columns else None
+
+    @property
+    def title(self) -> str:
+        """Dataset, judge and rules."""
+        by = ", ".join(part for part in (self.reference, self.protocol) if part)
+        return f"{self.dataset}: {by}"
 
     def score(self, row: str, column: Column) -> Score | None:
         """A row's score, or None where it was not measured."""
@@ -75,9 +60,37 @@ class RunComparison:
         }
         return next(iter(found.values())) if len(found) == 1 else None
 
+    def states(self) -> dict[str, str]:
+        """How each run stands, in a word; nothing of files, whose model is not here."""
+        return {name: "" if row.job is None else row.job.state for name, row in self.rows.items()}
+
+    def unjudged(self) -> list[str]:
+        """Names of the runs that are trained and have not been evaluated."""
+        return [
+            name
+            for name, row in self.rows.items()
+            if not is_judged(row) and row.job is not None and row.job.state == "ok"
+        ]
+
+    def unfinished(self) -> dict[str, str]:
+        """Runs that are not finished -> how they stand, with what is known of it."""
+        return {
+            name: row.job.said
+            for name, row in self.rows.items()
+            if row.job is not None and row.job.state != "ok"
+        }
+
     def notes(self) -> list[str]:
         """What a reader must know of these rows and columns."""
         notes = []
+        if stopped := self.unfinished():
+            said = "; ".join(f"{name}: {how}" for name, how in stopped.items())
+            notes.append(f"Not finished, {len(stopped)} of {len(self.rows)} runs: {said}.")
+        if waiting := self.unjudged():
+            notes.append(
+                f"Trained and not evaluated, {len(waiting)} of {len(self.rows)} runs: "
+                f"{', '.join(waiting)}. 'caloman evaluate' takes patterns and lists of runs."
+            )
         if len({column.key for column in self.columns}) < len(self.columns):
             notes.append(
                 "Scores with other settings, which the headings name, stand in columns of their "
@@ -92,164 +105,71 @@ class RunComparison:
                 f"Rows of seeds: mean and standard deviation over "
                 f"{' or '.join(map(str, numbers))} runs that differ in their seed alone."
             )
-        if any(self.score(row, self.by) is None for row in self.rows):
+        if self.by is not None and any(self.score(row, self.by) is None for row in self.rows):
             notes.append(f"Rows without {self.by.label} come last.")
+        if any(column.validation for column in self.columns):
+            notes.append(
+                "Validation: best value of each stage on the validation split of the training; "
+                "of stages that learn the same thing the lower one has learned it better."
+            )
         return notes
 
-    @cached_property
-    def grid(self) -> Grid:
-        """Real showers, where they were scored, then a row for each evaluation."""
-        heads = ["run", "suite", *(column.label for column in self.columns)]
-        real = [_cell(self.truth(column), truth=True) for column in self.columns]
-        lines = [] if set(real) == {"–"} else [[TRUTH, "", *real]]
-        for row, evaluation in self.rows.items():
-            cells = [_cell(self.score(row, column)) for column in self.columns]
-            lines.append([row, evaluation.suite, *cells])
-        return Grid(heads, lines, range(2, len(heads)))
-
-    def to_tex(self) -> str:
-        """A LaTeX ``tabular`` (package booktabs), the best value of each quantity bold."""
-        best = {index: self._best(column) for index, column in enumerate(self.columns, 2)}
-        bold = {
-            (row, column)
-            for row, cells in enumerate(self.grid.rows)
-            for column, name in best.items()
-            if name == cells[0]
-        }
-        return self.grid.latex(bold)
-
-    def _best(self, column: Column) -> str | None:
+    def best(self, column: Column) -> str | None:
         """The row with the best value; None where no row has any."""
         values = {row: order(self.score(row, column)) for row in self.rows}
         row = min(values, key=lambda name: values[name])
         return row if math.isfinite(values[row]) else None
 
 
-def compare_runs(evaluations: Sequence[Evaluation], by: str | None = None) -> list[RunComparison]:
-    """Sort evaluations into comparisons of those with one reference and one protocol.
+def compare_runs(
+    rows: Sequence[Evaluation], by: str | None = None, but: Sequence[str] = ()
+) -> list[RunComparison]:
+    """Sort rows into comparisons of those with one reference and one protocol.
 
     Args:
-        evaluations: At least one.
+        rows: At least one.
         by: Key or label of the quantity that orders the rows. None: an AUC where there is one,
             else the first.
+        but: Keys in which runs may differ without a word.
 
     Raises:
         UserError: No evaluation has the quantity, or what is best of it is not known.
     """
-    scores = [score for item in evaluations for score in item.scores]
-    key = None if by is None else _key(by, scores)
+    scores = [score for row in rows for score in row.scores]
+    key = None if by is None else key_meant(by, scores)
     if key is not None and all(order(score) == math.inf for score in scores if score.key == key):
         raise UserError(
             f"sort='{by}': best is what is nearest to real showers' score, which no evaluation "
             "has: evaluate with truth=FILE, or sort by another quantity"
         )
-    groups: dict[tuple[str, str | None, str], list[Evaluation]] = {}
-    for item in evaluations:
-        shown = tuple(score for score in item.scores if score.summary or score.key == key)
-        group = groups.setdefault((item.dataset, item.reference, item.protocol), [])
-        group.append(replace(item, scores=shown))
-    return [_comparison(members, key) for members in groups.values()]
+    shown = [
+        replace(row, scores=tuple(s for s in row.scores if s.summary or s.key == key))
+        for row in rows
+    ]
+    return [_comparison(members, key, but) for members in placed(shown).values()]
 
 
-def to_csv(comparisons: Sequence[RunComparison]) -> str:
-    """All rows of all comparisons with values and spreads in full precision."""
-    names = list(dict.fromkeys(c.label for item in comparisons for c in item.columns))
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    heads = [part for name in names for part in (name, f"{name} ±")]
-    writer.writerow(["dataset", "reference", "protocol", "run", "suite", "folder", *heads])
-    for item in comparisons:
-        columns = {column.label: column for column in item.columns}
-        for row, evaluation in item.rows.items():
-            scores = [
-                item.score(row, columns[name]) if name in columns else None for name in names
-            ]
-            values = [
-                value
-                for score in scores
-                for value in ((None, None) if score is None else (score.generated, score.spread))
-            ]
-            where = [item.dataset, item.reference, item.protocol, row, evaluation.suite]
-            cells = ("" if v is None else repr(v) for v in values)
-            writer.writerow([*where, str(evaluation.folder), *cells])
-    return stream.getvalue()
-
-
-def order(score: Score | None) -> float:
-    """How far a score is from the best one; infinite where there is none."""
-    distance = None if score is None else score.from_best
-    return math.inf if distance is None else distance
-
-
-def _key(by: str, scores: Sequence[Score]) -> str:
-    """The key that a user means: itself, or the label of a score."""
-    names: dict[str, str] = {}
-    for score in scores:
-        names |= {score.key: score.key}
-        names.setdefault(score.quantity, score.key)
-    if by in names:
-        return names[by]
-    near = difflib.get_close_matches(by, names, 1, 0.6)
-    meant = f"did you mean '{near[0]}'? " if near else ""
-    keys = dict.fromkeys(score.key for score in scores if score.summary)
-    raise UserError(f"sort='{by}' was not measured: {meant}there is: {', '.join(keys)}")
-
-
-def _comparison(members: Sequence[Evaluation], by: str | None) -> RunComparison:
-    columns = _columns(members)
-    distances = {
-        column: [order(score) for item in members for score in item.scores if column.holds(score)]
-        for column in columns
-    }
-    known = [column for column in columns if min(distances[column]) < math.inf]
-    if by is None:
-        by = next((key for key in _FIRST if any(c.key == key for c in known)), None)
-    mine = [column for column in known if column.key == by] or known or columns
-    # Of several settings that most rows have.
-    first = max(mine, key=lambda column: len(distances[column]))
-
-    def place(pair: tuple[str, Evaluation]) -> float:
-        return order(next((s for s in pair[1].scores if first.holds(s)), None))
-
-    return RunComparison(
-        members[0].dataset,
-        members[0].reference_name,
-        members[0].protocol,
-        dict(sorted(_named(members).items(), key=place)),
-        [first, *(column for column in columns if column != first)],
-    )
-
-
-def _columns(members: Sequence[Evaluation]) -> list[Column]:
-    """A column for each key and each set of conditions, in the order in which they occur."""
+def _comparison(
+    members: Sequence[Evaluation], by: str | None, but: Sequence[str]
+) -> RunComparison:
     scores = [score for item in members for score in item.scores]
-    labels: dict[str, str] = {}
-    for score in scores:
-        taken = score.quantity in (label for key, label in labels.items() if key != score.key)
-        labels.setdefault(
-            score.key, f"{score.quantity} [{score.key}]" if taken else score.quantity
-        )
-    found: dict[str, dict[Conditions, None]] = {key: {} for key in labels}
-    for score in scores:
-        found[score.key].setdefault(_conditions(score))
-    columns = []
-    for key, kinds in found.items():
-        shared = frozenset.intersection(*kinds)
-        for kind in kinds:
-            apart = ", ".join(f"{name} {_shown(value)}" for name, value in sorted(kind - shared))
-            label = f"{labels[key]} ({apart})" if len(kinds) > 1 else labels[key]
-            columns.append(Column(key, kind, label))
-    return columns
+    columns = columns_of(scores)
+    first = ordering(columns, scores, by)
 
+    def place(pair: tuple[str, Evaluation]) -> tuple[float, bool]:
+        held = (s for s in pair[1].scores if first is not None and first.holds(s))
+        return order(next(held, None)), not is_judged(pair[1])
 
-def _conditions(score: Score) -> Conditions:
-    return frozenset(score.conditions.items())
-
-
-def _shown(value: str | float | None) -> str:
-    if value is None:
-        return "default"
-    return value if isinstance(value, str) else number(value)
+    rows = dict(sorted(_named(members).items(), key=place))
+    judged = next((item for item in members if item.reference is not None), members[0])
+    return RunComparison(
+        judged.dataset,
+        judged.reference_name,
+        judged.protocol,
+        rows,
+        [] if first is None else [first, *(column for column in columns if column != first)],
+        differing([row.job for row in rows.values()], but),
+    )
 
 
 def _named(members: Sequence[Evaluation]) -> dict[str, Evaluation]:
@@ -264,12 +184,6 @@ def _named(members: Sequence[Evaluation]) -> dict[str, Evaluation]:
     names: list[str] = []
     for index in range(len(members)):
         alone = (kind[index] for kind in choices if kind.count(kind[index]) == 1)
-        names.append(next(alone, parents[index]))
+        name = next(alone, parents[index])
+        names.append(name if name not in names else f"{name} ({index + 1})")
     return dict(zip(names, members, strict=True))
-
-
-def _cell(score: Score | None, truth: bool = False) -> str:
-    if score is None:
-        return "–"
-    value, spread = (score.truth, score.truth_spread) if truth else (score.generated, score.spread)
-    return with_spread(value, spread)

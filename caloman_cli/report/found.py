@@ -2,19 +2,18 @@
 
 import json
 import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from caloman_cli.errors import UserError
 from caloman_cli.metrics.score import FORMAT, Score
-from caloman_cli.runs.patterns import matching
+from caloman_cli.report.jobs import Job
+from caloman_cli.runs.patterns import is_run
 
 log = logging.getLogger(__name__)
 
-FILE, MODEL = "metrics.json", "model.pt"
+FILE = "metrics.json"
 _FIELDS = (
     "section", "quantity", "generated", "truth", "floor", "truth_floor", "spread", "truth_spread",
     "note", "summary", "key", "goal", "conditions",
@@ -23,13 +22,13 @@ _FIELDS = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one ``metrics.json`` says.
+    """What one ``metrics.json`` says, or several of one run.
 
     Args:
         folder: Where it lies.
         label: Name of the generated showers.
         dataset: Name of the dataset.
-        suite: Name of the suite.
+        suites: Names of the suites; none of a run that has not been evaluated.
         reference: Hash of the reference's content; None where there was no reference.
         reference_name: What the reference is called.
         protocol: The rules of the evaluation.
@@ -38,12 +37,15 @@ class Evaluation:
         scores: All of its scores.
         run: The run that made the showers, or None.
         seeds: Of the runs whose mean it is; none where it is of one.
+        owner: Whose evaluation it is: the run, or the generated showers; and its seed.
+        job: What the run's directory says, or None.
+        parts: Folders of the evaluations of each run that it is of.
     """
 
     folder: Path
     label: str
     dataset: str
-    suite: str
+    suites: tuple[str, ...]
     reference: str | None
     reference_name: str
     protocol: str
@@ -51,44 +53,28 @@ class Evaluation:
     scores: tuple[Score, ...]
     run: Path | None = None
     seeds: tuple[int, ...] = ()
+    owner: tuple[str, int] = ("", 0)
+    job: Job | None = None
+    parts: tuple[tuple[Path, ...], ...] = ()
+
+    @property
+    def suite(self) -> str:
+        """The names of its suites."""
+        return ", ".join(self.suites)
 
 
-def find_evaluations(patterns: Sequence[str], suite: str | None = None) -> list[Evaluation]:
+def find_evaluations(paths: Iterable[Path]) -> list[Evaluation]:
     """Every evaluation at or below the paths, in the order of their names.
 
     Args:
-        patterns: Run directories, evaluations or ``metrics.json`` files; ``*``, ``?``, ``[...]``
-            and ``**`` as in a shell.
-        suite: Only of this suite. None: of all.
-
-    Raises:
-        UserError: A pattern matches nothing, or nothing that it matches was evaluated.
+        paths: Run directories, evaluations or ``metrics.json`` files.
     """
-    paths: dict[Path, None] = {}
-    models: dict[Path, None] = {}
-    for pattern in patterns:
-        matches = matching(pattern)
-        if not matches:
-            raise UserError(f"runs={pattern} matches nothing: give run directories or a pattern")
-        for match in matches:
-            found = [match] if match.is_file() else sorted(match.rglob(FILE))
-            whole = (path for path in found if not path.parent.name.startswith("."))
-            paths |= dict.fromkeys(path.resolve() for path in whole)
-            models |= {} if match.is_file() else dict.fromkeys(sorted(match.rglob(MODEL)))
-    read = [evaluation for path in paths if (evaluation := _read(path)) is not None]
-    if not read:
-        runs = [os.path.relpath(path.parent) for path in models]
-        what = f"{len(runs)} runs there have models, none of which" if len(runs) > 1 else "nothing"
-        more = ["..."] if len(runs) > 2 else []
-        ask = f"-m run={','.join(runs[:2] + more)}" if len(runs) > 1 else "run=DIR"
-        raise UserError(
-            f"runs={','.join(patterns)}: {what} was evaluated: run 'caloman evaluate {ask}' first"
-        )
-    chosen = [evaluation for evaluation in read if suite in (None, evaluation.suite)]
-    if not chosen:
-        names = ", ".join(sorted({evaluation.suite for evaluation in read}))
-        raise UserError(f"suite={suite}: there are only evaluations of {names}")
-    return chosen
+    files: dict[Path, None] = {}
+    for path in paths:
+        found = [path] if path.is_file() and path.name == FILE else sorted(path.rglob(FILE))
+        whole = (file for file in found if not file.parent.name.startswith("."))
+        files |= dict.fromkeys(file.resolve() for file in whole)
+    return [evaluation for file in files if (evaluation := _read(file)) is not None]
 
 
 def _read(path: Path) -> Evaluation | None:
@@ -113,15 +99,31 @@ def _evaluation(path: Path, content: Mapping[str, Any]) -> Evaluation:
         reference = inputs["reference"]["fingerprint"]
         name = ", ".join(Path(file).name for file in inputs["reference"]["files"])
     scores = [Score(**{field: record[field] for field in _FIELDS}) for record in content["scores"]]
+    settings = content["settings"]
+    run = _run_of(path.parent, settings.get("run"))
+    whose = inputs.get("generated", {}).get("fingerprint", path.parent) if run is None else run
     return Evaluation(
         path.parent,
         content["label"],
         content["dataset"],
-        content["settings"]["evaluation"]["name"],
+        (settings["evaluation"]["name"],),
         reference,
         name,
-        content["settings"]["protocol"],
+        settings["protocol"],
         (truth["fingerprint"], truth["showers"]) if (truth := inputs.get("truth")) else None,
         tuple(scores),
-        Path(run) if (run := content["settings"].get("run")) else None,
+        run,
+        owner=(str(whose), settings.get("seed", 1)),
+        parts=((path.parent,),),
     )
+
+
+def _run_of(folder: Path, named: str | None) -> Path | None:
+    """The run that an evaluation is of: the one it lies in, which may have moved, else by name."""
+    if named is None:
+        return None
+    home = folder.parent.parent
+    if folder.parent.name == "evaluation" and is_run(home):
+        return home
+    path = Path(named)
+    return (path.parent if path.is_file() else path).resolve()

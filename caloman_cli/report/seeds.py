@@ -1,6 +1,7 @@
 """Runs that differ in their seed alone, as one evaluation: mean and spread of every score."""
 
 import os
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,10 +31,10 @@ def over_seeds(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """
     groups: list[tuple[Any, list[tuple[int, Evaluation]]]] = []
     for item in evaluations:
-        if item.run is None:
+        if item.run is None or (item.job is not None and item.job.state != "ok"):
             groups.append((None, [(0, item)]))
             continue
-        seed, config = _config(item.run)
+        seed, config = _config(item)
         for other, members in groups:
             if other is not None and _siblings(members[0][1], other, item, config):
                 members.append((seed, item))
@@ -43,20 +44,21 @@ def over_seeds(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     return [_merged(members) for _, members in groups]
 
 
-def _config(run: Path) -> tuple[int, dict[str, Any]]:
+def _config(item: Evaluation) -> tuple[int, dict[str, Any]]:
     """A run's seed, and the rest of its config."""
-    directory = RunDirectory(run.parent if run.is_file() else run)
-    try:
-        config: Any = OmegaConf.to_container(directory.config)
-    except UserError as error:
-        raise UserError(f"by=seed compares the configs of runs: {error}") from error
-    return config.pop("seed", 0), config
+    assert item.run is not None
+    config: Any = None if item.job is None else item.job.config
+    if config is None:
+        try:
+            config = OmegaConf.to_container(RunDirectory(item.run).config)
+        except UserError as error:
+            raise UserError(f"by=seed compares the configs of runs: {error}") from error
+    return config.get("seed", 0), {key: value for key, value in config.items() if key != "seed"}
 
 
 def _siblings(first: Evaluation, config: Any, second: Evaluation, other: Any) -> bool:
     """Whether two runs differ in no more than the seed and were judged alike."""
-    rules = [(item.dataset, item.reference, item.protocol, item.suite, item.truth)
-             for item in (first, second)]  # fmt: skip
+    rules = [(item.dataset, item.reference, item.protocol, item.truth) for item in (first, second)]
     # Where files lie makes no other run as long as their content is checked. Not so here.
     files = [side.get("dataset", {}).get("train") for side in (config, other)]
     return rules[0] == rules[1] and files[0] == files[1] and not differences(config, other)
@@ -81,9 +83,11 @@ def _merged(members: list[tuple[int, Evaluation]]) -> Evaluation:
     return replace(
         items[0],
         folder=Path(os.path.commonpath([item.folder for item in items])),
-        label=f"{_shared([item.label for item in items])}, seeds {', '.join(map(str, seeds))}",
+        label=f"{_shared([item.label for item in items])}seeds {', '.join(map(str, seeds))}",
+        suites=tuple(dict.fromkeys(name for item in items for name in item.suites)),
         scores=tuple(_mean(scores, len(items)) for scores in found.values()),
         seeds=tuple(seeds),
+        parts=tuple(part for item in items for part in item.parts),
     )
 
 
@@ -106,5 +110,11 @@ def _mean(scores: list[Score], n: int) -> Score:
 
 
 def _shared(labels: list[str]) -> str:
-    """What the names of siblings have in common, or the first."""
-    return os.path.commonprefix(labels).rstrip("_-., 0123456789") or labels[0]
+    """What the names of siblings have in common, with a comma; nothing where that is the seed."""
+    # A name that was cut has a hash behind it, of the seed, too.
+    bare = {re.sub(r"(^|[-_.])seed[-_]?\d+|_[0-9a-f]{8}$", "", label) for label in labels}
+    if len(bare) == 1:
+        common = bare.pop().strip("_-., ")
+    else:
+        common = os.path.commonprefix(labels).rstrip("_-., 0123456789") or labels[0]
+    return f"{common}, " if common else ""

@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -53,6 +53,15 @@ def differences(stored: Any, asked: Any, resolved: Collection[str] = RESOLVED) -
     """
     pair = _layers_alone(stored), _layers_alone(asked)
     return _differences(*pair, resolved, "", _verb_of(asked))
+
+
+def differing_keys(configs: Sequence[Any]) -> list[str]:
+    """The keys, dotted, that make some of the runs with these configs different runs."""
+    found: dict[str, None] = {}
+    for config in configs[1:]:
+        one_way = differences(configs[0], config, resolved=())
+        found |= dict.fromkeys(text.partition(": ")[0] for text in one_way)
+    return list(found)
 
 
 def listed(found: list[str]) -> str:

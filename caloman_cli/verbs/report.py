@@ -11,11 +11,20 @@ from caloman_cli import __version__
 from caloman_cli.data.files import write_text
 from caloman_cli.evaluation.style import save
 from caloman_cli.metrics.score import Grid
-from caloman_cli.report.comparison import RunComparison, compare_runs, to_csv
-from caloman_cli.report.document import Block, Document, Items, Part, Picture, Table, Text
-from caloman_cli.report.found import find_evaluations
+from caloman_cli.report.comparison import RunComparison, compare_runs
+from caloman_cli.report.document import Block, Document, Fold, Items, Part, Picture, Table, Text
+from caloman_cli.report.rows import find_rows
 from caloman_cli.report.runs import Panel, run_scores
 from caloman_cli.report.seeds import over_seeds
+from caloman_cli.report.tables import (
+    grid,
+    settings_grid,
+    settings_note,
+    short,
+    shown_settings,
+    to_csv,
+    to_tex,
+)
 from caloman_cli.report.write import write_report
 from caloman_cli.runs.results import appearing
 
@@ -41,16 +50,13 @@ def run(cfg: DictConfig) -> Path:
             directory holds something else than a report.
     """
     patterns = [cfg.runs] if isinstance(cfg.runs, str) else list(cfg.runs)
-    found = find_evaluations(patterns, cfg.suite)
-    comparisons = compare_runs(over_seeds(found) if cfg.by == "seed" else found, cfg.sort)
+    rows, by_seed = find_rows(patterns, cfg.suite), cfg.by == "seed"
+    but = ["seed"] if by_seed else []
+    comparisons = compare_runs(over_seeds(rows) if by_seed else rows, cfg.sort, but)
     output = Path(cfg.output)
     with appearing(output, OWN, MARK) as folder:
         paths = [output / path.relative_to(folder) for path in _written(comparisons, folder)]
-    tables = [
-        f"{item.dataset}, {item.reference}, {item.protocol}, by {item.by.label}:\n\n"
-        f"{_short(item).markdown()}"
-        for item in comparisons
-    ]
+    tables = [f"{_heading(item)}:\n\n{short(item).markdown()}" for item in comparisons]
     log.info("%s", "\n\n".join(["", *tables]))
     for path in paths:
         log.info("%s", path)
@@ -63,22 +69,22 @@ def _written(comparisons: list[RunComparison], output: Path) -> list[Path]:
     parts = []
     for number, item in enumerate(comparisons, 1):
         stem = "runs" if len(comparisons) == 1 else f"runs_{number}"
-        picture = save(_figure(item), output / "plots" / f"{stem}.png")
+        picture = save(_figure(item), output / "plots" / f"{stem}.png") if item.columns else None
         parts.append(_part(item, picture, shared=len(comparisons) > 1))
     texts = {"runs.csv": to_csv(comparisons), "runs.tex": "\n".join(map(_tex, comparisons))}
     for name, text in texts.items():
         write_text(output / name, text)
     n = sum(len(item.rows) for item in comparisons)
-    title = f"{n} evaluation{'s' if n > 1 else ''} compared"
+    title = f"{n} run{'s' if n > 1 else ''} compared"
     document = Document(title, f"Compared with caloman {__version__}", parts)
     return [*(output / name for name in texts), *write_report(output, document)]
 
 
-def _part(item: RunComparison, picture: Path, shared: bool) -> Part:
+def _part(item: RunComparison, picture: Path | None, shared: bool) -> Part:
+    notes = [*item.notes(), *([note] if (note := settings_note(item)) else [])]
     blocks: list[Block] = [
         Text(
-            f"Judged by {item.reference}, protocol {item.protocol}; best {item.by.label} first "
-            f"(sort={item.by.key})."
+            _judged(item)
             + (
                 " Scores against other showers or by another protocol stand in tables of their "
                 "own: they cannot be compared."
@@ -86,25 +92,44 @@ def _part(item: RunComparison, picture: Path, shared: bool) -> Part:
                 else ""
             )
         ),
-        *([Items(notes)] if (notes := item.notes()) else []),
-        Table(item.grid),
-        Picture(picture, f"Scores on {item.dataset}; dashed: independent real showers"),
-        Table(
-            Grid(
-                ["run", "suite", "folder"],
-                [[name, row.suite, _from_here(row.folder)] for name, row in item.rows.items()],
-                range(0),
-            ),
-            "Where they lie",
-        ),
+        *([Items(notes)] if notes else []),
+        Table(grid(item)),
     ]
-    title = f"{item.dataset}: {item.reference}, {item.protocol}" if shared else item.dataset
-    return Part(title, blocks)
+    if picture is not None:
+        caption = f"Scores on {item.dataset}; dashed: independent real showers"
+        blocks.append(Picture(picture, caption))
+    if len(shown_settings(item)) < len(item.settings):
+        blocks.append(Fold("In what the runs differ", [Table(settings_grid(item))]))
+    blocks.append(Table(_places(item), "Where they lie"))
+    return Part(item.title if shared else item.dataset, blocks)
+
+
+def _places(item: RunComparison) -> Grid:
+    states = item.unfinished()
+    rows = [
+        [name, row.suite, _from_here(row.folder), states.get(name, "")]
+        for name, row in item.rows.items()
+    ]
+    heads = ["run", "suite", "folder", "not finished"]
+    n = 4 if states else 3
+    return Grid(heads[:n], [row[:n] for row in rows], range(0))
+
+
+def _judged(item: RunComparison) -> str:
+    order = "" if item.by is None else f"best {item.by.label} first (sort={item.by.key})."
+    if not item.protocol:
+        return f"Nothing of this was evaluated yet; {order}" if order else "No scores yet."
+    return f"Judged by {item.reference}, protocol {item.protocol}; {order}"
+
+
+def _heading(item: RunComparison) -> str:
+    return item.title + ("" if item.by is None else f", by {item.by.label}")
 
 
 def _figure(item: RunComparison) -> Figure:
     panels = []
-    for column in item.columns[:PANELS]:
+    columns = [column for column in item.columns if not column.validation] or item.columns
+    for column in columns[:PANELS]:
         scores = [item.score(row, column) for row in item.rows]
         real = item.truth(column)
         panels.append(
@@ -118,14 +143,8 @@ def _figure(item: RunComparison) -> Figure:
     return run_scores(list(item.rows), panels)
 
 
-def _short(item: RunComparison) -> Grid:
-    """For a terminal: the quantity that orders, and the first of the others."""
-    grid = item.grid
-    return Grid(grid.heads[:7], [row[:7] for row in grid.rows], range(2, 7))
-
-
 def _tex(item: RunComparison) -> str:
-    return f"% {item.dataset}, {item.reference}, {item.protocol}\n{item.to_tex()}"
+    return f"% {item.title}\n{to_tex(item)}"
 
 
 def _from_here(folder: Path) -> str:
