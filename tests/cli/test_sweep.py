@@ -82,6 +82,13 @@ def test_where_a_job_runs_counts_where_it_varies():
     assert len({job_id(job) for job in jobs}) == 1
 
 
+def test_a_dry_run_finds_the_folders_and_makes_none(tmp_path):
+    jobs = [["a=x", "seed=1"], ["a=x", "seed=2"]]
+    found = assigned(tmp_path / "sweep", jobs, varied_keys(jobs), keep=False)
+    assert list(found.values()) == ["seed-1", "seed-2"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_jobs_of_several_sweeps_share_a_folder_of_sweeps(tmp_path):
     """The same job is found again, whatever else varies; another one takes no one's place."""
 
