@@ -13,12 +13,14 @@ from caloman_cli.api.given import Given, Where, check_whole, opened
 from caloman_cli.config.compose import CONF
 from caloman_cli.config.targets import PLACES, constructor
 from caloman_cli.data.cache import default_cache_dir
+from caloman_cli.data.detector import dataset_geometry
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Metric
 from caloman_cli.evaluation.truth import TruthPair, asked_truth, truth_pair
 from caloman_cli.metrics.score import Score, score_grid, to_csv, with_unique_keys
+from caloman_cli.runs.detector import run_dataset
 from caloman_cli.runs.device import resolve_device
 
 _NO_FIGURES = {"plots": "none", "plot": False}
@@ -89,7 +91,7 @@ def evaluate(
         generated: What is judged: a file, :class:`Showers`, voxels [MeV] of shape (N, V) with the
             reference's incident energies, or (voxels, energies).
         reference: What judges: a file, :class:`Showers`, or (voxels, energies).
-        dataset: A dataset's name or a geometry; not needed where one of the two is Showers.
+        dataset: A dataset's name, a run or a geometry; not needed where one of the two is Showers.
         metrics: Names of ``conf/metric/``, which have the settings of their files, or metrics of
             your own.
         truth: Independent real showers; None: halves of the reference.
@@ -136,11 +138,22 @@ def _geometry(dataset: str | Geometry | None, *given: Given) -> Geometry:
     if isinstance(dataset, Geometry):
         return dataset
     if dataset is not None:
-        return Geometry.named(dataset)
+        return _named(dataset)
     for showers in given:
         if isinstance(showers, Showers):
             return showers.geometry
     raise UserError("say whose showers these are: dataset=NAME, e.g. dataset='ds2'")
+
+
+def _named(dataset: str) -> Geometry:
+    """The detector of a dataset, or of a run."""
+    try:
+        return Geometry.named(dataset)
+    except UserError:
+        path = Path(dataset).expanduser()
+        if not path.exists():
+            raise
+        return dataset_geometry(run_dataset(path))
 
 
 def _truth(given: Showers | None, reference: Showers, n: int) -> TruthPair | None:

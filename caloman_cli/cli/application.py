@@ -253,6 +253,10 @@ def _task(
             own_output(cfg, hydra_cfg.sweep.dir, typed, sweep.varied, sweep.names)
         absolute_paths(cfg, verb.config)
         refuse_misplaced(cfg)
+        if OmegaConf.select(cfg, "dataset.geometry_xml") is not None:
+            from caloman_cli.data.detector import settle
+
+            settle(cfg)
         if verb.config == "train" and sweep is None and not _names_a_place(typed):
             from caloman_cli.runs.unfinished import go_on
 

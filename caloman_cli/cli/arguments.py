@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from caloman_cli.cli.hydra_app import parser
 from caloman_cli.cli.verbs import VERBS, Verb
-from caloman_cli.config.compose import groups, own_keys, text_keys
+from caloman_cli.config.compose import CONF, groups, own_keys, text_keys
 from caloman_cli.config.mistakes import habit, suggestion
 from caloman_cli.config.paths import read_value, readable
 from caloman_cli.errors import UserError
@@ -63,7 +63,7 @@ class Arguments:
                 )
             self._refuse_fixed(word)
         texts = text_keys(verb.config)
-        self.overrides = [readable(word, texts) for word in words]
+        self.overrides = [readable(word, texts) for word in self._spelled_out(words)]
 
     def _parse(self, typed: list[str]) -> argparse.Namespace:
         hydras = parser()
@@ -79,6 +79,18 @@ class Arguments:
                 if getattr(options, option):
                     raise UserError(f"--{option} belongs to --cfg: write --cfg job --{option}")
         return options
+
+    def _spelled_out(self, words: list[str]) -> list[str]:
+        """``geometry=FILE``, which stands for ``dataset=custom dataset.geometry_xml=FILE``."""
+        detector = "dataset" in groups(self.verb.config)
+        files = [word for word in words if word.startswith("geometry=") and not _is_detector(word)]
+        if not detector or not files:
+            return words
+        own = own_keys(self.verb.config)
+        key = "file" if self.verb.config == "data_geometry" else "dataset.geometry_xml"
+        given = [f"{key}={word.partition('=')[2]}" if word in files else word for word in words]
+        chosen = any(word.lstrip("+").startswith("dataset=") for word in words)
+        return given if chosen or key in own else ["dataset=custom", *given]
 
     def _no_option(self, name: str, known: set[str]) -> str:
         key = name.lstrip("-").replace("-", "_")
@@ -172,7 +184,9 @@ def _check_choice(
 
 def _elsewhere(verb: Verb, group: str) -> str:
     if group == "geometry" and "dataset" in groups(verb.config):
-        return "the geometry comes with dataset=NAME"
+        return "the geometry comes with dataset=NAME, or is a binning file, geometry=FILE"
+    if group in ("dataset", "geometry") and "run" in own_keys(verb.config):
+        return f"caloman {verb.words} needs none, the run knows its detector: write run=RUN alone"
     takers = [other for other in VERBS if group in groups(VERBS[other].config)]
     if not takers:
         return f"caloman {verb.words} has no such group"
@@ -181,6 +195,11 @@ def _elsewhere(verb: Verb, group: str) -> str:
 
 def _error(message: str) -> NoReturn:
     raise UserError(f"{message} (options: {', '.join(sorted(_SHOWN))})")
+
+
+def _is_detector(word: str) -> bool:
+    """Whether ``geometry=NAME`` names one that the package has, which comes with its dataset."""
+    return (CONF / "geometry" / f"{word.partition('=')[2]}.yaml").is_file()
 
 
 def _is_override(argument: str) -> bool:

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from caloman_cli.cli.arguments import DRY, DRY_RUN
 from caloman_cli.cli.hydra_app import HydraApp
 from caloman_cli.cli.verbs import Verb
-from caloman_cli.config.compose import groups, meanings
+from caloman_cli.config.compose import groups, meanings, option_meanings
 
 _WIDTH = 99
 _OPTIONS = {
@@ -40,6 +40,11 @@ def text(app: HydraApp, verb: Verb, overrides: list[str]) -> str:
     if found:
         parts.append(_section("groups (group=option, * is chosen)", _table(found)))
     parts.append(_section("keys (key=value)", _table(_keys(cfg, verb.config, set(found)))))
+    parts += [
+        _section(f"keys of {group}={option}", _table(rows))
+        for group, option in _chosen(overrides)
+        if group in found and (rows := _keys_of(cfg, group, option))
+    ]
     options = _OPTIONS | ({DRY_RUN: _DRY} if verb.words in DRY else {})
     parts.append(_section("options", _table(options)))
     return "\n\n".join(parts) + "\n"
@@ -79,6 +84,23 @@ def _keys(cfg: DictConfig, config: str, groups: set[str]) -> dict[str, str]:
             shown = "???" if missing else "null" if value is None else _shown(value)
             meaning = means[name] if name in means else ""  # noqa: SIM401  a gap is visible
             rows[f"{name}={shown}"] = meaning
+    return rows
+
+
+def _chosen(overrides: list[str]) -> list[tuple[str, str]]:
+    """The groups and options that the user asks about, beside ``--help``."""
+    pairs = (override.partition("=") for override in overrides)
+    return [(group, option) for group, _, option in pairs]
+
+
+def _keys_of(cfg: DictConfig, group: str, option: str) -> dict[str, str]:
+    """``group.key=default`` -> meaning, of the keys of an option that its file explains."""
+    rows = {}
+    for key, meaning in option_meanings(group, option).items():
+        missing = OmegaConf.is_missing(OmegaConf.select(cfg, key.rpartition(".")[0]),
+                                       key.rpartition(".")[2])  # fmt: skip
+        value = None if missing else OmegaConf.select(cfg, key)
+        rows[f"{key}={'???' if missing else 'null' if value is None else _shown(value)}"] = meaning
     return rows
 
 

@@ -52,6 +52,8 @@ class _Repository(ConfigRepository):
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Files of the package and of Hydra are parsed once in a process."""
         source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None and (run := _run_named(config_path)) is not None:
+            return run
         if source is None or source.provider not in ("main", "hydra"):  # the user's own may change
             return _placed(config_path, super().load_config(config_path))
         if config_path not in _parsed:
@@ -68,6 +70,19 @@ class _Repository(ConfigRepository):
     ) -> list[str]:
         found = super().get_group_options(group_name, results_filter)
         return [name for name in found if group_name or name not in self.values]
+
+
+def _run_named(config_path: str) -> ConfigResult | None:
+    """A run in the place of a dataset's name: the option has what the run says of its dataset."""
+    group, _, name = config_path.partition("/")
+    path = expanded(name.removesuffix(".yaml"))
+    if group != "dataset" or not name or not path.exists():
+        return None
+    from caloman_cli.runs.detector import run_dataset
+
+    found = ConfigResult("run", str(path), run_dataset(path), header={"package": None})
+    found.defaults_list = []
+    return found
 
 
 def _placed(config_path: str, found: ConfigResult | None) -> ConfigResult | None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+from caloman_cli.data.detector import dataset_geometry
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.data.sources import dataset_geometry
 from caloman_cli.errors import UserError
 
 AUTO = "auto"
@@ -24,7 +24,7 @@ HEADS = {
     "cylinder": ("cylinder_direction", "cylinder", "hurdle_mixture"),
 }
 """Recipe -> its head, then those for encoders that it does not serve."""
-_ELECTROMAGNETIC = ("photon", "electron", "positron")
+_ELECTROMAGNETIC = ("photon", "gamma", "electron", "positron", "e-", "e+", "pi0")
 _MANY = 20  # layers
 
 Compose = Callable[[Sequence[str]], DictConfig]

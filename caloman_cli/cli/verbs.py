@@ -33,6 +33,9 @@ VERBS = {
         Verb("report", "compare evaluations of many runs in one table"),
         Verb("data download", "fetch official files, checksums verified"),
         Verb("data check", "look through a file of showers for problems", argument="file"),
+        Verb(
+            "data geometry", "print and draw a detector's layers, rings, slices", argument="file"
+        ),
         Verb("data split", "divide a file into parts that share no shower", argument="file"),
         Verb("data generate", "make showers with the built-in generator"),
     )

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caloman_cli.config import schema, targets
-from caloman_cli.config.compose import joined, meanings
+from caloman_cli.config.compose import joined, meanings, option_meanings
 from caloman_cli.config.mistakes import one_line, suggestion
 from caloman_cli.config.options import known_options
 from caloman_cli.config.settings import StageSettings, TrainerSettings
@@ -39,6 +39,8 @@ def check_config(
         raise UserError(f"the config does not resolve: {one_line(error)}") from error
     if complete and missing:
         means = meanings(verb)
+        for group, option in (choices or {}).items():
+            means |= option_meanings(group, option)
         raise UserError(
             "; ".join(
                 f"{key}= is needed" + (f": {means[key]}" if key in means else "")

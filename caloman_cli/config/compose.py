@@ -58,8 +58,19 @@ def meanings(verb: str) -> dict[str, str]:
     Returns:
         Key, with dots where nested -> comment.
     """
+    return _comments(CONF / f"{verb}.yaml")
+
+
+def option_meanings(group: str, option: str) -> dict[str, str]:
+    """The same of the keys of a group's option; nothing where the package has no such option."""
+    path = CONF / group / f"{option}.yaml"
+    found = _comments(path) if path.is_file() else {}
+    return {f"{group}.{key}": meaning for key, meaning in found.items()}
+
+
+def _comments(path: Path) -> dict[str, str]:
     found, parents = {}, [""]
-    for line in (CONF / f"{verb}.yaml").read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         match = re.match(r"( *)([A-Za-z_]\w*):(.*?)(?:\s+# (.*))?$", line)
         if match is None:
             continue

@@ -5,13 +5,14 @@ Ranges stand here once: for the config, and for what a model file says of its de
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from annotated_types import MinLen, doc
 
 from caloman_cli.config.values import Count, NotNegative, Positive, Seed, Share, form
 
 Energies = Annotated[list[Positive], MinLen(1)]
+Particle = Annotated[str, form(r"[\w.+*-]+"), doc("a particle's name: muon, kaon, pi+, K0L")]
 MD5 = Annotated[str, form(r"[0-9a-f]{32}"), doc("32 hexadecimal digits")]
 
 
@@ -21,7 +22,7 @@ class Detector:
 
     Args:
         name: Name of its binning, e.g. ``ds1_photons``.
-        particle: The incident particle.
+        particle: The incident particle, any name; null: the only one of the binning file.
         threshold: Readout cut [MeV].
         max_response: Upper bound of the visible energy over the incident energy.
         incident_energies: Discrete incident energies [MeV], or null.
@@ -31,7 +32,7 @@ class Detector:
     """
 
     name: str
-    particle: Literal["photon", "pion", "electron"]
+    particle: Particle | None
     threshold: NotNegative
     max_response: Positive
     incident_energies: Energies | None

@@ -102,6 +102,8 @@ def unknown_option(error: BaseException) -> UserError | None:
     if found is None:
         return None
     group, _, option = found.group(1).rpartition("/")
+    if found.group(1).startswith("dataset/"):
+        group, _, option = found.group(1).partition("/")
     listed = re.search(r"Available options in '[^']*':\s*(.*?)(?:Config search path|$)",
                        str(error), re.DOTALL)  # fmt: skip
     known = listed.group(1).split() if listed else []
@@ -115,6 +117,9 @@ def unknown_option(error: BaseException) -> UserError | None:
             f"{what} learns from a trained run, not from showers: train density=flow_matching or "
             f"diffusion, then {_DISTILLED[what]}"
         )
+    if group == "dataset":
+        or_run = "or a run in its place, dataset=RUN: its directory or model.pt"
+        return UserError(f"{what} does not exist: {suggestion(option, known)}, {or_run}")
     if not known:
         return UserError(f"{what} does not exist, nor any option of '{group}'")
     return UserError(f"{what} does not exist: {suggestion(option, known)}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Le, Predicate, doc
 
-from caloman_cli.config.dataset import DatasetSettings
+from caloman_cli.config.dataset import DatasetSettings, Particle
 from caloman_cli.config.settings import TrainerSettings
 from caloman_cli.config.values import PARTIAL, Count, Seed, Several, form
 
@@ -121,6 +121,16 @@ class DataCheck:
 
 
 @dataclass
+class DataGeometry:
+    """``caloman data geometry``; a binning file, or the detector of a dataset or a run."""
+
+    file: Path | None
+    particle: Particle | None
+    out: Path | None
+    dataset: Annotated[DatasetSettings, PARTIAL]
+
+
+@dataclass
 class DataGenerate:
     """``caloman data generate``."""
 
@@ -206,6 +216,7 @@ VERBS: dict[str, type] = {
     "report": Report,
     "data_download": DataDownload,
     "data_check": DataCheck,
+    "data_geometry": DataGeometry,
     "data_generate": DataGenerate,
     "data_split": DataSplit,
 }

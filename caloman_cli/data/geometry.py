@@ -54,7 +54,7 @@ class Geometry:
 
     Args:
         name: Name of the detector's binning, e.g. ``ds1_photons``.
-        particle: ``photon``, ``pion`` or ``electron``.
+        particle: The incident particle: ``photon``, ``pion``, ``muon``.
         layers: The layers in file order.
         threshold: Readout cut [MeV]: smaller voxel energies count as zero.
         max_response: Upper bound of the visible energy over the incident energy.
@@ -142,6 +142,8 @@ class Geometry:
         where = f"geometry {shown(facts.get('name', '?'))}"
         try:
             require(facts, Detector)
+            if facts["particle"] is None:
+                raise UserError("particle=null: only a binning file can say which it is")
             layers = checked_layers([one for item in facts["layers"] for one in _alike(item)])
             return cls(
                 name=str(facts["name"]),

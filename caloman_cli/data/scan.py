@@ -8,7 +8,10 @@ import numpy as np
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import unit_suspicion
 
+_CUTS = np.array([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0])  # [MeV]
+_ENOUGH = 10**7  # lit voxels that tell what a cut costs
 _MOST = 0.9  # a rule that so many showers break is broken by the file
+_SMALLEST = float(np.finfo(np.float32).tiny)  # [MeV]
 _LEAST_RESPONSE = 1e-3  # visible over incident energy, below which one of both is in GeV
 
 
@@ -136,6 +139,9 @@ class Scan:
         self.empty = np.zeros(geometry.n_layers, np.int64)
         self.zeros = self.below = 0
         self.smallest, self.largest = np.inf, 0.0
+        # Lit voxels, and their energy [MeV], below each of _CUTS; the last entry has all others.
+        self.lit = np.zeros(len(_CUTS) + 1)
+        self.energy = np.zeros(len(_CUTS) + 1)
         self.bad = {"NaN": 0, "infinite": 0, "negative": 0}
         self.first_bad: dict[str, int] = {}
 
@@ -144,13 +150,17 @@ class Scan:
         part = slice(start, start + len(block))
         if not (block.min() >= 0 and block.max() < np.inf):
             block = self._without_bad(block, start)
-        cut = block >= self.geometry.threshold
+        cut = block >= max(self.geometry.threshold, _SMALLEST)  # nothing is no hit, cut or not
         self.zeros += int((block == 0).sum())
         self.below += int((~cut).sum())
         positive = block[block > 0]
         if positive.size:
             self.smallest = min(self.smallest, float(positive.min()))
             self.largest = max(self.largest, float(positive.max()))
+            if self.lit.sum() < _ENOUGH:
+                place = np.searchsorted(_CUTS, positive[:_ENOUGH], side="right")
+                self.lit += np.bincount(place, minlength=len(self.lit))
+                self.energy += np.bincount(place, positive[:_ENOUGH], minlength=len(self.lit))
         self.visible[part] = block.sum(1, dtype=np.float64)
         self.hit[part] = cut.any(1)
         self.empty += [int((~cut[:, layer].any(1)).sum()) for layer in self.geometry.slices]
@@ -183,6 +193,7 @@ class Scan:
                 "smallest": float(ratio.min()),
                 "largest": float(ratio.max()),
             },
+            **self._costs(),
             "showers with an empty layer": {
                 f"layer {layer.id}": float(count / n)
                 for layer, count in zip(self.geometry.layers, self.empty, strict=True)
@@ -202,6 +213,18 @@ class Scan:
         )
         report.judge("copies", copies / n, f"{copies} of {n} showers are exact copies of others")
         self._judge_response(report, ratio[self.hit])
+
+    def _costs(self) -> dict[str, dict[str, float]]:
+        """What a readout cut would take away, for cuts between the smallest and largest voxel."""
+        of_all = [np.cumsum(counts)[:-1] / max(counts.sum(), 1e-30) for counts in
+                  (self.lit, self.energy)]  # fmt: skip
+        telling = [i for i, cut in enumerate(_CUTS) if self.smallest < cut < self.largest]
+        names = "share of lit voxels below [MeV]", "share of the energy in voxels below [MeV]"
+        return {
+            name: {f"{_CUTS[i]:g}": float(shares[i]) for i in telling}
+            for name, shares in zip(names, of_all, strict=True)
+            if telling
+        }
 
     def _judge_response(self, report: Report, ratio: np.ndarray) -> None:
         """Visible over incident energy of the showers that are not empty, shape (M,)."""

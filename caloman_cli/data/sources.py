@@ -2,18 +2,17 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from caloman_cli.config.dataset import Builtin
-from caloman_cli.data.binning import layers_from_xml
 from caloman_cli.data.cache import default_cache_dir
+from caloman_cli.data.detector import dataset_facts, dataset_geometry
 from caloman_cli.data.download import RemoteFile
 from caloman_cli.data.fingerprint import content_fingerprint
 from caloman_cli.data.geometry import Geometry
@@ -160,7 +159,7 @@ def open_dataset(cfg: DictConfig, data_dir: Path | None, cache_dir: Path | None)
     Raises:
         UserError: A value is missing or the binning file is not readable.
     """
-    facts = _plain(cfg)
+    facts = dataset_facts(cfg)
     own = {role: _paths(facts[role], role) for role in ROLES}
     real = {role: {path.resolve() for path in own[role]} for role in ROLES}
     if both := real["train"] & real["reference"]:
@@ -177,23 +176,9 @@ def open_dataset(cfg: DictConfig, data_dir: Path | None, cache_dir: Path | None)
     )
 
 
-def dataset_geometry(cfg: DictConfig) -> Geometry:
-    """The geometry of the group ``dataset``; ``geometry_xml`` replaces its layers.
-
-    Raises:
-        UserError: A fact is missing or the binning file is not readable.
-    """
-    facts = _plain(cfg)
-    if facts["geometry_xml"] is None:
-        return Geometry.from_dict(facts["geometry"])
-    path = Path(facts["geometry_xml"]).expanduser()
-    layers = layers_from_xml(path, facts["geometry"]["particle"])
-    return replace(Geometry.from_dict({**facts["geometry"], "layers": []}), layers=layers)
-
-
 def official_files(cfg: DictConfig) -> dict[str, tuple[RemoteFile, ...]] | None:
     """The public files of the group ``dataset`` by role, or None where there are none."""
-    files = _plain(cfg)["files"]
+    files = dataset_facts(cfg)["files"]
     if files is None:
         return None
     return {
@@ -271,17 +256,6 @@ def _portion(builtin: Builtin, role: str) -> tuple[int, int]:
         "train": (builtin.n_train, FIRST_SEED + 2 * builtin.seed),
         "reference": (builtin.n_reference, FIRST_SEED + 2 * builtin.seed + 1),
     }[role]
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    try:
-        facts = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        keys = sorted(key.removeprefix("dataset.") for key in OmegaConf.missing_keys(cfg))
-        missing = ", ".join(f"dataset.{key}=..." for key in keys)
-        raise UserError(f"this dataset has no default for some facts: give {missing}") from error
-    assert isinstance(facts, dict)
-    return {str(key): value for key, value in facts.items()}
 
 
 def _paths(given: Any, role: str) -> tuple[Path, ...]:

@@ -19,6 +19,7 @@ from caloman_cli.evaluation.comparison import Comparison
 from caloman_cli.evaluation.truth import TruthPair, asked_truth, truth_pair
 from caloman_cli.metrics.protocol import find_protocol
 from caloman_cli.published.caveats import is_toy
+from caloman_cli.runs.detector import run_dataset
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.directory import RunDirectory, find_model
 
@@ -33,8 +34,8 @@ def evaluated_dataset(cfg: DictConfig) -> Dataset:
     facts = cfg.dataset
     data_dir, cache_dir = cfg.data_dir, cfg.cache_dir
     if "name" not in facts:
-        trained = RunDirectory(find_model(Path(cfg.run)).parent).config
-        facts = trained.dataset.copy()
+        model_path = find_model(Path(cfg.run))
+        trained, facts = RunDirectory(model_path.parent).config, run_dataset(model_path)
         data_dir = trained.data_dir if data_dir is None else data_dir
         cache_dir = trained.cache_dir if cache_dir is None else cache_dir
         for role in ("train", "reference"):

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from caloman_cli.data.detector import settled
 from caloman_cli.data.geometry import spelled_out
 from caloman_cli.errors import UserError
 
@@ -109,13 +110,14 @@ def _differences(
 def _layers_alone(config: Any) -> Any:
     """The config with every layer of its detector by itself, as runs had them before ``repeat``.
 
-    Layers that are not understood stay as they are: who reads them says what is wrong.
+    Those of a binning file too, which older runs name where newer ones have its layers. Layers
+    that are not understood stay as they are: who reads them says what is wrong.
     """
     try:
-        layers = spelled_out(config["dataset"]["geometry"]["layers"])
+        dataset = settled(config["dataset"])
+        layers = spelled_out(dataset["geometry"]["layers"])
     except (TypeError, KeyError, UserError):
         return config
-    dataset = config["dataset"]
     geometry = {**dataset["geometry"], "layers": layers}
     return {**config, "dataset": {**dataset, "geometry": geometry}}
 

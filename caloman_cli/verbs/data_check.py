@@ -17,8 +17,8 @@ def run(cfg: DictConfig) -> Path:
         UserError: The file cannot be used; the report has been shown by then.
     """
     from caloman_cli.data.check import check_file
+    from caloman_cli.data.detector import dataset_geometry
     from caloman_cli.data.files import write_json
-    from caloman_cli.data.sources import dataset_geometry
 
     path = Path(cfg.file).expanduser()
     report = check_file(path, dataset_geometry(cfg.dataset), cfg.chunk)

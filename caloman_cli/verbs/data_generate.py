@@ -19,8 +19,9 @@ def run(cfg: DictConfig) -> Path:
     Raises:
         UserError: The numbers disagree, the file exists or the detector has no generator.
     """
+    from caloman_cli.data.detector import dataset_geometry
     from caloman_cli.data.showers import read_energies
-    from caloman_cli.data.sources import dataset_geometry, write_generated
+    from caloman_cli.data.sources import write_generated
 
     out = Path(cfg.out).expanduser()
     if out.exists() and not cfg.overwrite:

@@ -26,8 +26,8 @@ def run(cfg: DictConfig) -> Path:
         UserError: The shares are more than the whole, a part would be empty or exists, or the
             file cannot be used.
     """
+    from caloman_cli.data.detector import dataset_geometry
     from caloman_cli.data.showers import Showers
-    from caloman_cli.data.sources import dataset_geometry
 
     file, out = Path(cfg.file).expanduser(), Path(cfg.out).expanduser()
     shares = {str(name): float(share) for name, share in cfg.parts.items() if share is not None}

@@ -5,7 +5,7 @@
 
 Writes OUT_FOLDER/geometry.xml, in the challenge's format, and each file's showers as
 OUT_FOLDER/FILE.hdf5: eight layers, 680 voxels. Train on it with
-``dataset=custom dataset.geometry_xml=OUT_FOLDER/geometry.xml``.
+``dataset=custom geometry=OUT_FOLDER/geometry.xml``.
 """
 
 import argparse

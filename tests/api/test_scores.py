@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 import caloman_cli
 from caloman_cli import Geometry, Showers, UserError
+from caloman_cli.config.compose import compose
 
 
 @pytest.fixture(scope="module")
@@ -15,10 +17,14 @@ def voxels(model, real):
 def test_files_showers_and_arrays_score_alike(real, voxels, written, tmp_path):
     scores = caloman_cli.evaluate(voxels, real)
     opened = Showers.from_files([written], real.geometry)
+    facts = compose("data_check", ["dataset=builtin_photons"]).dataset
+    run = OmegaConf.create({"output": "run", "dataset": facts})
+    OmegaConf.save(run, tmp_path / "config.yaml", resolve=True)
     for generated, reference, dataset in (
         (opened, real, None),
         (str(written), real, None),
         (written, (real.array, real.energies), "builtin_photons"),
+        (written, (real.array, real.energies), str(tmp_path)),  # a run
         ((voxels, real.energies[:, 0]), real, real.geometry),
     ):
         again = caloman_cli.evaluate(generated, reference, dataset)

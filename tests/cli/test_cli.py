@@ -93,7 +93,7 @@ def test_a_config_folder_of_the_users_own(caloman, tmp_path):
     ("line", "offered"),
     [
         ("caloman sa", "sample"),
-        ("caloman data ", "download check split generate"),
+        ("caloman data ", "download check geometry split generate"),
         ("caloman data ch", "check"),
         ("caloman sample ba", "batch_size="),
         ("caloman data check dataset=ds1_ph", "dataset=ds1_photons"),

@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 
 from caloman_cli.cli.endings import explain
 from caloman_cli.config.compose import absolute_paths, compose
-from caloman_cli.data.binning import layers_from_xml
+from caloman_cli.data.binning import read_binning
+from caloman_cli.data.detector import dataset_geometry
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.data.sources import dataset_geometry
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.models.two_step import build, save_model
 from caloman_cli.runs.directory import RunDirectory
@@ -173,6 +173,6 @@ def test_the_same_as_typed(caloman, home, tmp_path, name, verb):
 
 
 def test_the_binning_of_the_corpus_is_the_tiny_detector(home, tiny_geometry):
-    layers = layers_from_xml(home[0] / "tiny.xml", "electron")
+    layers = read_binning(home[0] / "tiny.xml", "electron").layers
     assert Geometry.from_dict({**tiny_geometry.to_dict(), "layers": []}).n_voxels == 0
     assert layers == tiny_geometry.layers

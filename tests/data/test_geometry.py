@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from caloman_cli.data.binning import layers_from_xml
+from caloman_cli.data.binning import read_binning
 from caloman_cli.data.geometry import Geometry, spelled_out
 from caloman_cli.errors import FileError, UserError
 from tests.conftest import load_geometry
@@ -59,7 +59,7 @@ def test_a_geometry_survives_its_dictionary(geometry):
 def test_xml_binning_skips_absent_layers(tmp_path: Path):
     path = tmp_path / "binning.xml"
     path.write_text(XML)
-    layers = layers_from_xml(path, "photon")
+    layers = read_binning(path, "photon").layers
     assert [(layer.id, layer.n_r, layer.n_alpha) for layer in layers] == [(0, 3, 1), (2, 2, 10)]
     assert layers[1].r_edges == (0.0, 2.0, 4.0)
 
@@ -101,7 +101,7 @@ def test_xml_mistakes_are_named(tmp_path, text, message):
     path = tmp_path / "binning.xml"
     path.write_text(text)
     with pytest.raises(FileError, match=message) as caught:
-        layers_from_xml(path, "photon")
+        read_binning(path, "photon")
     assert "binning.xml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -120,7 +120,7 @@ def test_repeat_stands_for_layers_alike_that_are_numbered_on(tiny_geometry):
 def test_a_binning_file_may_repeat_a_layer(tmp_path):
     path = tmp_path / "binning.xml"
     path.write_text(XML.replace('id="2"', 'id="2" repeat="3"'))
-    layers = layers_from_xml(path, "photon")
+    layers = read_binning(path, "photon").layers
     assert [(layer.id, layer.n_r, layer.n_alpha) for layer in layers] == [
         (0, 3, 1),
         *((number, 2, 10) for number in (2, 3, 4)),
@@ -130,7 +130,7 @@ def test_a_binning_file_may_repeat_a_layer(tmp_path):
 def test_an_attribute_that_changes_nothing_is_no_trouble(tmp_path):
     path = tmp_path / "binning.xml"
     path.write_text(XML.replace('pid="22"', 'symmetriseAlpha="false" etaMin="0" etaMax="5"'))
-    assert len(layers_from_xml(path, "photon")) == 2
+    assert len(read_binning(path, "photon").layers) == 2
 
 
 @pytest.mark.parametrize(
@@ -170,4 +170,4 @@ def test_facts_of_a_geometry_are_checked(tiny_geometry, change, message):
 
 def test_missing_xml_is_named(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        layers_from_xml(tmp_path / "no.xml", "photon")
+        read_binning(tmp_path / "no.xml", "photon")

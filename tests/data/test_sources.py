@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from caloman_cli.config.compose import CONF
 from caloman_cli.data import sources
-from caloman_cli.data.sources import dataset_geometry, official_files, open_dataset, split_indices
+from caloman_cli.data.detector import dataset_geometry
+from caloman_cli.data.sources import official_files, open_dataset, split_indices
 from caloman_cli.errors import UserError
 from tests.conftest import load_geometry
 from tests.data.conftest import make_showers, write_hdf5
@@ -172,11 +173,7 @@ def test_a_detector_of_ones_own(tmp_path):
 def test_missing_facts_of_a_detector_are_listed():
     with pytest.raises(UserError) as caught:
         dataset_geometry(dataset("custom"))
-    for key in (
-        "dataset.geometry_xml=",
-        "dataset.geometry.particle=",
-        "dataset.geometry.threshold=",
-    ):
+    for key in ("dataset.geometry_xml=", "dataset.geometry.threshold="):
         assert key in str(caught.value)
 
 

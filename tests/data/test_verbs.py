@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -44,6 +45,17 @@ ENERGIES = np.array([[100.0], [100.0], [200.0], [200.0]])
 VOXELS = np.array([[50, 0.5, 0, 0], [50, 0.5, 0, 0], [0.5, 0, 0, 0], [10, 20, 30, 140]])
 
 
+def test_nothing_is_no_hit_even_without_a_cut(tmp_path, box):
+    voxels = VOXELS.copy()
+    voxels[2] = 0
+    report = check_file(
+        write_hdf5(tmp_path / "box.hdf5", ENERGIES, voxels), replace(box, threshold=0)
+    )
+    assert report.facts["zero voxels after the readout cut"] == report.facts["zero voxels"]
+    assert report.facts["showers with an empty layer"] == {"layer 0": 1 / 4, "layer 3": 3 / 4}
+    assert report.facts["empty showers"] == 1
+
+
 def test_a_report_with_known_content(tmp_path, box):
     path = write_hdf5(tmp_path / "box.hdf5", ENERGIES, VOXELS)
     for chunk in (None, 1, 3):
@@ -58,6 +70,8 @@ def test_a_report_with_known_content(tmp_path, box):
         assert facts["zero voxels after the readout cut"] == 10 / 16
         assert facts["smallest voxel above zero [MeV]"] == 0.5
         assert facts["largest voxel [MeV]"] == 140
+        assert facts["share of lit voxels below [MeV]"] == {"1": 3 / 9, "10": 3 / 9}
+        assert facts["share of the energy in voxels below [MeV]"]["1"] == 1.5 / 301.5
         ratio = facts["visible over incident energy"]
         assert ratio["smallest"] == 0.5 / 200
         assert ratio["largest"] == 1.0

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from caloman_cli.cli.application import Application
 from caloman_cli.cli.main import find_verb, usage
-from caloman_cli.config.compose import groups, own_keys
+from caloman_cli.config.compose import compose, groups, own_keys
 from caloman_cli.errors import UserError
 from tests.docs.pages import (
     ROOT,
@@ -124,6 +125,7 @@ def test_a_caloman_command_composes(command, tmp_path, monkeypatch):
     if "my_package" in command or "--config-dir" in rest or "=mine" in command:
         monkeypatch.syspath_prepend(tmp_path)
         rest = _with_own_options(rest, tmp_path)
+    _write_runs(rest, tmp_path)
     answer = shown_answer(command)
     if answer is None:
         with nullcontext() if command in FENCED else _incomplete():
@@ -133,6 +135,17 @@ def test_a_caloman_command_composes(command, tmp_path, monkeypatch):
     with pytest.raises(UserError) as raised:
         Application(verb).check(rest)
     assert f"caloman: {raised.value}".startswith(answer)
+
+
+def _write_runs(words: list[str], folder: Path) -> None:
+    """Write what the reader has trained, where a run stands in the place of a dataset's name."""
+    for word in words:
+        group, _, place = word.partition("=")
+        if group == "dataset" and "/" in place:
+            facts = compose("data_check", ["dataset=ds1_photons"]).dataset
+            (folder / place).mkdir(parents=True)
+            config = OmegaConf.create({"output": place, "dataset": facts})
+            OmegaConf.save(config, folder / place / "config.yaml", resolve=True)
 
 
 @contextmanager

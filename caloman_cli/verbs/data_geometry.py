@@ -1,0 +1,65 @@
+"""``caloman data geometry``: print and draw what was understood of a detector."""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from caloman_cli.data.geometry import Geometry
+from caloman_cli.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> Path:
+    """Show the detector of a binning file, of a dataset or of a run.
+
+    Returns:
+        The drawing, a PNG.
+
+    Raises:
+        UserError: It is not clear which detector is meant, or its file is not readable.
+    """
+    from caloman_cli.data.layout import summary, table
+    from caloman_cli.evaluation.style import save
+    from caloman_cli.report.detector import drawing
+
+    geometry, warnings = _asked(cfg)
+    out = _out(cfg, geometry)
+    log.info("%s\n\n%s", summary(geometry), table(geometry))
+    for text in warnings:
+        log.warning("%s", text)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save(drawing(geometry), out)
+    log.info("%s", out)
+    return out
+
+
+def _asked(cfg: DictConfig) -> tuple[Geometry, tuple[str, ...]]:
+    """The detector, and what is odd in its binning file."""
+    from caloman_cli.data.binning import read_binning
+    from caloman_cli.data.detector import dataset_geometry, with_layers
+
+    if (cfg.file is None) == ("name" not in cfg.dataset):
+        raise UserError("say which detector: one of FILE.xml, dataset=NAME and dataset=RUN")
+    if cfg.file is None:
+        if cfg.particle is not None:
+            raise UserError("particle= chooses from a binning file: leave it out beside dataset=")
+        return dataset_geometry(cfg.dataset), ()
+    path = Path(cfg.file)
+    if path.is_dir() or path.suffix == ".pt":
+        raise UserError(f"{path} is no binning file: write dataset={path} for a run's detector")
+    binning = read_binning(path, cfg.particle)
+    facts = {
+        "name": path.stem, "threshold": 0.0, "max_response": 1.0,
+        **dict.fromkeys(("incident_energies", "incident_weights", "incident_range")),
+    }  # fmt: skip
+    return with_layers(facts, binning), binning.warnings
+
+
+def _out(cfg: DictConfig, geometry: Geometry) -> Path:
+    if cfg.out is not None:
+        return Path(cfg.out)
+    file = None if cfg.file is None else Path(cfg.file)
+    folder, name = (Path(), geometry.name) if file is None else (file.parent, file.stem)
+    return folder / f"{name}_geometry.png"
