@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from caloman_cli.cli.after import check_after, check_suites, evaluate_after
-from caloman_cli.cli.arguments import Arguments, check_groups
+from caloman_cli.cli.arguments import Arguments, check_groups, several_loggers
 from caloman_cli.cli.endings import OK, explain, report
 from caloman_cli.cli.hydra_app import HydraApp, log_as, opened
 from caloman_cli.cli.places import (
@@ -69,6 +69,7 @@ class Application:
         with opened(self.verb.config, options.config_dir) as app:
             try:
                 self._check_groups(app, overrides, options.multirun)
+                overrides = several_loggers(overrides)
                 if not (options.help or options.hydra_help or options.info):
                     overrides = self._with_recipe(app, overrides, options.multirun)
                     if not options.cfg:
@@ -89,6 +90,7 @@ class Application:
         with opened(self.verb.config, options.config_dir) as app:
             try:
                 self._check_groups(app, overrides, options.multirun)
+                overrides = several_loggers(overrides)
                 overrides = self._with_recipe(app, overrides, options.multirun)
                 self._check_jobs(app, overrides, options.multirun)
             except (HydraException, OmegaConfBaseException) as error:

@@ -17,6 +17,9 @@ _SHOWN = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-d
 _NOT_OURS = {
     "--version", "--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun",
 }  # fmt: skip
+LOGGER = "logger"
+LOGGERS = ("csv", "mlflow", "tensorboard", "wandb")
+"""Options of the group that can be combined: the arguments of ``caloman_cli.loggers.Several``."""
 DRY_RUN = "--dry-run"
 DRY = ("train", "sample", "evaluate")
 """The verbs that can say what they would do."""
@@ -142,9 +145,36 @@ def check_groups(verb: Verb, overrides: list[str], options: Mapping[str, list[st
         if group in ours and group in options:
             if typed.startswith("+"):
                 raise UserError(f"{override}: write {override.lstrip('+')}, without the +")
-            _check_choice(override, value, options[group], ours[group], many)
+            if group == LOGGER and value.startswith("["):
+                several_loggers([override])
+            else:
+                _check_choice(override, value, options[group], ours[group], many)
         elif group in options and group not in keys:
             raise UserError(f"unknown key '{group}': {_elsewhere(verb, group)}")
+
+
+def several_loggers(overrides: list[str]) -> list[str]:
+    """The overrides, with ``logger=[csv,wandb]`` as Hydra has it: each under its own name.
+
+    Raises:
+        UserError: The list names no logger, one twice, or one that cannot stand in a list.
+    """
+    found: list[str] = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key != LOGGER or not value.startswith("["):
+            found.append(override)
+            continue
+        names = read_value(override)
+        names = names if isinstance(names, list) else [names]
+        wrong = [str(name) for name in names if name not in LOGGERS]
+        if wrong or not names or len({*names}) < len(names):
+            raise UserError(
+                f"{override}: must list some of {', '.join(LOGGERS)}, each once"
+                + (f", not {', '.join(wrong)}" if wrong else "")
+            )
+        found += [f"{LOGGER}=several", *(f"+{LOGGER}@{LOGGER}.{name}={name}" for name in names)]
+    return found
 
 
 def _check_choice(

@@ -193,7 +193,8 @@ def _own(overrides: Sequence[str], varied: Collection[str]) -> list[str]:
 
 def _counts(key: str, varied: Collection[str]) -> bool:
     """Whether a key is part of what a job is."""
-    return key in varied or not {key, key.partition(".")[0]} & _NOT_THE_JOB
+    groups = {key, key.partition(".")[0], key.partition("@")[0]}
+    return key in varied or not groups & _NOT_THE_JOB
 
 
 def _bare(value: str) -> str:

@@ -3,6 +3,8 @@
 from caloman_cli.loggers.base import Logger, NoLogger, Tolerant, make_logger, watching
 from caloman_cli.loggers.csv import Csv
 from caloman_cli.loggers.evaluated import Evaluated
+from caloman_cli.loggers.mlflow import MLflow
+from caloman_cli.loggers.several import Several
 from caloman_cli.loggers.tensorboard import TensorBoard
 from caloman_cli.loggers.wandb import Wandb
 
@@ -10,7 +12,9 @@ __all__ = [
     "Csv",
     "Evaluated",
     "Logger",
+    "MLflow",
     "NoLogger",
+    "Several",
     "TensorBoard",
     "Tolerant",
     "Wandb",

@@ -115,6 +115,15 @@ def numbers(row: Mapping[str, object]) -> dict[str, float]:
     }
 
 
+def flat(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """A nested config as dotted keys and their values."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        place = f"{where}.{key}" if where else str(key)
+        found |= flat(value, place) if isinstance(value, Mapping) and value else {place: value}
+    return found
+
+
 def multirun() -> str | None:
     """The folder of the multirun that this process works for, None outside of one."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:

@@ -15,7 +15,7 @@
     model.pt           self-contained
     samples/ evaluation/
     profile/           tables of torch's profiler, where it was asked
-    scalars.csv tensorboard/ wandb/  what the loggers keep
+    scalars.csv tensorboard/ wandb/ mlflow/ mlflow.json  what the loggers keep
 """
 
 import logging
@@ -51,12 +51,13 @@ _FILES = (
     "split.npz",
     "history.jsonl",
     "scalars.csv",
+    "mlflow.json",
     "status.json",
     "train.log",
     "provenance.json",
     "config.yaml",
 )
-_FOLDERS = ("samples", "evaluation", "profile", "wandb", "tensorboard")
+_FOLDERS = ("samples", "evaluation", "profile", "wandb", "tensorboard", "mlflow")
 
 
 class RunDirectory:

@@ -104,7 +104,12 @@ MISTAKES = {
         ["evaluate", "run=x", "evaluation=quick,timing"],
         ["one option only", "-m"],
     ),
-    "two loggers": (["train", "logger=[tensorboard,wandb]"], ["one option only"]),
+    "loggers and none": (
+        ["train", "logger=[csv,none]"],
+        ["must list some of csv, mlflow, tensorboard, wandb, each once, not none"],
+    ),
+    "a logger twice": (["train", "logger=[csv,csv]"], ["each once"]),
+    "an empty list of loggers": (["evaluate", "run=x", "logger=[]"], ["must list some of"]),
     "dashes": (["train", "--experiment=demo"], ["write experiment=..."]),
     "dashes and a blank": (["train", "--output", "outputs/x"], ["write output=..."]),
     "dashes of others": (["sample", "--n-samples", "5"], ["write n=..."]),

@@ -47,7 +47,7 @@ def test_one_batch_is_one_step_of_each_stage(tmp_path, tiny_geometry):
 
 @pytest.mark.parametrize(("steps", "watched"), [(0, None), (2, 2), (99, 12)])
 def test_the_profiler_watches_as_many_steps_as_asked(make_trainer, data, steps, watched):
-    """Of the 12 of the training the first is left out; where fewer are left, those, and what follows."""
+    """The first of the 12 is left out; where fewer are left: those, and what follows."""
     trainer = make_trainer()
     trainer.settings.profile = steps
     torch.manual_seed(0)
