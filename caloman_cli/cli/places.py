@@ -17,7 +17,7 @@ _LONGEST = 80
 _IN_THE_PLACE = {"run", "evaluation"}  # RUN/evaluation/<suite>
 _NOT_THE_JOB = {
     "output", "device", "data_dir", "cache_dir", "logger", "dataset.train", "dataset.reference",
-    "evaluate_after",
+    "evaluate_after", "name", "tags",
 }  # fmt: skip
 """Keys that do not make another job: where it runs, where its files lie, who watches it."""
 

@@ -177,6 +177,8 @@ class Train:
     trainer: TrainerSettings
     logger: Target
     output: Path
+    name: str | None
+    tags: Names
     overwrite: bool
     reuse: Path | None
     accept: Rule | list[Rule]
@@ -193,6 +195,8 @@ class Distill:
 
     run: Path
     output: Path
+    name: str | None
+    tags: Names
     overwrite: bool
     method: Literal["path", "cd", "direct"]
     steps: Count

@@ -60,9 +60,7 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
         folder = Path("outputs/evaluate") / label
     else:
         model_path = find_model(Path(cfg.run))
-        home = model_path.resolve().parent
-        # A run's own name is often a time; its parent says which model it is.
-        label = home.parent.name if home.name[:1].isdigit() else home.name
+        label = RunDirectory(model_path.parent).label
         folder = RunDirectory(model_path.parent).evaluation
     output = folder / cfg.evaluation.name if cfg.output is None else Path(cfg.output)
 

@@ -124,6 +124,17 @@ def flat(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     return found
 
 
+def said_name(config: Mapping[str, Any], folder: Path) -> str:
+    """The name that the config gives the run, else that of its directory."""
+    return str(config.get("name") or folder.name)
+
+
+def said_tags(config: Mapping[str, Any]) -> list[str]:
+    """The tags that the config gives the run."""
+    tags = config.get("tags") or []
+    return [tags] if isinstance(tags, str) else list(tags)
+
+
 def multirun() -> str | None:
     """The folder of the multirun that this process works for, None outside of one."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:

@@ -10,7 +10,7 @@ from typing import Any
 from caloman_cli.config.values import checked
 from caloman_cli.data.files import read_json, write_json
 from caloman_cli.errors import needed, reason
-from caloman_cli.loggers.base import Logger, flat, multirun, numbers
+from caloman_cli.loggers.base import Logger, flat, multirun, numbers, said_name, said_tags
 from caloman_cli.loggers.evaluated import Evaluated
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,8 @@ class MLflow(Logger):
         self.uri, self.experiment, self.name, self.tags = uri, experiment, name, list(tags)
 
     def open(self, folder: Path, config: Mapping[str, Any]) -> None:
-        resumed = self._begin(folder, folder.name)
+        tags = said_tags(config)
+        resumed = self._begin(folder, said_name(config, folder), tags)
         if resumed:  # settings are said once
             return
         params = [self._param(k, str(v)[:_LONGEST]) for k, v in flat(config).items()]
@@ -82,7 +83,7 @@ class MLflow(Logger):
                 self._client.log_artifact(self._run, str(path), key("files"))
         self.close(0)
 
-    def _begin(self, folder: Path, name: str) -> bool:
+    def _begin(self, folder: Path, name: str, tags: Sequence[str] = ()) -> bool:
         """Start the run of ``folder``, or go on with it; whether it goes on."""
         uri, files = self.uri or os.environ.get("MLFLOW_TRACKING_URI"), None
         if uri is None:
@@ -105,10 +106,10 @@ class MLflow(Logger):
             number = self._client.create_experiment(experiment, artifact_location=files)
         else:
             number = known.experiment_id
-        tags = dict.fromkeys(self.tags, "true")
+        labels = dict.fromkeys([*self.tags, *tags], "true")
         if (sweep := multirun()) is not None:
-            tags["multirun"] = sweep
-        made = self._client.create_run(number, run_name=self.name or name, tags=tags)
+            labels["multirun"] = sweep
+        made = self._client.create_run(number, run_name=self.name or name, tags=labels)
         self._run = str(made.info.run_id)
         write_json(record, {"run": self._run, "experiment": experiment})
         return False

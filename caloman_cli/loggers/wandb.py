@@ -11,7 +11,7 @@ from typing import Any, Literal
 from caloman_cli.config.values import Positive, checked
 from caloman_cli.data.files import read_json, write_json
 from caloman_cli.errors import UserError, needed, reason
-from caloman_cli.loggers.base import Logger, multirun, numbers
+from caloman_cli.loggers.base import Logger, multirun, numbers, said_name, said_tags
 from caloman_cli.loggers.evaluated import Evaluated
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ class Wandb(Logger):
         self._run: Any = None
 
     def open(self, folder: Path, config: Mapping[str, Any]) -> None:
-        self._begin(folder, folder.name, config)
+        self.tags = [*dict.fromkeys([*self.tags, *said_tags(config)])]
+        self._begin(folder, said_name(config, folder), config)
         if self._run is not None:
             for stage in ("energy", "encoder", "density"):
                 self._run.define_metric(f"{stage}/*", step_metric=f"{stage}/epoch")

@@ -89,12 +89,7 @@ def read_job(folder: Path) -> Job:
         data = run.files.read().get("data", {})
     except UserError:
         pass
-    return Job(folder, label_of(folder), state, said, config, data, _scores(run, config or {}))
-
-
-def label_of(folder: Path) -> str:
-    """A run's name; that is often a time, and its parent says which model it is."""
-    return folder.parent.name if folder.name[:1].isdigit() else folder.name
+    return Job(folder, run.label, state, said, config, data, _scores(run, config or {}))
 
 
 def _scores(run: RunDirectory, config: Mapping[str, Any]) -> tuple[Score, ...]:

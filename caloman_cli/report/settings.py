@@ -13,7 +13,7 @@ from caloman_cli.runs.differences import differing_keys
 
 UNKNOWN = "–"
 _LONGEST = 24
-_FILES = "dataset.train"
+_FILES, _TAGS = "dataset.train", "tags"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,15 @@ def differing(jobs: Sequence[Job | None], but: Sequence[str] = ()) -> list[Setti
     ]
     if len({job.data.get("fingerprint") for job in jobs if job is not None and job.data}) > 1:
         found.append(Setting(_FILES, tuple(map(_files, jobs))))
+    if len({*(tags := tuple(map(_tags, jobs)))}) > 1 and _TAGS not in but:
+        found.append(Setting(_TAGS, tags))
     return sorted(found, key=lambda s: (s.key == "seed", s.key.count("."), s.key))
+
+
+def _tags(job: Job | None) -> str:
+    """Labels of a run, which make it no other one."""
+    tags = (job.config or {}).get("tags") if job is not None else None
+    return tags if isinstance(tags, str) else ", ".join(map(str, tags or [])) or UNKNOWN
 
 
 def together(settings: Sequence[Setting]) -> dict[Setting, list[str]]:

@@ -14,6 +14,8 @@ from caloman_cli.errors import UserError
 IRRELEVANT = (
     "output",
     "overwrite",
+    "name",
+    "tags",
     "device",
     "logger",
     "data_dir",

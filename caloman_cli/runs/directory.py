@@ -121,6 +121,19 @@ class RunDirectory:
         return OmegaConf.create(renamed(values))
 
     @property
+    def label(self) -> str:
+        """What people call the run: its ``name``, else its folder.
+
+        A folder's name is often a time, and its parent says which model it is.
+        """
+        with suppress(UserError):
+            name = self.config.get("name")  # older runs have none
+            if name is not None:
+                return str(name)
+        folder = self.path.resolve()
+        return folder.parent.name if folder.name[:1].isdigit() else folder.name
+
+    @property
     def resolved(self) -> tuple[str, ...]:
         """Keys whose ``auto`` the run has replaced by what it became."""
         return tuple(self.files.read().get("auto", RESOLVED))  # older runs did not say

@@ -172,7 +172,7 @@ def _student_config(
         "teacher_steps": math.ceil(whole / intervals) * intervals,  # ends of jumps lie on the grid
         "paths": paths,
     }
-    keys = ("trainer", "logger", "output", "overwrite", "seed", "device")
+    keys = ("trainer", "logger", "output", "overwrite", "name", "tags", "seed", "device")
     return {**trained, "density": density, "distill": distill, **{key: own[key] for key in keys}}
 
 

@@ -81,6 +81,16 @@ def test_a_column_for_every_key_that_differs(caloman, tmp_path):
     assert head[1:5] == ["encoder.latent_dim", "seed", "suite", "AUC high"]
 
 
+def test_names_and_tags_of_runs_stand_in_the_table(caloman, tmp_path):
+    trained(tmp_path / "runs/a", name="third try", tags=["draft", "photons"])
+    trained(tmp_path / "runs/b", tags="draft", seed=2)
+    trained(tmp_path / "runs/c", seed=3)
+    rows, _ = report(caloman, tmp_path)
+    assert {name: row["tags"] for name, row in rows.items()} == {
+        "third try": "draft, photons", "b": "draft", "c": "–"
+    }  # fmt: skip
+
+
 def test_another_class_is_one_column_and_keys_count_within_a_class(caloman, tmp_path):
     encoders = {
         "a": {"_target_": VAE, "latent_dim": 10, "hidden": [64, 64]},

@@ -67,6 +67,16 @@ def test_numbers_are_named_by_stage():
     assert numbers(ROW) == {"encoder/epoch": 2.0, "encoder/lr": 0.1, "encoder/train/loss": 1.5}
 
 
+def test_a_run_has_the_name_and_the_tags_of_its_config(tmp_path, events, monkeypatch):
+    import wandb
+
+    asked = {}
+    monkeypatch.setattr(wandb, "init", lambda **options: asked.update(options) or FakeRun(events))
+    config = {"name": "third try", "tags": "draft"}
+    Wandb(mode="offline", tags=["mine"]).open(tmp_path, config)
+    assert (asked["name"], asked["tags"]) == ("third try", ["mine", "draft"])
+
+
 def test_online_without_a_key_logs_offline_with_one_warning(tmp_path, events, caplog):
     with watching(Wandb(), tmp_path, {}):
         pass

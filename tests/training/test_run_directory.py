@@ -36,6 +36,16 @@ def test_config_and_status_are_written(tmp_path):
     assert RunDirectory(path).config == CONFIG
 
 
+def test_a_name_is_what_the_run_is_called_and_makes_no_other_one(tmp_path):
+    for folder, label in (("flow/2026-11-30", "flow"), ("mine", "mine")):
+        claim(tmp_path / folder)
+        assert RunDirectory(tmp_path / folder).label == label
+    claim(tmp_path / "a", {**CONFIG, "name": "third try", "tags": ["draft"]})
+    assert RunDirectory(tmp_path / "a").label == "third try"
+    claim(tmp_path / "a", {**CONFIG, "name": "fourth try", "tags": []})
+    assert RunDirectory(tmp_path / "none").label == "none"
+
+
 def test_same_config_elsewhere_and_otherwise_watched_is_the_same_run(tmp_path):
     claim(tmp_path)
     moved = {"name": "mine", "train": ["/there/showers.hdf5"]}

@@ -126,7 +126,13 @@ def server(monkeypatch):
 def test_mlflow_has_one_run_of_a_training_what_it_resumes_and_its_evaluations(server, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
-    config = {"seed": 1, "encoder": {"hidden": [1, 2]}, "long": "x" * 900}
+    config = {
+        "seed": 1,
+        "name": "third try",
+        "tags": "draft",
+        "encoder": {"hidden": [1, 2]},
+        "long": "x" * 900,
+    }
     first = MLflow(tags=["a"])
     with watching(first, folder, config):
         first.log(ROW)
@@ -144,7 +150,9 @@ def test_mlflow_has_one_run_of_a_training_what_it_resumes_and_its_evaluations(se
     )
     assert [*server.runs] == ["r0"]
     told = server.runs["r0"]
-    assert (told["name"], told["tags"], told["status"]) == ("mine", {"a": "true"}, "FINISHED")
+    assert (told["name"], told["tags"], told["status"]) == (
+        "third try", {"a": "true", "draft": "true"}, "FINISHED"
+    )  # fmt: skip
     assert told["params"]["encoder.hidden"] == "[1, 2]"
     assert told["metrics"] == [
         ("encoder/train/loss", 1.5, 2),
