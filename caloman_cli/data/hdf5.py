@@ -22,6 +22,7 @@ from caloman_cli.errors import FileError
 ENERGIES = "incident_energies"
 SHOWERS = "showers"
 NumberType = Literal["float32", "float64"]
+_LAYERS = 8  # whose voxels a message lists
 _POSSIBLE = (1e-3, 1e15)  # MeV: from below any threshold to above the highest cosmic ray
 CACHE_LIMIT = 256 * 2**20  # bytes of decompressed HDF5 chunks kept while a file is read
 
@@ -204,12 +205,18 @@ def _check_shape(showers: h5py.Dataset, path: Path, geometry: Geometry) -> None:
     width = int(showers.shape[1])
     if width == geometry.n_voxels:
         return
-    fits = [name for name, other in official_geometries().items() if other.n_voxels == width]
-    advice = (
-        f"try dataset={fits[0]}"
-        if fits
-        else "no official dataset has that number, for a detector of your own see dataset=custom"
-    )
+    known = official_geometries()
+    fits = [name for name, other in known.items() if other.n_voxels == width]
+    if fits:
+        advice = f"try dataset={fits[0]}"
+    elif geometry.name in known:
+        advice = (
+            "no official dataset has that number, for a detector of your own see geometry=FILE"
+        )
+    else:
+        sizes = [str(layer.n_voxels) for layer in geometry.layers]
+        listed = " + ".join([*sizes[:_LAYERS], "..."] if len(sizes) > _LAYERS else sizes)
+        advice = f"its layers have {listed}, see 'caloman data geometry'"
     raise FileError(
         f"{path} has {width} voxels per shower, but {geometry.name} has {geometry.n_voxels}: "
         f"{advice}"

@@ -122,7 +122,9 @@ def test_wrong_voxel_count_names_the_dataset_that_fits(tmp_path, tiny_geometry):
     assert "368" in text
     assert "dataset=ds1_pions" in text
     path = hdf5(tmp_path / "b.hdf5", incident_energies=np.ones((2, 1)), showers=np.ones((2, 77)))
-    assert "dataset=custom" in complaint(path, tiny_geometry)
+    assert "geometry=FILE" in complaint(path, load_geometry("ds1_photons"))
+    own = complaint(path, tiny_geometry)
+    assert "77 voxels" in own and "tiny has 12: its layers have 2 + 8 + 2, see" in own
 
 
 def test_not_flat(tmp_path):

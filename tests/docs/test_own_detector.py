@@ -22,12 +22,14 @@ def written(tmp_path):
 def example():
     """The commands of the example, each a list of words, with little to do."""
     page = PAGE.read_text().split("\n## An example")[1]
-    small = [f"trainer.{stage}.epochs=1" for stage in ("energy", "encoder", "density")]
-    for line in (
-        re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[0].replace("\\\n", " ").splitlines()
-    ):
+    less = {
+        "train": [f"trainer.{stage}.epochs=1" for stage in ("energy", "encoder", "density")],
+        "evaluate": ["evaluation.timing=null", "evaluation.separation.plots=none"],
+    }
+    (lines,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    for line in lines.replace("\\\n", " ").splitlines():
         words = line.replace("n=8000", "n=400").replace("n=1000", "n=100").split()
-        yield [*words, *small] if words[1] == "train" else words
+        yield [*words, *less.get(words[1], [])]
 
 
 def test_the_page_shows_what_the_command_says(caloman, written):
