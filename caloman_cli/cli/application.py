@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -93,6 +94,33 @@ class Application:
                 overrides = several_loggers(overrides)
                 overrides = self._with_recipe(app, overrides, options.multirun)
                 self._check_jobs(app, overrides, options.multirun)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise self._mistake(app, error, overrides) from error
+
+    def composed(self, arguments: list[str]) -> tuple[DictConfig, dict[str, str]]:
+        """What the arguments compose to, checked and resolved, and the options of the groups.
+
+        Keys that have yet to be given stay ``???``.
+
+        Raises:
+            UserError: Something is wrong with them, or they are a sweep.
+        """
+        given = Arguments(self.verb, arguments)
+        options, overrides = given.options, given.overrides
+        if options.multirun:
+            raise UserError("a sweep has a config for each job: leave -m out")
+        with opened(self.verb.config, options.config_dir) as app:
+            try:
+                self._check_groups(app, overrides, False)
+                overrides = self._with_recipe(app, several_loggers(overrides), False)
+                cfg = app.compose(overrides)
+                _check_hydra(cfg, overrides)
+                self._check(cfg, complete=False)
+                choices: Any = OmegaConf.to_container(cfg.hydra.runtime.choices)
+                with open_dict(cfg):
+                    del cfg["hydra"]
+                OmegaConf.resolve(cfg)
+                return cfg, choices
             except (HydraException, OmegaConfBaseException) as error:
                 raise self._mistake(app, error, overrides) from error
 

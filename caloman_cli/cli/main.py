@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from caloman_cli import __version__
 from caloman_cli.cli.endings import FAILED, OK, report
-from caloman_cli.cli.verbs import VERBS, Verb
+from caloman_cli.cli.verbs import CONFIG, VERBS, Verb
 from caloman_cli.errors import UserError
 from caloman_cli.runs.console import finish, say
 from caloman_cli.training.interruption import ENDING, Interruption, Preempted
@@ -66,6 +66,10 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
 
         say(bibtex() + "\n")
         return OK
+    if arguments[0] == "config":
+        from caloman_cli.cli.configs import answer
+
+        return answer(arguments[1:], debug)
     verb, rest = find_verb(arguments)
     if verb is None:
         say(usage(arguments[0]))
@@ -91,7 +95,7 @@ def find_verb(arguments: list[str]) -> tuple[Verb | None, list[str]]:
         return VERBS[first], rest
     family = [words.split()[1] for words in VERBS if words.startswith(f"{first} ")]
     if not family:
-        names = dict.fromkeys(words.split()[0] for words in VERBS)
+        names = dict.fromkeys(words.split()[0] for words in (*VERBS, *CONFIG))
         if first in ("version", "cite"):
             raise UserError(f"unknown verb '{first}': write caloman --{first}")
         if first.startswith("-"):
@@ -119,6 +123,7 @@ def usage(family: str = "") -> str:
             f"usage: caloman {family or 'VERB'} [key=value ...] [options]",
             "",
             *lines,
+            *([] if family else [f"  {name:14s} {summary}" for name, summary in CONFIG.items()]),
             "",
             "caloman VERB --help    what a verb takes, with examples",
             "caloman --version      the version",

@@ -40,3 +40,10 @@ VERBS = {
         Verb("data generate", "make showers with the built-in generator"),
     )
 }
+
+CONFIG = {
+    "config dump": "print what a command composes to, resolved, as YAML",
+    "config validate": "look at an experiment file, or at one option of a group",
+    "config schema": "print a JSON schema of such files, for editors",
+}
+"""What is asked about configs, without a config of its own."""
