@@ -24,11 +24,12 @@ from caloman_cli.cli.places import (
     job_name,
     keeps_folders,
     own_output,
+    refuse_one_file,
     sweep_folder,
     varied_keys,
 )
 from caloman_cli.cli.runs import each_run
-from caloman_cli.cli.sweep import Outcome, Sweep, summarise
+from caloman_cli.cli.sweep import Outcome, Sweep, show_table, summarise
 from caloman_cli.cli.verbs import Verb
 from caloman_cli.config import mistakes, targets
 from caloman_cli.config.check import check_config
@@ -170,16 +171,14 @@ class Application:
     def _run_many(self, app: HydraApp, overrides: list[str]) -> int:
         jobs = [self._typed(job) for job in self._check_jobs(app, overrides, many=True)]
         sweep = Sweep(sweep_folder(self.verb.config, overrides), varied_keys(jobs), {})
-        if len(jobs) > 1 and "out" not in sweep.varied and _writes_one_file(jobs[0]):
-            raise UserError(
-                f"out= is one file, and these are {len(jobs)} jobs: leave it out, or give a file"
-                " for each, out=A,B"
-            )
+        refuse_one_file(jobs, sweep.varied)
         if jobs and keeps_folders(app.compose(jobs[0]), sweep.folder, jobs[0], sweep.varied):
             sweep.names.update(assigned(Path(sweep.folder), jobs, sweep.varied, keep=not self.dry))
         settings = [*overrides, readable(f"hydra.sweep.dir={sweep.folder}"), "hydra.mode=MULTIRUN"]
-        jobs_done = app.run_many(settings, partial(self._task(), sweep=sweep))
-        return summarise(jobs_done, self.passed_over)
+        done = app.run_many(settings, partial(self._task(), sweep=sweep))
+        if not self.dry:
+            show_table(done, self.verb.config)
+        return summarise(done, self.passed_over)
 
     def _task(self) -> partial[Outcome]:
         return partial(_task, self.verb, self.debug, self.chosen, dry=self.dry)
@@ -305,12 +304,9 @@ def _task(
             if not dry:
                 evaluate_after(cfg, path)
     except Exception as error:  # noqa: BLE001  a job's failure is its result
-        return Outcome(name, report(error, debug), explain(error)[1], None)
+        place = cfg.get("output") or (cfg.get("run") if verb.config == "evaluate" else None)
+        return Outcome(name, report(error, debug), explain(error)[1], place)
     return Outcome(name, OK, "", None if path is None else str(path))
-
-
-def _writes_one_file(job: list[str]) -> bool:
-    return any(override.startswith("out=") and override != "out=null" for override in job)
 
 
 def _names_a_place(overrides: list[str]) -> bool:

@@ -159,6 +159,16 @@ def keeps_folders(
     return not given or expanded(cfg.output) == expanded(sweep_dir)
 
 
+def refuse_one_file(jobs: Sequence[Sequence[str]], varied: Collection[str]) -> None:
+    """Raise a UserError where several jobs would write ``out=``, one in the place of the other."""
+    given = any(word.startswith("out=") and word != "out=null" for job in jobs for word in job)
+    if len(jobs) > 1 and given and "out" not in varied:
+        raise UserError(
+            f"out= is one file, and these are {len(jobs)} jobs: leave it out, or give a file for"
+            " each, out=A,B"
+        )
+
+
 def sweep_folder(verb: str, overrides: Sequence[str]) -> str:
     """Where a multirun keeps its jobs: the ``output`` that the user gave, else one per verb."""
     given: dict[str, str] = {}

@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from hydra.core.utils import JobReturn
 
 log = logging.getLogger(__name__)
+
+_TABLE_FROM = 2  # jobs
 
 
 class Sweep(NamedTuple):
@@ -30,13 +33,36 @@ class Outcome(NamedTuple):
         name: The job.
         status: Exit status.
         message: What went wrong, one line.
-        path: What the job made.
+        path: What the job made; of one that failed, where it would be.
     """
 
     name: str
     status: int
     message: str
     path: str | None
+
+
+def show_table(jobs: Sequence[JobReturn], verb: str) -> None:
+    """Log the runs of a sweep as a table: in what they differ, how they stand, their scores.
+
+    Args:
+        jobs: What came back of each.
+        verb: Of which runs come (``train``, ``distill``) or scores of runs (``evaluate``).
+    """
+    if verb not in ("train", "distill", "evaluate") or len(jobs) < _TABLE_FROM:
+        return
+    from caloman_cli.report.comparison import compare_runs
+    from caloman_cli.report.found import find_evaluations
+    from caloman_cli.report.jobs import read_job
+    from caloman_cli.report.rows import rows_of
+    from caloman_cli.report.tables import short
+    from caloman_cli.runs.patterns import is_run
+
+    paths = dict.fromkeys(Path(o.path) for job in jobs if (o := job.return_value).path)
+    evaluations = find_evaluations(path for path in paths if path.is_dir())
+    found = rows_of(evaluations, [read_job(path) for path in paths if is_run(path)])
+    for item in compare_runs(found) if found else []:
+        log.info("\n%s:\n\n%s\n", item.heading, short(item).markdown())
 
 
 def summarise(jobs: Sequence[JobReturn], passed_over: Sequence[str] = ()) -> int:

@@ -99,6 +99,8 @@ class Report:
     suite: str | None
     sort: str | None
     by: Literal["seed"] | None
+    overlay: Literal["main", "all", "none"]
+    band: bool
     output: Path
 
 

@@ -46,6 +46,11 @@ class RunComparison:
         by = ", ".join(part for part in (self.reference, self.protocol) if part)
         return f"{self.dataset}: {by}"
 
+    @property
+    def heading(self) -> str:
+        """The title, and what orders the rows."""
+        return self.title + ("" if self.by is None else f", by {self.by.label}")
+
     def score(self, row: str, column: Column) -> Score | None:
         """A row's score, or None where it was not measured."""
         return next((s for s in self.rows[row].scores if column.holds(s)), None)

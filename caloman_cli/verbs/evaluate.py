@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 MARK = "metrics.json"
 OWN = (
     MARK, "table.md", "table.csv", "report.html", "report.md", "plots",
-    "ranking.md", "ranking.csv", "ranking.tex", "scalars.csv",
+    "ranking.md", "ranking.csv", "ranking.tex", "scalars.csv", "histograms.json",
 )  # fmt: skip
 """What an evaluation's directory holds; other files in it are not the evaluation's."""
 

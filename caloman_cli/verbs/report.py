@@ -13,6 +13,7 @@ from caloman_cli.evaluation.style import save
 from caloman_cli.metrics.score import Grid
 from caloman_cli.report.comparison import RunComparison, compare_runs
 from caloman_cli.report.document import Block, Document, Fold, Items, Part, Picture, Table, Text
+from caloman_cli.report.overlays import overlay_of
 from caloman_cli.report.rows import find_rows
 from caloman_cli.report.runs import Panel, run_scores
 from caloman_cli.report.seeds import over_seeds
@@ -55,22 +56,32 @@ def run(cfg: DictConfig) -> Path:
     comparisons = compare_runs(over_seeds(rows) if by_seed else rows, cfg.sort, but)
     output = Path(cfg.output)
     with appearing(output, OWN, MARK) as folder:
-        paths = [output / path.relative_to(folder) for path in _written(comparisons, folder)]
-    tables = [f"{_heading(item)}:\n\n{short(item).markdown()}" for item in comparisons]
+        paths = [output / path.relative_to(folder) for path in _written(cfg, comparisons, folder)]
+    tables = [f"{item.heading}:\n\n{short(item).markdown()}" for item in comparisons]
     log.info("%s", "\n\n".join(["", *tables]))
     for path in paths:
         log.info("%s", path)
     return output
 
 
-def _written(comparisons: list[RunComparison], output: Path) -> list[Path]:
+def _written(cfg: DictConfig, comparisons: list[RunComparison], output: Path) -> list[Path]:
     """Write all files of the report into an empty folder."""
-    (output / "plots").mkdir()
-    parts = []
+    plots = output / "plots"
+    plots.mkdir()
+    parts, shared = [], len(comparisons) > 1
     for number, item in enumerate(comparisons, 1):
-        stem = "runs" if len(comparisons) == 1 else f"runs_{number}"
-        picture = save(_figure(item), output / "plots" / f"{stem}.png") if item.columns else None
-        parts.append(_part(item, picture, shared=len(comparisons) > 1))
+        behind = f"_{number}" if shared else ""
+        picture = save(_figure(item), plots / f"runs{behind}.png") if item.columns else None
+        parts.append(_part(item, picture, shared))
+        if cfg.overlay != "none":
+            overlay = overlay_of(item, cfg.band)
+            drawn = [
+                Picture(save(image, plots / f"{stem}{behind}.png"), caption)
+                for stem, image, caption in overlay.pages(cfg.overlay == "all")
+            ]
+            notes: list[Block] = [Items(overlay.notes)] if overlay.notes else []
+            if drawn or notes:
+                parts.append(Part(f"Histograms, {_title(item, shared)}", [*notes, *drawn]))
     texts = {"runs.csv": to_csv(comparisons), "runs.tex": "\n".join(map(_tex, comparisons))}
     for name, text in texts.items():
         write_text(output / name, text)
@@ -101,7 +112,11 @@ def _part(item: RunComparison, picture: Path | None, shared: bool) -> Part:
     if len(shown_settings(item)) < len(item.settings):
         blocks.append(Fold("In what the runs differ", [Table(settings_grid(item))]))
     blocks.append(Table(_places(item), "Where they lie"))
-    return Part(item.title if shared else item.dataset, blocks)
+    return Part(_title(item, shared), blocks)
+
+
+def _title(item: RunComparison, shared: bool) -> str:
+    return item.title if shared else item.dataset
 
 
 def _places(item: RunComparison) -> Grid:
@@ -120,10 +135,6 @@ def _judged(item: RunComparison) -> str:
     if not item.protocol:
         return f"Nothing of this was evaluated yet; {order}" if order else "No scores yet."
     return f"Judged by {item.reference}, protocol {item.protocol}; {order}"
-
-
-def _heading(item: RunComparison) -> str:
-    return item.title + ("" if item.by is None else f", by {item.by.label}")
 
 
 def _figure(item: RunComparison) -> Figure:

@@ -9,6 +9,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.evaluation.style import figure
 from caloman_cli.metrics.score import Score
 from caloman_cli.report.columns import key_meant
+from caloman_cli.report.runs import folded
 from tests.cli.test_report import evaluation, record, table_of
 
 VAE = "caloman_cli.models.encoders.VAE"
@@ -257,3 +258,14 @@ def test_a_mean_over_layers_has_an_easy_name():
     assert key_meant("auc high", scores) == "auc_high"
     with pytest.raises(UserError, match="there is: EC_r_mean, auc_high"):
         key_meant("mean of EC r", scores)
+
+
+def test_long_names_are_folded_in_pictures():
+    assert folded("encoder.latent_dim-10_seed-1") == "encoder.latent_dim-10_seed-1"
+    long = "experiment-demo_seed-1_encoder.latent_dim-10_trainer.density.epochs-3_x_89ce4031"
+    lines = folded(long).split("\n")
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 36
+    assert lines[0] == "experiment-demo_seed-1_"
+    assert lines[-1].endswith("89ce4031")
+    assert len(folded("a" * 90)) < 36

@@ -187,6 +187,11 @@ def test_a_longer_sweep_trains_only_what_is_missing(caloman, tmp_path):
     assert again.status == 0, again.err
     assert f"{done.parent} is complete already" in again.out
     assert done.stat().st_mtime_ns == before
+    table = again.out.partition("| run ")[2]
+    assert table.partition("\n")[0].split()[1] == "encoder.latent_dim"
+    assert "validation loss of density" in table
+    for name in (done.parent.name, "encoder.latent_dim-3"):
+        assert f"| {name} " in table
     assert len(list(tmp_path.glob("sweep/*/model.pt"))) == 2
 
 

@@ -15,8 +15,8 @@ from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs/format.md"
 FILES = (
-    "A file of showers", "metrics.json", "config.yaml", "status.json", "provenance.json",
-    "history.jsonl", "latents.h5", "model.pt",
+    "A file of showers", "metrics.json", "histograms.json", "config.yaml", "status.json",
+    "provenance.json", "history.jsonl", "latents.h5", "model.pt",
 )  # fmt: skip
 
 
@@ -78,7 +78,8 @@ def written(tmp_path_factory):
         plain = ["evaluation.separation.plots=none", "evaluation.correlation.plot=false"]
         assert main(["evaluate", "run=run", *suite, *plain, "output=scores"]) == 0
     found = {name: [folder / "run" / name] for name in FILES}
-    found["metrics.json"] = [folder / "scores/metrics.json"]
+    for name in ("metrics.json", "histograms.json"):
+        found[name] = [folder / "scores" / name]
     found["A file of showers"] = sorted((folder / "run/samples").iterdir())
     assert len(found["A file of showers"]) == 2
     return found

@@ -17,6 +17,7 @@ from caloman_cli.evaluation.components.separation.response import (
 )
 from caloman_cli.evaluation.components.separation.showers import average_showers, mean_shower
 from caloman_cli.evaluation.components.separation.single_showers import single_showers
+from caloman_cli.evaluation.counts import Counts, write_counts
 from caloman_cli.evaluation.truth import shared_showers, truth_note
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.histograms import GROUPS, Histogram
@@ -68,8 +69,14 @@ class Separation:
                 reference_features=sides[0],
                 generated_features=sides[1],
             )
+        shown, shown_truth = list(histograms), list(truth)
+        if comparison.geometry.incident_energies is None:
+            shown += ratios_in_energy_bins(ours, theirs)
+            shown_truth += ratios_in_energy_bins(*sides) if sides else []
+        counts = Counts(comparison.reference_label, tuple(shown), tuple(shown_truth))
+        write_counts(comparison.output, counts)
         if self.plots != "none":
-            for drawn in self._figures(comparison, histograms, truth, (ours, theirs), sides):
+            for drawn in self._figures(comparison, counts, (ours, theirs), sides):
                 comparison.draw(*drawn)
         caveats = {}
         if comparison.protocol.name != "final" or self.threshold is not None:
@@ -116,19 +123,14 @@ class Separation:
     def _figures(
         self,
         comparison: Comparison,
-        histograms: Sequence[Histogram],
-        truth: Sequence[Histogram],
+        counts: Counts,
         features: tuple[Features, Features],
         truth_features: tuple[Features, Features] | None,
     ) -> Iterator[tuple[str, Figure, str]]:
         """File stem, figure, caption."""
         everything = self.plots == "all"
         label, real = comparison.label, comparison.reference_label
-        shown, shown_truth = list(histograms), list(truth)
-        if comparison.geometry.incident_energies is None:
-            shown += ratios_in_energy_bins(*features)
-            shown_truth += ratios_in_energy_bins(*truth_features) if truth_features else []
-        yield from histogram_pages(shown, shown_truth, label, real, everything)
+        yield from histogram_pages(counts.histograms, counts.truth, label, real, everything)
         curves = {real: features[0], label: features[1]}
         if truth_features is not None:
             curves[f"independent {real}"] = truth_features[1]

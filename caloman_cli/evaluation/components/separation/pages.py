@@ -24,8 +24,8 @@ from caloman_cli.metrics.histograms import GROUPS, Histogram
 PANELS = 9
 PANELS_AT_ENERGIES = 15
 _LINEAR = ("E_ratio", "E_ratio_at", "sparsity", "width_eta", "width_phi", "width_r")
-_RATIO = (0.5, 1.5)
-_MIN_ENTRIES = 8
+RATIO = (0.5, 1.5)
+MIN_ENTRIES = 8
 
 
 def histogram_pages(
@@ -49,7 +49,7 @@ def histogram_pages(
     """
     by_name = {item.name: item for item in truth or ()}
     for group in dict.fromkeys(item.group for item in histograms):
-        members = [item for item in histograms if item.group == group and _has_entries(item)]
+        members = [item for item in histograms if item.group == group and has_entries(item)]
         size = PANELS_AT_ENERGIES if group == "E_ratio_at" else PANELS
         if not everything and len(members) > size:
             chosen = np.linspace(0, len(members) - 1, size).round().astype(int)
@@ -63,7 +63,7 @@ def histogram_pages(
             yield stem, image, caption
 
 
-def _has_entries(item: Histogram) -> bool:
+def has_entries(item: Histogram) -> bool:
     """Whether any shower belongs here, in range or not: not so where an energy does not occur."""
     return bool(item.reference_counts.sum() + item.generated_counts.sum())
 
@@ -74,7 +74,7 @@ def _page(
     n = len(page)
     across = 1 if n == 1 else 2 if n <= 4 else 3 if n <= 9 else 5
     down = -(-n // across)
-    image, grid = _grid(across, down, wide=n == 1)
+    image, grid = page_grid(across, down, wide=n == 1)
     handles = [
         Patch(facecolor=REFERENCE, edgecolor=REFERENCE_EDGE, label=reference_label),
         Line2D([], [], color=GENERATED, label=label),
@@ -87,7 +87,7 @@ def _page(
     title = GROUPS["E_ratio" if group == "E_ratio_at" else group]
     by_energy = " in steps of E_inc" if group == "E_ratio_at" else ""
     top = 1 - 0.08 / image.get_figheight()
-    image.suptitle(_nice(title + by_energy), fontsize=12, y=top, va="top")
+    image.suptitle(nice(title + by_energy), fontsize=12, y=top, va="top")
     image.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=10)
     for index, item in enumerate(page):
         cell = grid[index // across, index % across].subgridspec(
@@ -99,18 +99,18 @@ def _page(
         _ratio(lower, item, truth.get(item.name))
         upper.tick_params(labelbottom=False)
         if n > 1:
-            upper.set_title(_panel_title(item), loc="left", pad=4)
+            upper.set_title(panel_title(item), loc="left", pad=4)
         if index + across >= n:
-            lower.set_xlabel(_nice(title))
+            lower.set_xlabel(nice(title))
         if index % across == 0:
             upper.set_ylabel("fraction per bin")
             lower.set_ylabel("ratio")
     return image
 
 
-def _grid(across: int, down: int, wide: bool) -> tuple[Figure, GridSpec]:
+def page_grid(across: int, down: int, wide: bool, bottom: float = 0.85) -> tuple[Figure, GridSpec]:
     """Margins in inches: a layout engine would draw every page twice."""
-    left, right, bottom, top, gap_x, gap_y = 0.75, 0.12, 0.85, 0.68, 0.55, 0.62
+    left, right, top, gap_x, gap_y = 0.75, 0.12, 0.68, 0.55, 0.62
     panel_x, panel_y = (4.7, 3.5) if wide else (3.1, 2.6)
     width = left + right + across * panel_x + (across - 1) * gap_x
     height = bottom + top + down * panel_y + (down - 1) * gap_y
@@ -123,21 +123,21 @@ def _grid(across: int, down: int, wide: bool) -> tuple[Figure, GridSpec]:
 
 
 def _main(ax: Axes, item: Histogram, truth: Histogram | None) -> None:
-    fractions, errors = _fractions(item.reference_counts)
+    fractions, errors = fractions_of(item.reference_counts)
     edges = item.edges
     ax.stairs(fractions, edges, fill=True, color=REFERENCE)
     ax.stairs(fractions, edges, color=REFERENCE_EDGE, linewidth=0.8)
-    lines = [Line2D([], [], color=GENERATED, label=_separation(item))]
+    lines = [Line2D([], [], color=GENERATED, label=separation_said(item))]
     if truth is not None:
-        shares = _fractions(truth.generated_counts)[0]
+        shares = fractions_of(truth.generated_counts)[0]
         ax.stairs(shares, truth.edges, color=TRUTH, linestyle="--", linewidth=1.2)
-        lines.append(Line2D([], [], color=TRUTH, linestyle="--", label=_separation(truth)))
-    generated, generated_errors = _fractions(item.generated_counts)
+        lines.append(Line2D([], [], color=TRUTH, linestyle="--", label=separation_said(truth)))
+    generated, generated_errors = fractions_of(item.generated_counts)
     ax.stairs(generated, edges, color=GENERATED)
     ax.errorbar(
-        _centres(item), generated, generated_errors, fmt="none", ecolor=GENERATED, elinewidth=0.7
+        centres(item), generated, generated_errors, fmt="none", ecolor=GENERATED, elinewidth=0.7
     )
-    _limits(ax, item, max(np.max(fractions + errors), np.max(generated + generated_errors)))
+    limits(ax, item, max(np.max(fractions + errors), np.max(generated + generated_errors)))
     if item.note is not None:
         ax.text(0.5, 0.5, item.note.replace(" and ", "\nand "), ha="center", va="center",
                 transform=ax.transAxes, color="0.35")  # fmt: skip
@@ -145,8 +145,8 @@ def _main(ax: Axes, item: Histogram, truth: Histogram | None) -> None:
     ax.legend(handles=lines, loc="upper right", handlelength=1.4, borderaxespad=0.3)
 
 
-def _limits(ax: Axes, item: Histogram, top: float) -> None:
-    """Show the occupied bins, with room for the legend on top."""
+def limits(ax: Axes, item: Histogram, top: float, legend: bool = True) -> None:
+    """Show the occupied bins, with room for a legend on top."""
     occupied = np.flatnonzero(item.reference_counts[1:-1] + item.generated_counts[1:-1])
     if len(occupied):
         low, high = item.edges[occupied[0]], item.edges[occupied[-1] + 1]
@@ -161,69 +161,69 @@ def _limits(ax: Axes, item: Histogram, top: float) -> None:
         ax.set_xlim(low - margin, high + margin)
     top = top if top > 0 else 1.0
     if item.group in _LINEAR:
-        ax.set_ylim(0, 1.45 * top)
+        ax.set_ylim(0, (1.45 if legend else 1.1) * top)
     else:
         positive = np.concatenate(
-            [_fractions(counts)[0] for counts in (item.reference_counts, item.generated_counts)]
+            [fractions_of(counts)[0] for counts in (item.reference_counts, item.generated_counts)]
         )
         positive = positive[positive > 0]
         floor = float(positive.min()) if len(positive) else 1e-3
         ax.set_yscale("log")
-        ax.set_ylim(0.5 * floor, top * (top / floor) ** 0.25 * 4)
+        ax.set_ylim(0.5 * floor, top * ((top / floor) ** 0.25 * 4 if legend else 2.5))
 
 
 def _ratio(ax: Axes, item: Histogram, truth: Histogram | None) -> None:
     """Only bins with enough reference showers for a ratio to mean something."""
-    reference, errors = _fractions(item.reference_counts)
-    filled = item.reference_counts[1:-1] >= _MIN_ENTRIES
+    reference, errors = fractions_of(item.reference_counts)
+    filled = item.reference_counts[1:-1] >= MIN_ENTRIES
     safe = np.where(filled, reference, 1.0)
     band = np.where(filled, errors / safe, np.nan)
     ax.stairs(1 + band, item.edges, baseline=1 - band, fill=True, color=REFERENCE, alpha=0.8)
     ax.axhline(1, color=REFERENCE_EDGE, linewidth=0.8)
     if truth is not None:
         # The truth sample may have a reference, and so logarithmic edges, of its own.
-        base = _fractions(truth.reference_counts)[0]
-        enough = truth.reference_counts[1:-1] >= _MIN_ENTRIES
-        shares = _fractions(truth.generated_counts)[0] / np.where(base > 0, base, 1.0)
+        base = fractions_of(truth.reference_counts)[0]
+        enough = truth.reference_counts[1:-1] >= MIN_ENTRIES
+        shares = fractions_of(truth.generated_counts)[0] / np.where(base > 0, base, 1.0)
         shares = np.where(enough, shares, np.nan)
         ax.stairs(shares, truth.edges, baseline=None, color=TRUTH, linestyle="--", linewidth=0.9)
-    generated, generated_errors = _fractions(item.generated_counts)
+    generated, generated_errors = fractions_of(item.generated_counts)
     ratio = np.where(filled, generated / safe, np.nan)
     ax.errorbar(
-        _centres(item), ratio, np.where(filled, generated_errors / safe, np.nan),
+        centres(item), ratio, np.where(filled, generated_errors / safe, np.nan),
         fmt=".", color=GENERATED, markersize=3, elinewidth=0.8,
     )  # fmt: skip
-    low, high = _RATIO
+    low, high = RATIO
     beyond = [(ratio > high, high, "^", -1), (ratio < low, low, "v", 1)]
     for where, level, marker, sign in beyond:
         ax.plot(
-            _centres(item)[where], np.full(where.sum(), level + sign * 0.08), marker,
+            centres(item)[where], np.full(where.sum(), level + sign * 0.08), marker,
             color=GENERATED, markersize=2.5, linestyle="none",
         )  # fmt: skip
     ax.set_ylim(low, high)
     ax.set_yticks([0.75, 1.0, 1.25], labels=["0.75", "1", "1.25"])
 
 
-def _fractions(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fractions_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of each bin in the entries in range, with its Poisson error."""
     inside = counts[1:-1]
     total = max(int(inside.sum()), 1)
     return inside / total, np.sqrt(inside) / total
 
 
-def _centres(item: Histogram) -> np.ndarray:
+def centres(item: Histogram) -> np.ndarray:
     low, high = item.edges[:-1], item.edges[1:]
     return np.sqrt(low * high) if item.log else (low + high) / 2
 
 
-def _separation(item: Histogram) -> str:
+def separation_said(item: Histogram) -> str:
     value, floor = item.separation, item.floor
     if value is None or not floor:
         return item.note or "S not defined"
     return f"S = {value:.2g} ({value / floor:.3g} × floor)"
 
 
-def _panel_title(item: Histogram) -> str:
+def panel_title(item: Histogram) -> str:
     _, _, where = item.name.partition("/")
     return energy_label(where) if item.group == "E_ratio_at" else f"layer {where}"
 
@@ -237,7 +237,7 @@ def energy_label(where: str) -> str:
     return f"{'–'.join(f'{part / scale:.3g}' for part in parts)} {unit}"
 
 
-def _nice(text: str) -> str:
+def nice(text: str) -> str:
     for plain, mathematical in (
         ("E_tot / E_inc", r"$E_\mathrm{tot}/E_\mathrm{inc}$"),
         ("E_inc", r"$E_\mathrm{inc}$"),

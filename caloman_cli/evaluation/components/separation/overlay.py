@@ -1,0 +1,190 @@
+"""Histograms of several runs over one reference, with a band of independent real showers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from caloman_cli.evaluation.components.separation.pages import (
+    MIN_ENTRIES,
+    PANELS,
+    PANELS_AT_ENERGIES,
+    RATIO,
+    fractions_of,
+    has_entries,
+    limits,
+    nice,
+    page_grid,
+    panel_title,
+    separation_said,
+)
+from caloman_cli.evaluation.counts import added
+from caloman_cli.evaluation.style import (
+    GENERATED,
+    REFERENCE,
+    REFERENCE_EDGE,
+    SECOND,
+    TRUTH,
+    house_style,
+    numbered,
+)
+from caloman_cli.metrics.histograms import GROUPS, Histogram
+
+COLOURS = (GENERATED, SECOND, "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Of the runs, in their order; blue is the truth's."""
+_LEGEND = 2  # runs whose separation powers are written into the panels
+_LONGEST = 60  # characters of a name
+_LINE, _LETTER, _KEY = 0.21, 0.082, 0.55  # of the legend [inches]
+
+Runs = Mapping[str, Mapping[str, Histogram]]
+"""Run -> name of a histogram -> the histogram; all runs have the same names and bins."""
+
+
+def overlay_pages(
+    runs: Runs,
+    truth: Mapping[str, Histogram],
+    reference_label: str,
+    everything: bool = False,
+) -> Iterator[tuple[str, Figure, str]]:
+    """Every quantity, several layers on a page, all runs in each panel.
+
+    Args:
+        runs: At most as many as there are :data:`COLOURS`.
+        truth: Independent real showers against theirs, by name; a band in the ratios.
+        reference_label: What the reference is called.
+        everything: Draw all layers; otherwise at most a page of evenly spaced ones per group.
+
+    Yields:
+        (file stem, figure, caption).
+    """
+    first = next(iter(runs.values()))
+    for group in dict.fromkeys(item.group for item in first.values()):
+        names = [name for name, item in first.items() if item.group == group and has_entries(item)]
+        size = PANELS_AT_ENERGIES if group == "E_ratio_at" else PANELS
+        if not everything and len(names) > size:
+            names = [names[i] for i in np.linspace(0, len(names) - 1, size).round().astype(int)]
+        pages = [names[start : start + size] for start in range(0, len(names), size)]
+        for number, page in enumerate(pages, 1):
+            words = GROUPS[group][:1].upper() + GROUPS[group][1:]
+            with house_style():
+                image = _page(page, runs, truth, reference_label)
+            stem, caption = numbered(f"overlay_{group}", words, number, len(pages))
+            yield stem, image, f"{caption}: {len(runs)} runs over one reference"
+
+
+def _page(
+    names: Sequence[str], runs: Runs, truth: Mapping[str, Histogram], reference_label: str
+) -> Figure:
+    n = len(names)
+    across = 1 if n == 1 else 2 if n <= 4 else 3 if n <= 9 else 5
+    handles = _handles(runs, any(name in truth for name in names), reference_label)
+    width = page_grid(across, 1, n == 1)[0].get_figwidth()
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), int(width / (longest * _LETTER + _KEY))))
+    lines = -(-len(handles) // columns)
+    image, grid = page_grid(across, -(-n // across), n == 1, 0.62 + lines * _LINE)
+    top = 1 - 0.08 / image.get_figheight()
+    group = names[0].partition("/")[0]
+    title = GROUPS["E_ratio" if group == "E_ratio_at" else group]
+    by_energy = " in steps of E_inc" if group == "E_ratio_at" else ""
+    image.suptitle(nice(title + by_energy), fontsize=12, y=top, va="top")
+    image.legend(handles=handles, loc="lower center", ncols=columns, fontsize=9.5)
+    for index, name in enumerate(names):
+        cell = grid[index // across, index % across].subgridspec(
+            2, 1, height_ratios=(3, 1), hspace=0.0
+        )
+        upper = image.add_subplot(cell[0])
+        lower = image.add_subplot(cell[1], sharex=upper)
+        items = [histograms[name] for histograms in runs.values()]
+        _main(upper, items, truth.get(name))
+        _ratios(lower, items, truth.get(name))
+        upper.tick_params(labelbottom=False)
+        if n > 1:
+            upper.set_title(panel_title(items[0]), loc="left", pad=4)
+        if index + across >= n:
+            lower.set_xlabel(nice(title))
+        if index % across == 0:
+            upper.set_ylabel("fraction per bin")
+            lower.set_ylabel("ratio")
+    return image
+
+
+def _handles(runs: Runs, has_truth: bool, reference_label: str) -> list[Patch | Line2D]:
+    handles: list[Patch | Line2D] = [
+        Patch(facecolor=REFERENCE, edgecolor=REFERENCE_EDGE, label=reference_label)
+    ]
+    if has_truth:
+        handles.append(
+            Patch(facecolor=TRUTH, alpha=0.3, label=f"independent {reference_label}, ± 1 σ")
+        )
+    for colour, name in zip(COLOURS, runs, strict=False):
+        handles.append(Line2D([], [], color=colour, label=_elided(name)))
+    return handles
+
+
+def _elided(name: str) -> str:
+    if len(name) <= _LONGEST:
+        return name
+    half = _LONGEST // 2
+    return f"{name[: half - 1]}…{name[-half:]}"
+
+
+def _main(ax: Axes, items: Sequence[Histogram], truth: Histogram | None) -> None:
+    first = items[0]
+    reference, errors = fractions_of(first.reference_counts)
+    ax.stairs(reference, first.edges, fill=True, color=REFERENCE)
+    ax.stairs(reference, first.edges, color=REFERENCE_EDGE, linewidth=0.8)
+    if truth is not None:
+        shares = fractions_of(truth.generated_counts)[0]
+        ax.stairs(shares, truth.edges, color=TRUTH, linestyle="--", linewidth=0.9)
+    tops = [np.max(reference + errors)]
+    lines = []
+    for colour, item in zip(COLOURS, items, strict=False):
+        shares, spread = fractions_of(item.generated_counts)
+        ax.stairs(shares, item.edges, color=colour, linewidth=1.2)
+        tops.append(np.max(shares + spread))
+        lines.append(Line2D([], [], color=colour, label=separation_said(item)))
+    whole = added(items)
+    few = len(items) <= _LEGEND
+    limits(ax, first if whole is None else whole, max(tops), legend=few)
+    if few:
+        ax.legend(handles=lines, loc="upper right", handlelength=1.4, borderaxespad=0.3)
+
+
+def _ratios(ax: Axes, items: Sequence[Histogram], truth: Histogram | None) -> None:
+    """Only bins with enough reference showers for a ratio to mean something."""
+    first = items[0]
+    base, errors = fractions_of(first.reference_counts)
+    filled = first.reference_counts[1:-1] >= MIN_ENTRIES
+    safe = np.where(filled, base, 1.0)
+    band = np.where(filled, errors / safe, np.nan)
+    ax.stairs(1 + band, first.edges, baseline=1 - band, fill=True, color=REFERENCE, alpha=0.8)
+    ax.axhline(1, color=REFERENCE_EDGE, linewidth=0.8)
+    if truth is not None:
+        low, high = _band(truth)
+        ax.stairs(high, truth.edges, baseline=low, fill=True, color=TRUTH, alpha=0.3)
+    for colour, item in zip(COLOURS, items, strict=False):
+        shares = np.where(filled, fractions_of(item.generated_counts)[0] / safe, np.nan)
+        ax.stairs(shares, item.edges, baseline=None, color=colour, linewidth=1.1)
+    ax.set_ylim(*RATIO)
+    ax.set_yticks([0.75, 1.0, 1.25], labels=["0.75", "1", "1.25"])
+
+
+def _band(truth: Histogram) -> tuple[np.ndarray, np.ndarray]:
+    """Real over other real showers, less and more its statistical error, where these are enough.
+
+    The truth sample may have a reference, and so logarithmic edges, of its own.
+    """
+    base, base_error = fractions_of(truth.reference_counts)
+    shares, error = fractions_of(truth.generated_counts)
+    enough = truth.reference_counts[1:-1] >= MIN_ENTRIES
+    safe = np.where(enough, base, 1.0)
+    ratio = shares / safe
+    spread = np.hypot(error, ratio * base_error) / safe
+    return (
+        np.where(enough, ratio - spread, np.nan),
+        np.where(enough, ratio + spread, np.nan),
+    )
