@@ -125,10 +125,13 @@ class Application:
             except (HydraException, OmegaConfBaseException) as error:
                 raise self._mistake(app, error, overrides) from error
 
-    def complete(self, query: str) -> None:
-        """Print what completes the command line that the shell shows (``COMP_LINE``)."""
-        with opened(self.verb.config) as app:
-            app.complete(query)
+    def candidates(self, overrides: list[str], word: str) -> list[str]:
+        """What a word behind some overrides may become: keys, options and values."""
+        try:
+            with opened(self.verb.config) as app:
+                return app.candidates(overrides, word)
+        except (HydraException, OmegaConfBaseException, UserError):
+            return []  # a tab is no place for messages
 
     def _answer(self, app: HydraApp, options: argparse.Namespace, overrides: list[str]) -> int:
         if options.help:

@@ -12,7 +12,7 @@ from caloman_cli.config.mistakes import habit, suggestion
 from caloman_cli.config.paths import read_value, readable
 from caloman_cli.errors import UserError
 
-_SHOWN = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-dir", "--debug",
+SHOWN = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-dir", "--debug",
           "--dry-run"}  # fmt: skip
 _NOT_OURS = {
     "--version", "--config-path", "-cp", "--config-name", "-cn", "--experimental-rerun",
@@ -224,7 +224,7 @@ def _elsewhere(verb: Verb, group: str) -> str:
 
 
 def _error(message: str) -> NoReturn:
-    raise UserError(f"{message} (options: {', '.join(sorted(_SHOWN))})")
+    raise UserError(f"{message} (options: {', '.join(sorted(SHOWN))})")
 
 
 def _is_detector(word: str) -> bool:

@@ -1,56 +1,133 @@
-"""Tab completion: Hydra completes keys and options of a config, this adds the verbs."""
+"""Tab completion for bash, zsh and fish: verbs, options, keys and their values, files.
+
+The shell asks with the line up to the cursor (``COMP_LINE``) and is told whole words. Hydra knows
+keys of a config and options of groups; the rest is here.
+"""
 
 import os
-import sys
 
 from caloman_cli.cli.application import Application
+from caloman_cli.cli.arguments import DRY, DRY_RUN, LOGGER, LOGGERS, SHOWN
 from caloman_cli.cli.endings import OK
-from caloman_cli.cli.verbs import VERBS
+from caloman_cli.cli.shells import SHELLS
+from caloman_cli.cli.verbs import CONFIG, VERBS, Verb
+from caloman_cli.config.compose import groups, own_keys, path_keys, value_keys
+from caloman_cli.config.paths import expanded
 from caloman_cli.errors import UserError
 from caloman_cli.runs.console import say
 
+_FIRST = ("--help", "--version", "--cite")
+_PLACES = ("run", "runs", "geometry")
+"""Keys whose values are paths, or patterns of them."""
+
 
 def complete(arguments: list[str]) -> int:
-    """Answer ``caloman -sc install=bash`` and the shell's queries.
+    """Answer ``caloman -sc install=SHELL`` and the shells' queries.
 
     Raises:
-        UserError: The shell command is not one of install, uninstall, query.
+        UserError: It is not one of install, uninstall, query, or the shell is another one.
     """
     commands = [argument for argument in arguments if not argument.startswith("-")]
-    if len(commands) != 1 or commands[0].partition("=")[0] not in (
-        "install",
-        "uninstall",
-        "query",
-    ):
+    what, _, shell = commands[0].partition("=") if len(commands) == 1 else ("", "", "")
+    if what not in ("install", "uninstall", "query"):
         raise UserError(
-            '-sc takes install=bash or uninstall=bash: eval "$(caloman -sc install=bash)"'
+            '-sc takes install=bash (zsh, fish) or uninstall=: eval "$(caloman -sc install=bash)"'
         )
-    if not commands[0].endswith("=bash"):
-        raise UserError(f"-sc {commands[0]}: completion exists for bash")
-    if not commands[0].startswith("query"):
-        sys.argv[0] = "caloman"  # Hydra binds the completion to the name of the running program
-        Application(VERBS["train"]).complete(commands[0])
+    if shell not in SHELLS:
+        raise UserError(f"-sc {commands[0]}: completion exists for {', '.join(SHELLS)}")
+    if what != "query":
+        say(getattr(SHELLS[shell], what))
         return OK
-    line = os.environ.get("COMP_LINE", "")
-    words, verb = line.split(), 1
-    fresh = line.endswith(" ")
-    first = words[1] if len(words) > 1 else ""
-    family = [name.split()[1] for name in VERBS if name.startswith(f"{first} ")]
-    if len(words) < 2 or (len(words) == 2 and not fresh):
-        names = dict.fromkeys(name.split()[0] for name in VERBS)
-        return _offer([name for name in names if name.startswith(first)])
-    if family:
-        second = words[2] if len(words) > 2 else ""
-        if len(words) < 3 or (len(words) == 3 and not fresh):
-            return _offer([name for name in family if name.startswith(second)])
-        first, verb = f"{first} {second}", 2
-    if first in VERBS:
-        rest = line.split(None, verb + 1)[verb + 1 :]
-        os.environ["COMP_LINE"] = " ".join([words[0], *rest]) + ("" if rest else " ")
-        Application(VERBS[first]).complete(commands[0])
+    found = candidates(os.environ.get("COMP_LINE", ""))
+    say("\n".join(found) + "\n" if found else "")
     return OK
 
 
-def _offer(names: list[str]) -> int:
-    say(" ".join(names) + "\n")
-    return OK
+def candidates(line: str) -> list[str]:
+    """The words that the last word of a command line may become.
+
+    Args:
+        line: From ``caloman`` to the cursor.
+    """
+    words = line.replace("\\", "").split()[1:]  # zsh and people quote brackets
+    word = words.pop() if words and not line[-1:].isspace() else ""
+    if not words:
+        names = dict.fromkeys(name.split()[0] for name in (*VERBS, *CONFIG))
+        return _beginning([*names, *(_FIRST if word.startswith("-") else ())], word)
+    table = {**VERBS, **CONFIG}
+    family = [name.split()[1] for name in table if name.startswith(f"{words[0]} ")]
+    if family and len(words) == 1:
+        return _beginning(family, word)
+    if words[0] == "config":
+        return _configs(words[1:], word)
+    name = " ".join(words[:2]) if family else words[0]
+    return _behind(VERBS[name], words[1 + bool(family) :], word) if name in VERBS else []
+
+
+def _configs(words: list[str], word: str) -> list[str]:
+    """What may stand behind ``caloman config``."""
+    what, *rest = words
+    if what == "validate" and not rest:
+        return _files(word)
+    for n in (2, 1):
+        verb = VERBS.get(" ".join(rest[:n]))
+        if verb is not None:
+            return _behind(verb, rest[n:], word)
+    verbs = _beginning([*VERBS], word) if not rest or what == "validate" and len(rest) == 1 else []
+    return verbs + ([] if what == "schema" else _behind(VERBS["train"], rest, word))
+
+
+def _behind(verb: Verb, words: list[str], word: str) -> list[str]:
+    """What may stand behind a verb."""
+    if word.startswith("-"):
+        options = SHOWN if verb.words in DRY else SHOWN - {DRY_RUN}
+        return _beginning(sorted(options), word)
+    key, equals, value = word.partition("=")
+    known = path_keys(verb.config) | {*_PLACES} & {*own_keys(verb.config), "geometry"}
+    if equals and key in known:
+        done = max(value.rfind(sign) for sign in "[,") + 1
+        return [f"{key}={value[:done]}{path}" for path in _files(value[done:])]
+    if equals and key == LOGGER and value.startswith("["):
+        done = max(value.rfind(sign) for sign in "[,") + 1
+        names = [name for name in LOGGERS if name not in value[:done]]
+        return [f"{key}={value[:done]}{name}" for name in _beginning(names, value[done:])]
+    overrides = [other for other in words if "=" in other or other in ("-m", "--multirun")]
+    found = Application(verb).candidates(overrides, word)
+    if not equals and "." not in word:
+        found = _own(verb, found)
+    if verb.argument and not words and not equals:
+        found += _files(word)
+    return found
+
+
+def _own(verb: Verb, names: list[str]) -> list[str]:
+    """Of the names that Hydra offers those that the verb takes, each with the sign behind it."""
+    chosen, values = groups(verb.config), value_keys(verb.config)
+    found = []
+    for name in names:
+        sign, bare = name[: len(name) - len(name.lstrip("+~"))], name.strip("+~=.")
+        if bare in values or bare in chosen and not name.endswith("."):
+            found.append(f"{sign}{bare}=")
+        elif name.endswith(".") and bare != "hydra":
+            found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def _beginning(names: list[str], word: str) -> list[str]:
+    return [name for name in names if name.startswith(word)]
+
+
+def _files(typed: str) -> list[str]:
+    """Files and folders, these with a slash, that begin as typed; hidden ones where asked."""
+    folder, _, begun = typed.rpartition("/")
+    place = expanded(typed[: len(typed) - len(begun)] or ".")
+    try:
+        entries = sorted(place.iterdir())
+    except OSError:
+        return []
+    start = typed[: len(typed) - len(begun)]
+    return [
+        f"{start}{entry.name}{'/' if entry.is_dir() else ''}"
+        for entry in entries
+        if entry.name.startswith(begun) and (begun or not entry.name.startswith("."))
+    ]

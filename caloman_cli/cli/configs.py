@@ -15,6 +15,7 @@ from caloman_cli.cli.endings import OK
 from caloman_cli.cli.verbs import CONFIG, VERBS, Verb
 from caloman_cli.config.compose import CONF, groups
 from caloman_cli.config.mistakes import suggestion
+from caloman_cli.config.paths import expanded
 from caloman_cli.errors import UserError, reason
 from caloman_cli.runs.console import say
 
@@ -84,7 +85,7 @@ def _verb(arguments: list[str]) -> tuple[Verb, list[str]]:
 def _validate(arguments: list[str], debug: bool) -> int:
     if not arguments or "=" in arguments[0]:
         raise UserError("config validate needs the file: caloman config validate mine.yaml")
-    file, (verb, rest) = Path(arguments[0]).expanduser(), _verb(arguments[1:])
+    file, (verb, rest) = expanded(arguments[0]), _verb(arguments[1:])
     values = _read(file)
     if "format" in values:
         raise UserError(f"{file} is the config that a run wrote, not an experiment to choose")

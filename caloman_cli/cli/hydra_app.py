@@ -13,6 +13,7 @@ from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.core_plugins.bash_completion import BashCompletion
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
@@ -186,9 +187,10 @@ class HydraApp:
         """Answer ``--hydra-help``."""
         self._hydra.hydra_help(self.config, parser(), options)
 
-    def complete(self, query: str) -> None:
-        """Print what completes the command line that the shell shows (``COMP_LINE``)."""
-        self._hydra.shell_completion(self.config, [query])
+    def candidates(self, overrides: Sequence[str], word: str) -> list[str]:
+        """What a word behind some overrides may become."""
+        plugin = BashCompletion(self._hydra.config_loader)
+        return plugin._query(config_name=self.config, line=" ".join([*overrides, word]))
 
 
 def parser() -> argparse.ArgumentParser:

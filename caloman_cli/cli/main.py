@@ -129,7 +129,8 @@ def usage(family: str = "") -> str:
             "caloman --version      the version",
             "caloman --cite         BibTeX of the software and of the papers it rests on",
             "--debug                full tracebacks (or CALOMAN_DEBUG=1)",
-            'tab completion (bash)  eval "$(caloman -sc install=bash)"',
+            'tab completion         eval "$(caloman -sc install=bash)"  (zsh: the same with zsh)',
+            "                       caloman -sc install=fish | source",
             "",
         ]
     )

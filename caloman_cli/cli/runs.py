@@ -1,10 +1,9 @@
 """``run=`` of several runs, a list or a pattern, as a multirun over them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from caloman_cli.config.paths import quoted, read_value
+from caloman_cli.config.paths import expanded, quoted, read_value
 from caloman_cli.errors import UserError
 from caloman_cli.runs.patterns import MODEL, SIGNS, is_run, matching, runs_of
 from caloman_cli.runs.status import Status
@@ -71,7 +70,7 @@ def _flat(items: list) -> list:
 
 def _is_several(item: str) -> bool:
     """Whether a value is a pattern, or a folder of runs."""
-    path = Path(item).expanduser()
+    path = expanded(item)
     if not path.exists():
         return bool(SIGNS & set(item))
     return path.is_dir() and not is_run(path) and bool(runs_of([path]))

@@ -158,6 +158,22 @@ def text_keys(verb: str) -> dict[str, bool]:
     return found
 
 
+def path_keys(verb: str) -> set[str]:
+    """The keys of a verb whose values are paths, or lists of them."""
+    found: set[str] = set()
+
+    def walk(described: type, where: str) -> None:
+        for key, annotation in get_type_hints(described).items():
+            for option in (annotation, *get_args(annotation)):
+                if is_dataclass(option):
+                    walk(option, joined(where, key))  # type: ignore[arg-type]
+                elif option is Path or Path in get_args(option):
+                    found.add(joined(where, key))
+
+    walk(schema.VERBS[verb], "")
+    return found
+
+
 def value_keys(verb: str) -> set[str]:
     """The keys of a verb that hold values, not a group's option."""
     hints = get_type_hints(schema.VERBS[verb])

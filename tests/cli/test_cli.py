@@ -89,28 +89,6 @@ def test_a_config_folder_of_the_users_own(caloman, tmp_path):
     assert "validation_fraction: 0.5" in result.out
 
 
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("caloman sa", "sample"),
-        ("caloman data ", "download check geometry split generate"),
-        ("caloman data ch", "check"),
-        ("caloman sample ba", "batch_size="),
-        ("caloman data check dataset=ds1_ph", "dataset=ds1_photons"),
-        ("caloman nothing ru", ""),
-    ],
-)
-def test_tab_completion(caloman, monkeypatch, line, offered):
-    monkeypatch.setenv("COMP_LINE", line)
-    assert caloman("-sc", "query=bash").out.strip() == offered
-
-
-def test_tab_completion_installs(caloman):
-    out = caloman("-sc", "install=bash").out
-    assert out.rstrip().endswith("caloman")
-    assert "complete " in out
-
-
 def test_a_failure_is_one_line_with_status_1(caloman, monkeypatch):
     def fail(cfg):
         raise RuntimeError("no more\npaper")
