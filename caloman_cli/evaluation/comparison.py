@@ -83,6 +83,7 @@ class Comparison:
         open_generated: Opens the showers to judge, or makes them; None where there are none.
         open_truth: Chooses the truth pair for a reference and a number of showers, or None.
         open_train: Opens the showers that the model learned from.
+        count_train: How many of these it was fitted to, where that is known; None: all.
         open_model: Loads the model to time.
     """
 
@@ -101,6 +102,7 @@ class Comparison:
         open_truth: Callable[[Showers, int], TruthPair | None],
         open_train: Callable[[], Showers],
         open_model: Callable[[], Sampler],
+        count_train: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.geometry, self.device, self.seed = geometry, device, seed
         self.cache_dir, self.output, self.label = cache_dir, output, label
@@ -108,7 +110,7 @@ class Comparison:
         self.figures: list[Drawn] = []
         self._open_reference, self._open_generated = open_reference, open_generated
         self._open_truth, self._open_train = open_truth, open_train
-        self._open_model = open_model
+        self._open_model, self._count_train = open_model, count_train
         self._features = FeatureSource(cache_dir)
         self._thinned: Showers | None = None
 
@@ -147,6 +149,16 @@ class Comparison:
             UserError: It is not known or not there.
         """
         return self._open_train()
+
+    @cached_property
+    def n_train(self) -> int:
+        """How many showers the model was fitted to: a run's training split, else the file.
+
+        Raises:
+            UserError: The file is not known or not there.
+        """
+        known = self._count_train()
+        return len(self.train) if known is None else known
 
     @cached_property
     def model(self) -> Sampler:

@@ -88,6 +88,7 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
         open_truth=partial(_truth, cfg, dataset),
         open_train=partial(_train, cfg, dataset),
         open_model=open_model,
+        count_train=partial(_trained, cfg),
     )
     return comparison
 
@@ -138,9 +139,22 @@ def _matches(path: Path, wanted: dict[str, Any], energies: np.ndarray) -> bool:
         return False
 
 
+def _trained(cfg: DictConfig) -> int | None:
+    """The size of the run's training split; None where there is no run, or it is not known."""
+    run = _run_that_trained(cfg)
+    if run is None or not (path := RunDirectory(run).split_path).is_file():
+        return None
+    with np.load(path) as split:
+        return len(split["train"])
+
+
+def _run_that_trained(cfg: DictConfig) -> Path | None:
+    return None if cfg.run is None or cfg.train is not None else find_model(Path(cfg.run)).parent
+
+
 def _train(cfg: DictConfig, dataset: Dataset) -> Showers:
     """The showers that the model learned from, as few as there were."""
-    run = None if cfg.run is None or cfg.train is not None else find_model(Path(cfg.run)).parent
+    run = _run_that_trained(cfg)
     if run is not None and RunDirectory(run).config_path.is_file():
         known = dataset.limit, RunDirectory(run).config.dataset.get("limit")
         limit = min((n for n in known if n is not None), default=None)

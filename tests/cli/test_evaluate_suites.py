@@ -3,8 +3,10 @@
 import hashlib
 import json
 import re
+import shutil
 
 import h5py
+import numpy as np
 import pytest
 
 from caloman_cli.data.generator import generate
@@ -209,6 +211,42 @@ def test_a_copy_of_the_training_file_is_told(caloman, tmp_path, files):
     assert float(scores["memorisation", "exact copies"]["truth"]) == 0
     assert float(scores["memorisation", "C_T"]["generated"]) < -3
     assert float(scores["memorisation", "authentic [%]"]["generated"]) < 1
+
+
+def test_showers_are_counted_in_those_that_a_run_learned_from(
+    caloman, tmp_path, files, denoising_run
+):
+    run = tmp_path / "run"
+    shutil.copytree(denoising_run, run)
+    np.savez(run / "split.npz", train=np.arange(240), validation=np.arange(240, N))
+    result = caloman(
+        "evaluate", f"run={run}", f"truth={files['truth']}", "evaluation=only",
+        "metric=equivalent", "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    rows = check_keys(tmp_path / "out")
+    every, ratio = rows["equivalent_all"], rows["equivalent_over_train"]
+    assert 0 < every["generated"] < 10  # its networks are as they were born
+    assert every["spread"] > 0
+    assert ratio["generated"] == pytest.approx(every["generated"] / 240)
+    assert "240 training showers" in ratio["note"]
+    assert every["truth"] > every["generated"]
+    assert "the truth a lower limit" in every["note"]
+    assert rows["equivalent_ks"]["generated"] < 20
+    found = json.loads((tmp_path / "out/metrics.json").read_text())["metrics"]["equivalent"]
+    assert found["ks"]["real"]["showers"][-1] == N
+    assert (tmp_path / "out/plots/equivalent_showers.png").is_file()
+    assert "Equivalent showers by feature" in (tmp_path / "out/report.md").read_text()
+
+
+def test_training_showers_cannot_judge_what_a_model_is_worth(caloman, files):
+    result = caloman(
+        "evaluate", f"generated={files['generated']}", f"reference={files['reference']}",
+        f"train={files['reference']}", "dataset=ds1_photons", "evaluation=only",
+        "metric=equivalent", "output=out",
+    )  # fmt: skip
+    assert result.status != 0
+    assert "300 showers of the training file are in the reference" in result.err
 
 
 def test_log_posterior_prefers_the_better_generator(caloman, tmp_path, files):

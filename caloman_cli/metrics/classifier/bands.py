@@ -39,7 +39,9 @@ class EnergyBands:
         return np.searchsorted(self.edges, energies, side="right")
 
 
-def energy_bands(real: np.ndarray, made: np.ndarray, share: float) -> EnergyBands:
+def energy_bands(
+    real: np.ndarray, made: np.ndarray, share: float = 1.0, fewest: int | None = None
+) -> EnergyBands:
     """Four bands of equal width in log E, fewer where one would have too few showers.
 
     Discrete energies are never cut between, and four or fewer of them have a band each. Bands are
@@ -48,7 +50,8 @@ def energy_bands(real: np.ndarray, made: np.ndarray, share: float) -> EnergyBand
     Args:
         real: Incident energies [MeV] of the real showers, shape (N,).
         made: The same of the generated ones.
-        share: How many of them give the AUC.
+        share: How many of them count.
+        fewest: Showers of a class that a band needs. None: what an AUC does.
     """
     levels = np.unique(np.concatenate([real, made]))
     discrete = len(levels) <= min(MOST_LEVELS, len(real) // 4)
@@ -63,7 +66,7 @@ def energy_bands(real: np.ndarray, made: np.ndarray, share: float) -> EnergyBand
             edges = np.array([float(f"{edge:.2g}") for edge in edges])
         edges = np.unique(edges)
     finest = np.stack([_counts(side, edges) for side in (real, made)]) * share
-    edges = edges[_kept(finest)]
+    edges = edges[_kept(finest, FEWEST if fewest is None else fewest)]
     band = np.searchsorted(edges, levels, side="right")
     spans = np.array([levels[band == place][[0, -1]] for place in range(len(edges) + 1)])
     return EnergyBands(edges, spans, _words(edges, spans, discrete))
@@ -74,11 +77,12 @@ def _counts(energies: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.bincount(np.searchsorted(edges, energies, side="right"), minlength=len(edges) + 1)
 
 
-def _kept(counts: np.ndarray) -> list[int]:
+def _kept(counts: np.ndarray, fewest: int) -> list[int]:
     """The edges to keep: as many as leave enough in each band, and then those that leave most.
 
     Args:
         counts: Of each class in each of the finest bands, shape (2, B).
+        fewest: How many of each are enough.
     """
     n = counts.shape[1] - 1
     for size in range(n, 0, -1):
@@ -87,7 +91,7 @@ def _kept(counts: np.ndarray) -> list[int]:
             np.add.reduceat(counts, [0, *(edge + 1 for edge in some)], axis=1).min()
             for some in choices
         ]
-        if max(least) >= FEWEST:
+        if max(least) >= fewest:
             return choices[int(np.argmax(least))]
     return []
 
