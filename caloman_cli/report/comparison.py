@@ -178,13 +178,16 @@ def _comparison(
 
 
 def _named(members: Sequence[Evaluation]) -> dict[str, Evaluation]:
-    """A name for each that no other has: its label, with its suite or its folder if need be."""
-    parents = [str(item.folder) for item in members]
+    """A name for each that no other has: its label, else its run's folder, its suite with it."""
+    parents = [str(item.job.folder if item.job else item.folder) for item in members]
     common = os.path.commonpath(parents) if len(parents) > 1 else ""
+    homes = [item.label if item.job is None else item.job.folder.name for item in members]
     choices = (
         [item.label for item in members],
+        homes,
         [f"{item.label} ({item.suite})" for item in members],
         [os.path.relpath(parent, common) if common else parent for parent in parents],
+        [f"{name} ({item.suite})" for name, item in zip(homes, members, strict=True)],
     )
     names: list[str] = []
     for index in range(len(members)):

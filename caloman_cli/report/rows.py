@@ -14,7 +14,7 @@ from caloman_cli.runs.patterns import is_run, matching
 
 log = logging.getLogger(__name__)
 
-NOBODY = "nothing"
+NOBODY = "not evaluated yet"
 """What judges runs that have not been evaluated."""
 _NO_DATASET = "unknown dataset"
 

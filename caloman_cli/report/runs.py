@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from caloman_cli.evaluation.style import GENERATED, TRUTH, figure, house_style
 
@@ -62,6 +63,8 @@ def run_scores(names: Sequence[str], panels: Sequence[Panel], across: int = 4) -
             known = [value for value in panel.values if value is not None and value > 0]
             if known and max(known) > 30 * min(known) and len(known) == len(panel.values):
                 ax.set_xscale("log")
+            else:
+                ax.xaxis.set_major_locator(MaxNLocator(4))
             ax.set_yticks(places, labels=labels, linespacing=0.95)
             ax.set_ylim(len(names) - 0.5, -0.5)
             ax.grid(True, axis="y", linewidth=0.4, color="0.88")

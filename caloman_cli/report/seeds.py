@@ -83,7 +83,7 @@ def _merged(members: list[tuple[int, Evaluation]]) -> Evaluation:
     return replace(
         items[0],
         folder=Path(os.path.commonpath([item.folder for item in items])),
-        label=f"{_shared([item.label for item in items])}seeds {', '.join(map(str, seeds))}",
+        label=f"{_called(items)}seeds {', '.join(map(str, seeds))}",
         suites=tuple(dict.fromkeys(name for item in items for name in item.suites)),
         scores=tuple(_mean(scores, len(items)) for scores in found.values()),
         seeds=tuple(seeds),
@@ -107,6 +107,15 @@ def _mean(scores: list[Score], n: int) -> Score:
         truth_spread=statistics.stdev(truths) if len(set(truths)) > 1 else first.truth_spread,
         note="; ".join(notes),
     )
+
+
+def _called(items: list[Evaluation]) -> str:
+    """What siblings are called, with a comma; where all have one ``name=``, their folders, too."""
+    labels = [item.label for item in items]
+    homes = [item.label if item.job is None else item.job.folder.name for item in items]
+    if len(set(labels)) > 1 or labels == homes or any(home[:1].isdigit() for home in homes):
+        return _shared(labels)
+    return f"{labels[0]}, {_shared(homes)}"
 
 
 def _shared(labels: list[str]) -> str:

@@ -140,8 +140,9 @@ def _judged(item: RunComparison) -> str:
 def _figure(item: RunComparison) -> Figure:
     panels = []
     columns = [column for column in item.columns if not column.validation] or item.columns
+    names = [row for row in item.rows if any(item.score(row, column) for column in columns)]
     for column in columns[:PANELS]:
-        scores = [item.score(row, column) for row in item.rows]
+        scores = [item.score(row, column) for row in names]
         real = item.truth(column)
         panels.append(
             Panel(
@@ -151,7 +152,7 @@ def _figure(item: RunComparison) -> Figure:
                 None if real is None else real.truth,
             )
         )
-    return run_scores(list(item.rows), panels)
+    return run_scores(names, panels)
 
 
 def _tex(item: RunComparison) -> str:

@@ -243,6 +243,21 @@ def test_seeds_are_one_row_with_one_name(caloman, tmp_path):
     assert float(row["validation loss of encoder"]) == pytest.approx(21.5)
 
 
+def test_runs_of_one_name_are_told_by_their_folders(caloman, tmp_path):
+    for latents in (10, 20):
+        for seed in (1, 2):
+            encoder = {"_target_": VAE, "latent_dim": latents, "hidden": [64]}
+            folder = tmp_path / f"runs/latents-{latents}_seed-{seed}"
+            trained(folder, seed=seed, encoder=encoder, name="draft")
+            for suite in ("quick", "full"):
+                place = folder / "evaluation" / suite
+                evaluation(place, "draft", 0.6 + latents / 100, suite=suite, run=str(folder))
+    rows, _ = report(caloman, tmp_path)
+    assert list(rows) == [f"latents-{n}_seed-{seed}" for n in (10, 20) for seed in (1, 2)]
+    rows, _ = report(caloman, tmp_path, "by=seed")
+    assert list(rows) == [f"draft, latents-{n}, seeds 1, 2" for n in (10, 20)]
+
+
 def test_a_mean_over_layers_has_an_easy_name():
     def score(key, label, summary=True):
         return Score("any", label, 0.1, key=key, goal="lower", summary=summary)
