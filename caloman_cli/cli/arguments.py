@@ -9,7 +9,7 @@ from caloman_cli.cli.hydra_app import parser
 from caloman_cli.cli.verbs import VERBS, Verb
 from caloman_cli.config.compose import CONF, groups, own_keys, text_keys
 from caloman_cli.config.mistakes import habit, suggestion
-from caloman_cli.config.paths import read_value, readable
+from caloman_cli.config.paths import quoted, read_value, readable
 from caloman_cli.errors import UserError
 
 SHOWN = {"--help", "--hydra-help", "--cfg", "--info", "--multirun", "--config-dir", "--debug",
@@ -57,7 +57,7 @@ class Arguments:
         self.options = self._parse([word for word in typed if word != DRY_RUN])
         words = list(self.options.overrides)
         if words and verb.argument and not _is_override(words[0]):
-            words[0] = f"{verb.argument}={words[0]}"
+            words = _argument(verb, words)
         for word in words:
             if not _is_override(word):
                 raise UserError(
@@ -121,6 +121,14 @@ class Arguments:
         if key in _FIXED:
             where = "output=" if "output" in own_keys(self.verb.config) else "out="
             raise UserError(f"{key}= is fixed: {where} says where results go")
+
+
+def _argument(verb: Verb, words: list[str]) -> list[str]:
+    """Leading words without ``=`` as the key that they stand for; a shell's ``*`` gives many."""
+    n = next((i for i, word in enumerate(words) if _is_override(word)), len(words))
+    if not verb.several or n == 1:
+        return [f"{verb.argument}={words[0]}", *words[1:]]
+    return [f"{verb.argument}=[{','.join(map(quoted, words[:n]))}]", *words[n:]]
 
 
 def check_groups(verb: Verb, overrides: list[str], options: Mapping[str, list[str]],

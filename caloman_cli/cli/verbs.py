@@ -11,11 +11,13 @@ class Verb:
         words: What the user types, ``data check``.
         summary: One line for the help.
         argument: The key that a leading argument without ``=`` is given to.
+        several: Whether it takes several of them, as a list.
     """
 
     words: str
     summary: str
     argument: str | None = None
+    several: bool = False
 
     @property
     def config(self) -> str:
@@ -37,6 +39,9 @@ VERBS = {
             "data geometry", "print and draw a detector's layers, rings, slices", argument="file"
         ),
         Verb("data split", "divide a file into parts that share no shower", argument="file"),
+        Verb("data merge", "join files of one detector", argument="files", several=True),
+        Verb("data select", "showers of a file by incident energy or row", argument="file"),
+        Verb("data limit", "at most so many showers of a file", argument="file"),
         Verb("data generate", "make showers with the built-in generator"),
     )
 }

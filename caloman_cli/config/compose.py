@@ -104,9 +104,9 @@ def own_keys(verb: str) -> list[str]:
 def absolute_paths(cfg: DictConfig, verb: str) -> None:
     """Make every path of the config absolute, from the working directory; ``~`` is home."""
 
-    def absolute(value: Any, annotation: Any) -> Any:
+    def absolute(value: Any) -> Any:
         if isinstance(value, list):
-            return [absolute(item, get_args(annotation)[0]) for item in value]
+            return [absolute(item) for item in value]
         if not isinstance(value, str):
             return value
         try:
@@ -120,7 +120,7 @@ def absolute_paths(cfg: DictConfig, verb: str) -> None:
                 if key not in node or OmegaConf.is_missing(node, key) or node[key] is None:
                     continue
                 if option is Path or (get_args(option) and get_args(option)[0] is Path):
-                    node[key] = absolute(_unwrapped(node[key]), option)
+                    node[key] = absolute(_unwrapped(node[key]))
                 elif is_dataclass(option) and isinstance(node[key], DictConfig):
                     walk(node[key], option)  # type: ignore[arg-type]
 
@@ -135,7 +135,10 @@ def refuse_misplaced(cfg: DictConfig) -> None:
     """
     if cfg.get("output") is not None and Path(cfg.output).is_file():
         raise UserError(f"output={cfg.output} is a file: give a directory")
-    if cfg.get("out") is not None and Path(cfg.out).is_dir():
+    if cfg.get("parts") is not None:  # whose `out` is a folder
+        if Path(cfg.out).is_file():
+            raise UserError(f"out={cfg.out} is a file: give a folder for the parts")
+    elif cfg.get("out") is not None and Path(cfg.out).is_dir():
         raise UserError(f"out={cfg.out} is a directory: give the file to write")
 
 

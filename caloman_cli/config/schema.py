@@ -12,7 +12,7 @@ from annotated_types import Gt, Le, Predicate, doc
 
 from caloman_cli.config.dataset import DatasetSettings, Particle
 from caloman_cli.config.settings import TrainerSettings
-from caloman_cli.config.values import PARTIAL, Count, Seed, Several, form
+from caloman_cli.config.values import PARTIAL, Count, Natural, Seed, Several, form
 
 _LEAST_ENERGY, _MOST_ENERGY = 1e-3, 1e15  # MeV: what a file of showers may hold, too
 
@@ -29,6 +29,7 @@ Portion = Annotated[float, Gt(0), Le(1)]
 Device = Annotated[str, form(r"auto|cpu|cuda(:\d+)?"), doc("auto, cpu, cuda or cuda:<index>")]
 Name = Annotated[str, form(r"[\w.-]+"), doc("a name of letters, digits, _ . -")]
 Incident = Annotated[Any, Predicate(_incident), doc("an energy above 0 [MeV] or [low,high]")]
+Span = Annotated[str, form(r"-?\d*:-?\d*(:[1-9]\d*)?"), doc("START:STOP or START:STOP:STEP")]
 
 Names = str | list[str]
 Rule = Literal["empty", "response", "units", "copies"]
@@ -155,12 +156,46 @@ class Parts:
 
 @dataclass
 class DataSplit:
-    """``caloman data split``."""
+    """``caloman data split``; the dataset may be left out."""
 
-    dataset: DatasetSettings
+    dataset: Annotated[DatasetSettings, PARTIAL]
     file: Path
     out: Path
     parts: Parts
+    seed: Seed | None
+    overwrite: bool
+
+
+@dataclass
+class DataMerge:
+    """``caloman data merge``; the dataset may be left out."""
+
+    dataset: Annotated[DatasetSettings, PARTIAL]
+    files: Path | list[Path]
+    out: Path
+    overwrite: bool
+
+
+@dataclass
+class DataSelect:
+    """``caloman data select``; the dataset may be left out."""
+
+    dataset: Annotated[DatasetSettings, PARTIAL]
+    file: Path
+    out: Path
+    energy: Incident | None
+    rows: Span | list[Natural] | None
+    overwrite: bool
+
+
+@dataclass
+class DataLimit:
+    """``caloman data limit``; the dataset may be left out."""
+
+    dataset: Annotated[DatasetSettings, PARTIAL]
+    file: Path
+    out: Path
+    n: Count
     seed: Seed | None
     overwrite: bool
 
@@ -225,5 +260,8 @@ VERBS: dict[str, type] = {
     "data_geometry": DataGeometry,
     "data_generate": DataGenerate,
     "data_split": DataSplit,
+    "data_merge": DataMerge,
+    "data_select": DataSelect,
+    "data_limit": DataLimit,
 }
 """Name of the primary config -> its keys."""

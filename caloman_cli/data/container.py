@@ -98,14 +98,17 @@ def _not_opened(path: Path, error: Exception) -> FileError:
     return FileError(f"{path} cannot be opened, it is damaged: {_short(error)}")
 
 
-def open_dataset(file: h5py.File, path: Path, name: str, kinds: str = "fiu") -> h5py.Dataset:
+def open_dataset(
+    file: h5py.File, path: Path, name: str, kinds: str | None = "fiu"
+) -> h5py.Dataset:
     """A dataset of numbers whose bytes are all in the file and are as many as it announces.
 
     Args:
         file: The open file.
         path: Its name, for messages.
         name: Of the dataset.
-        kinds: Of numbers, as numpy calls them: float, signed, unsigned, b for true and false.
+        kinds: Of numbers, as numpy calls them: float, signed, unsigned, b for true and false;
+            None takes whatever it holds, texts and nothing included.
 
     Raises:
         FileError: There is none of that name, or it lies elsewhere, or its size is not true.
@@ -128,7 +131,10 @@ def open_dataset(file: h5py.File, path: Path, name: str, kinds: str = "fiu") -> 
         raise _missing(file, path, name, link)
     with reading(path, name, found):
         _check_place(file, found, path, name)
-        _check_numbers(found, path, name, kinds)
+        if kinds is not None:
+            _check_numbers(found, path, name, kinds)
+        elif found.shape is None:
+            return found
         _check_size(found, path, name)
     return found
 

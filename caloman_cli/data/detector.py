@@ -28,6 +28,20 @@ def dataset_geometry(cfg: DictConfig) -> Geometry:
     return with_layers(facts["geometry"], _binning(facts))
 
 
+def asked_geometry(cfg: DictConfig) -> Geometry | None:
+    """The same where a dataset may be left out: None where it was.
+
+    Raises:
+        UserError: A key of the dataset was given, but none was chosen, or as above.
+    """
+    if "name" in cfg:
+        return dataset_geometry(cfg)
+    if cfg:
+        key = str(next(iter(cfg)))
+        raise UserError(f"dataset.{key}= needs a dataset: say dataset=NAME as well")
+    return None
+
+
 def with_layers(facts: Mapping[str, Any], binning: Binning) -> Geometry:
     """A detector with the layers of a binning file, and its particle where none is named.
 

@@ -57,8 +57,8 @@ class ShowerFile:
         return len(self.energies)
 
     @classmethod
-    def open(cls, path: Path, geometry: Geometry) -> "ShowerFile":
-        """Read the header and the incident energies, and check them against a geometry.
+    def open(cls, path: Path, geometry: Geometry | None) -> "ShowerFile":
+        """Read the header and the incident energies, and check them against a geometry, if any.
 
         Raises:
             FileError: The file cannot be read, lacks a dataset or has the wrong shape, or an
@@ -196,14 +196,15 @@ def _energies(dataset: h5py.Dataset, path: Path) -> np.ndarray:
         return dataset[()].astype(np.float64).reshape(-1, 1)
 
 
-def _check_shape(showers: h5py.Dataset, path: Path, geometry: Geometry) -> None:
+def _check_shape(showers: h5py.Dataset, path: Path, geometry: Geometry | None) -> None:
     if showers.ndim != 2:
+        voxels = "V" if geometry is None else geometry.n_voxels
         raise FileError(
-            f"{path}: '{SHOWERS}' has shape {showers.shape}, must be flat (N, {geometry.n_voxels})"
-            " in the order layer, alpha, r"
+            f"{path}: '{SHOWERS}' has shape {showers.shape}, must be flat (N, {voxels}) in the "
+            "order layer, alpha, r"
         )
     width = int(showers.shape[1])
-    if width == geometry.n_voxels:
+    if geometry is None or width == geometry.n_voxels:
         return
     known = official_geometries()
     fits = [name for name, other in known.items() if other.n_voxels == width]

@@ -21,7 +21,7 @@ from caloman_cli.data.hdf5 import (
 )
 from caloman_cli.errors import UserError
 
-__all__ = ["Showers", "block_rows", "read_energies", "unit_suspicion"]
+__all__ = ["Showers", "block_rows", "limited_rows", "read_energies", "unit_suspicion"]
 
 BLOCK_BYTES = 64 * 2**20
 _GAP = 256  # rows that cost less to read than to begin to read anew
@@ -181,8 +181,7 @@ class Showers:
         """
         if n is None or n >= len(self):
             return self
-        order = np.random.default_rng(_LIMITED).permutation(len(self))
-        return self.subset(np.sort(order[:n]))
+        return self.subset(limited_rows(len(self), n, _LIMITED))
 
     @property
     def is_whole(self) -> bool:
@@ -273,6 +272,19 @@ class Showers:
             ratio,
             *sides,
         )
+
+
+def limited_rows(n: int, limit: int, seed: int | None) -> np.ndarray:
+    """At most ``limit`` of n rows, rising; those of a smaller limit are among those of a larger.
+
+    Args:
+        n: How many rows there are.
+        limit: How many are taken.
+        seed: Of the order in which they are drawn; None takes the first.
+    """
+    if limit >= n or seed is None:
+        return np.arange(min(n, limit))
+    return np.sort(np.random.default_rng(seed).permutation(n)[:limit])
 
 
 def block_rows(n_voxels: int) -> int:

@@ -8,7 +8,7 @@ MISTAKES = {
     "verb": (["trian"], ["trian", "did you mean 'train'", "sample, evaluate"]),
     "unlike any verb": (["zzz"], ["zzz", "train, distill, sample, evaluate, report, data"]),
     "verb of a family": (["data", "chek"], ["did you mean 'check'"]),
-    "family alone": (["data"], ["download, check, geometry, split, generate"]),
+    "family alone": (["data"], ["check, geometry, split, merge, select, limit"]),
     "option of caloman": (["--versoin"], ["--versoin", "--version"]),
     "option of hydra": (["sample", "--cgf", "job"], ["--cgf", "did you mean '--cfg'"]),
     "choice of an option": (["sample", "--cfg", "jib"], ["jib", "job"]),

@@ -280,7 +280,8 @@ def test_a_split_file_has_every_shower_once(tmp_path, numbered, seed):
     with h5py.File(numbered) as whole, h5py.File(out / "truth.hdf5") as part:
         rows = [int(number) for number in found["truth"]]
         np.testing.assert_array_equal(part["showers"][:], whole["showers"][:].astype("f4")[rows])
-        assert part.attrs["source"] == "whole.hdf5"
+        (step,) = json.loads(part.attrs["caloman_history"])
+        assert step["files"] == [{"name": "whole.hdf5", "showers": 100}]
 
 
 def test_a_split_replaces_nothing_unasked_and_writes_all_or_nothing(tmp_path, numbered):
@@ -321,5 +322,5 @@ def test_shares_that_cannot_be_are_named(tmp_path, numbered, overrides, message)
 
 def test_a_part_never_takes_the_place_of_the_whole(tmp_path, numbered):
     whole = numbered.rename(tmp_path / "train.hdf5")
-    with pytest.raises(UserError, match="is the file to divide"):
+    with pytest.raises(UserError, match="is one of the files to read"):
         data_split.run(split(whole, f"out={tmp_path}", "overwrite=true"))

@@ -1,0 +1,29 @@
+"""``caloman data merge``: join files of one detector."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> Path:
+    """Write the showers of ``files``, one after the other, to ``out``; returns that file.
+
+    Raises:
+        UserError: A file cannot be used, the files are not alike or ``out`` exists.
+    """
+    from caloman_cli.data.detector import asked_geometry
+    from caloman_cli.data.table import Table, require_new
+
+    files = [cfg.files] if isinstance(cfg.files, str) else list(cfg.files)
+    out, paths = Path(cfg.out).expanduser(), [Path(file).expanduser() for file in files]
+    require_new(out, paths, cfg.overwrite)
+    table = Table(paths, asked_geometry(cfg.dataset))
+    table.write({out: np.arange(len(table))}, {"verb": "data merge"})
+    log.info(
+        "%s: %s showers of %s", out, f"{len(table):,}", ", ".join(path.name for path in paths)
+    )
+    return out
