@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.config import schema
-from caloman_cli.config.paths import expanded
+from caloman_cli.config.paths import PRETRAINED, expanded
 from caloman_cli.errors import UserError, shown
 
 _HERE = Path(__file__).resolve().parents[1]
@@ -102,12 +102,15 @@ def own_keys(verb: str) -> list[str]:
 
 
 def absolute_paths(cfg: DictConfig, verb: str) -> None:
-    """Make every path of the config absolute, from the working directory; ``~`` is home."""
+    """Make every path of the config absolute, from the working directory; ``~`` is home.
+
+    ``pretrained:NAME`` is none.
+    """
 
     def absolute(value: Any) -> Any:
         if isinstance(value, list):
             return [absolute(item) for item in value]
-        if not isinstance(value, str):
+        if not isinstance(value, str) or value.startswith(PRETRAINED):
             return value
         try:
             return str(expanded(value).resolve())

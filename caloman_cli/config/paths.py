@@ -12,6 +12,8 @@ from hydra.errors import HydraException
 
 from caloman_cli.errors import UserError
 
+PRETRAINED = "pretrained:"
+"""Before a name that stands for a model and is no path."""
 _PARSER = OverridesParser.create()
 
 

@@ -30,12 +30,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from caloman_cli.config.paths import PRETRAINED
 from caloman_cli.config.public import renamed
 from caloman_cli.config.stages import STAGES
 from caloman_cli.config.targets import refuse_interpolations
 from caloman_cli.data.files import is_part, load_state, lock, remove_dead_parts, write_text
 from caloman_cli.errors import UserError
 from caloman_cli.runs.differences import RESOLVED, differences, listed
+from caloman_cli.runs.pretrained import placed
 from caloman_cli.runs.record import Record
 from caloman_cli.runs.stages import History, StageFolder
 from caloman_cli.runs.status import Status
@@ -300,11 +302,14 @@ class RunDirectory:
 
 
 def find_model(run_path: Path) -> Path:
-    """The model of ``run=``: a run directory, or the ``model.pt`` in one.
+    """The model of ``run=``: a run directory, the ``model.pt`` in one, or ``pretrained:NAME``.
 
     Raises:
-        UserError: There is neither, it is damaged, or the training has not finished.
+        UserError: There is neither, it is damaged, or the training has not finished; or the name
+            is not known, see :func:`caloman_cli.runs.pretrained.placed`.
     """
+    if str(run_path).startswith(PRETRAINED):
+        return placed(str(run_path).removeprefix(PRETRAINED))
     if run_path.is_file():
         RunDirectory(run_path.parent).require(run_path)
         return run_path
