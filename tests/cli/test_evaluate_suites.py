@@ -239,6 +239,24 @@ def test_showers_are_counted_in_those_that_a_run_learned_from(
     assert "Equivalent showers by feature" in (tmp_path / "out/report.md").read_text()
 
 
+def test_sliced_distances_stand_beside_their_floors(caloman, tmp_path, on_files, files):
+    result = caloman(
+        "evaluate", *on_files, "evaluation=only", "metric=sliced", "output=out",
+        "evaluation.sliced.directions=20", "evaluation.sliced.permutations=50",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    rows = check_keys(tmp_path / "out")
+    for name in ("ks", "w1", "ks_white", "w1_white"):
+        value, p = rows[f"sliced_{name}"], rows[f"sliced_{name}_p"]
+        assert value["truth"] < 1.3 * value["truth_floor"]
+        assert value["spread"] > 0
+        assert p["truth"] > 0.02
+    for name in ("ks_white", "w1_white"):  # a tenth more energy
+        assert rows[f"sliced_{name}"]["generated"] > 1.1 * rows[f"sliced_{name}"]["floor"]
+        assert rows[f"sliced_{name}_p"]["generated"] == pytest.approx(1 / 51)
+    assert "among showers of one incident energy" in (tmp_path / "out/report.md").read_text()
+
+
 def test_training_showers_cannot_judge_what_a_model_is_worth(caloman, files):
     result = caloman(
         "evaluate", f"generated={files['generated']}", f"reference={files['reference']}",
