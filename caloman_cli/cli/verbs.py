@@ -42,6 +42,7 @@ VERBS = {
         Verb("data merge", "join files of one detector", argument="files", several=True),
         Verb("data select", "showers of a file by incident energy or row", argument="file"),
         Verb("data limit", "at most so many showers of a file", argument="file"),
+        Verb("data convert", "showers to point clouds, ROOT, Parquet and back", argument="file"),
         Verb("data generate", "make showers with the built-in generator"),
     )
 }

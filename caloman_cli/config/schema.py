@@ -201,6 +201,18 @@ class DataLimit:
 
 
 @dataclass
+class DataConvert:
+    """``caloman data convert``."""
+
+    dataset: DatasetSettings
+    file: Path
+    out: Path
+    unit: Literal["MeV", "GeV"] | None
+    pdg: int | None
+    overwrite: bool
+
+
+@dataclass
 class Train:
     """``caloman train``."""
 
@@ -263,5 +275,6 @@ VERBS: dict[str, type] = {
     "data_merge": DataMerge,
     "data_select": DataSelect,
     "data_limit": DataLimit,
+    "data_convert": DataConvert,
 }
 """Name of the primary config -> its keys."""

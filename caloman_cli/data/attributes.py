@@ -106,22 +106,24 @@ def write_attributes(attributes: Mapping[str, Attribute], target: h5py.HLObject)
 
 
 def add_step(file: h5py.File, step: Mapping[str, Any]) -> None:
-    """Add what is done to a file's history.
+    """Add what is done, in plain types, to the history of a file that is open to write."""
+    before = plain(file.attrs[HISTORY]) if HISTORY in file.attrs else None
+    file.attrs[HISTORY] = with_step(before, step)
+
+
+def with_step(before: Any, step: Mapping[str, Any]) -> str:
+    """A history with one more step.
 
     Args:
-        file: Open to write; its attributes are there.
+        before: What :data:`HISTORY` says, or None where there is none.
         step: In plain types.
     """
-    before: list[Any] = []
-    if HISTORY in file.attrs:
-        text = plain(file.attrs[HISTORY])
-        try:
-            known = json.loads(text)
-        except (TypeError, ValueError):
-            known = text
-        before = known if isinstance(known, list) else [known]
-    steps = [*before, {**step, "caloman_version": __version__}]
-    file.attrs[HISTORY] = json.dumps(steps, allow_nan=False)
+    try:
+        known = [] if before is None else json.loads(before)
+    except (TypeError, ValueError):  # of somebody else
+        known = before
+    steps = known if isinstance(known, list) else [known]
+    return json.dumps([*steps, {**step, "caloman_version": __version__}], allow_nan=False)
 
 
 def plain(value: Any) -> Any:
