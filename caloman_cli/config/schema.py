@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt, Le, Predicate, doc
 
 from caloman_cli.config.dataset import DatasetSettings, Particle
+from caloman_cli.config.figures import FigureSettings, ReportFigures
 from caloman_cli.config.settings import TrainerSettings
 from caloman_cli.config.values import PARTIAL, Count, Natural, Seed, Several, form
 
@@ -82,6 +83,7 @@ class Evaluate:
     evaluation: Suite
     logger: Target | None
     protocol: Literal["final", "legacy2022"]
+    figures: FigureSettings
     output: Path | None
     overwrite: bool
     seed: Seed
@@ -102,6 +104,7 @@ class Report:
     by: Literal["seed"] | None
     overlay: Literal["main", "all", "none"]
     band: bool
+    figures: ReportFigures
     output: Path
 
 

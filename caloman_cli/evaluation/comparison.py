@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import torch
 from matplotlib.figure import Figure
 
+from caloman_cli.config.figures import FigureSettings
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import FileError, UserError
@@ -21,7 +22,7 @@ from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.protocol import FINAL
 from caloman_cli.metrics.protocol import Protocol as Rules
 from caloman_cli.metrics.score import Grid, Score
-from caloman_cli.published.caveats import is_toy
+from caloman_cli.published.official import simulation
 
 if TYPE_CHECKING:
     from caloman_cli.models.two_step import TwoStep
@@ -79,6 +80,7 @@ class Comparison:
         output: The evaluation's directory; figures go to ``plots/`` in it.
         label: Name of the generated showers.
         protocol: The rules: readout cuts and architectures.
+        pictures: Formats of figures, and names in their legends.
         open_reference: Opens the real showers that judge.
         open_generated: Opens the showers to judge, or makes them; None where there are none.
         open_truth: Chooses the truth pair for a reference and a number of showers, or None.
@@ -96,6 +98,7 @@ class Comparison:
         output: Path,
         label: str,
         protocol: Rules = FINAL,
+        pictures: FigureSettings | None = None,
         *,
         open_reference: Callable[[], Showers],
         open_generated: Callable[[], Showers] | None,
@@ -107,6 +110,7 @@ class Comparison:
         self.geometry, self.device, self.seed = geometry, device, seed
         self.cache_dir, self.output, self.label = cache_dir, output, label
         self.protocol = protocol
+        self.pictures = pictures or FigureSettings()
         self.figures: list[Drawn] = []
         self._open_reference, self._open_generated = open_reference, open_generated
         self._open_truth, self._open_train = open_truth, open_train
@@ -166,7 +170,21 @@ class Comparison:
 
     @cached_property
     def reference_label(self) -> str:
-        return "built-in toy" if is_toy(self.reference) else "Geant4"
+        """What figures and tables call the reference; Geant4 only where that was said."""
+        given = self.pictures.labels.reference
+        return simulation(self.reference) if given is None else given
+
+    @property
+    def truth_label(self) -> str:
+        """What they call independent real showers."""
+        given = self.pictures.labels.truth
+        return f"independent {self.reference_label}" if given is None else given
+
+    @property
+    def model_label(self) -> str:
+        """What they call the generated showers."""
+        given = self.pictures.labels.model
+        return self.label if given is None else given
 
     def features(
         self, showers: Showers, threshold: float | None = None, edges_of: Features | None = None
@@ -214,10 +232,11 @@ class Comparison:
         return what in self.__dict__
 
     def draw(self, stem: str, image: Figure, caption: str) -> None:
-        """Write a figure as ``plots/<stem>.png``; the report shows it above its caption."""
+        """Write a figure as ``plots/<stem>.png``, which the report shows, and as what is asked."""
         folder = self.output / "plots"
         folder.mkdir(parents=True, exist_ok=True)
-        self.figures.append(Drawn(save(image, folder / f"{stem}.png"), caption))
+        path = save(image, folder / f"{stem}.png", self.pictures.format, self.pictures.dpi)
+        self.figures.append(Drawn(path, caption))
 
 
 class Metric(Protocol):

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 _BY_CONTENT = ("run", "generated", "reference")
 """Settings that name showers or a model: what counts is what they hold, not where it lies."""
+_LOOKS = "figures"
+"""Settings of pictures alone, which change no score."""
 
 
 def refuse_another(
@@ -70,7 +72,7 @@ def refuse_another(
 
 
 def _others(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in _BY_CONTENT}
+    return {key: value for key, value in values.items() if key not in (*_BY_CONTENT, _LOOKS)}
 
 
 def _files(facts: dict[str, Any] | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
+from caloman_cli.config.figures import FigureSettings, Labels
 from caloman_cli.data.cache import default_cache_dir
 from caloman_cli.data.container import open_hdf5
 from caloman_cli.data.showers import Showers, read_energies
@@ -83,6 +84,7 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
         output,
         label,
         find_protocol(cfg.protocol),
+        figure_settings(cfg.figures),
         open_reference=dataset.reference,
         open_generated=open_generated if cfg.run or cfg.generated else None,
         open_truth=partial(_truth, cfg, dataset),
@@ -91,6 +93,12 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
         count_train=partial(_trained, cfg),
     )
     return comparison
+
+
+def figure_settings(node: DictConfig) -> FigureSettings:
+    """The keys ``figures`` of a checked config."""
+    labels = Labels(node.labels.reference, node.labels.truth, node.labels.get("model"))
+    return FigureSettings(list(node.format), node.dpi, labels)
 
 
 def _sampled(cfg: DictConfig, comparison: Comparison, model_path: Path) -> Showers:

@@ -1,4 +1,4 @@
-"""One look for every figure: Geant4 filled grey, the model a coloured line, real showers dashed.
+"""One look for every figure: reference filled grey, model a coloured line, real showers dashed.
 
 The colours are Okabe and Ito's, told apart with every common colour blindness and in print.
 
@@ -6,7 +6,7 @@ References:
     Okabe, Ito (2008), Color universal design.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
+from caloman_cli.config.figures import Format
 from caloman_cli.data.files import replacing
 
 REFERENCE = "#c4c4c4"  # fill
@@ -27,6 +28,8 @@ SECOND = "#009e73"  # bluish green
 MAPPING = "viridis"
 DIVERGING = "PuOr"
 EMPTY = "#ececec"
+
+DPI = 150
 
 _SETTINGS: dict[Any, Any] = {
     "font.size": 10.0,
@@ -43,10 +46,12 @@ _SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "lines.linewidth": 1.5,
-    "savefig.dpi": 150.0,
-    "figure.dpi": 150.0,
+    "savefig.dpi": DPI,
+    "figure.dpi": DPI,
     "axes.formatter.limits": (-3, 4),
     "axes.formatter.use_mathtext": True,
+    "svg.fonttype": "none",  # text stays text
+    "pdf.fonttype": 42,
 }
 
 
@@ -74,9 +79,20 @@ def numbered(stem: str, caption: str, page: int, pages: int) -> tuple[str, str]:
     return (stem, caption) if pages == 1 else (f"{stem}_{page}", f"{caption}, page {page}")
 
 
-def save(image: Figure, path: Path) -> Path:
-    """Write a PNG atomically; the figure is of no use afterwards."""
-    with replacing(path) as part, house_style():
-        image.savefig(part, format="png")
+def save(image: Figure, path: Path, formats: Iterable[Format] = (), dpi: int = DPI) -> Path:
+    """Write a PNG atomically, and further formats beside it; the figure is of no use afterwards.
+
+    Args:
+        image: The figure.
+        path: Of the PNG, ``NAME.png``.
+        formats: Others are ``NAME.pdf`` and so on.
+        dpi: Points per inch of what is made of pixels.
+
+    Returns:
+        The PNG's path.
+    """
+    for kind in dict.fromkeys(("png", *formats)):
+        with replacing(path.with_suffix(f".{kind}")) as part, house_style():
+            image.savefig(part, format=kind, dpi=dpi)
     image.clear()
     return path

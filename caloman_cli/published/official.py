@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+import h5py
+
 from caloman_cli.data.files import checksum
 from caloman_cli.data.geometry import official_geometries
 from caloman_cli.data.showers import Showers
+from caloman_cli.published.caveats import is_toy
 
 REFERENCE: Mapping[str, Mapping[str, str]] = {  # MD5 by name of the file, by dataset
     "ds1_photons": {"dataset_1_photons_2.hdf5": "4767715ed56e99565fd9c67340661e70"},
@@ -22,6 +25,16 @@ REFERENCE: Mapping[str, Mapping[str, str]] = {  # MD5 by name of the file, by da
     "ds3": {
         "dataset_3_3.hdf5": "5ea62f6831a1821bb5035fafc9f030e8",
         "dataset_3_4.hdf5": "5e8d82e6a6c28c6914a3b602a1cfa299",
+    },
+}
+
+_TRAINING: Mapping[str, Mapping[str, str]] = {
+    "ds1_photons": {"dataset_1_photons_1.hdf5": "005d2adeda7db034b388112661265656"},
+    "ds1_pions": {"dataset_1_pions_1.hdf5": "6a5f52722064a1bcd8a0bc002f16515d"},
+    "ds2": {"dataset_2_1.hdf5": "e590333e9a2da51b258288d74bd8357a"},
+    "ds3": {
+        "dataset_3_1.hdf5": "d33f03418aa311b0965452fcbef1ff87",
+        "dataset_3_2.hdf5": "911dec2c40aafa64a07b7450b80881bf",
     },
 }
 
@@ -37,10 +50,31 @@ def is_official(reference: Showers) -> bool:
         return False
     if sorted(path.name for path in reference.paths) != sorted(expected):
         return False
-    return all(
-        _md5(path.resolve(), path.stat().st_size, path.stat().st_mtime_ns) == expected[path.name]
-        for path in reference.paths
-    )
+    return all(_is_one_of(expected, path) for path in reference.paths)
+
+
+def simulation(showers: Showers) -> str:
+    """What made showers, as far as that was said: ``Geant4``, ``built-in toy`` or ``reference``.
+
+    Geant4 are the challenge's own files, and those whose attribute ``generator`` names it.
+    """
+    if is_toy(showers):
+        return "built-in toy"
+    name = showers.geometry.name
+    known = {**REFERENCE.get(name, {}), **_TRAINING.get(name, {})}
+    said = [_says_geant4(path) or _is_one_of(known, path) for path in showers.paths]
+    return "Geant4" if said and all(said) else "reference"
+
+
+def _says_geant4(path: Path) -> bool:
+    with h5py.File(path, "r") as file:
+        return "geant4" in str(file.attrs.get("generator", "")).lower()
+
+
+def _is_one_of(known: Mapping[str, str], path: Path) -> bool:
+    if path.name not in known:
+        return False
+    return _md5(path.resolve(), path.stat().st_size, path.stat().st_mtime_ns) == known[path.name]
 
 
 def other_geometry(reference: Showers) -> str | None:

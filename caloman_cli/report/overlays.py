@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
+from caloman_cli.config.figures import ReportLabels
 from caloman_cli.evaluation.components.separation.overlay import COLOURS, overlay_pages
 from caloman_cli.evaluation.counts import Counts, added, read_counts, same_bins
 from caloman_cli.metrics.histograms import Histogram
@@ -31,10 +32,12 @@ class Overlay:
     truth: dict[str, Histogram] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def pages(self, everything: bool) -> Iterator[tuple[str, Figure, str]]:
+    def pages(self, everything: bool, labels: ReportLabels) -> Iterator[tuple[str, Figure, str]]:
         """File stem, figure and caption; nothing of fewer than two runs."""
+        real = self.reference if labels.reference is None else labels.reference
+        truth = f"independent {real}" if labels.truth is None else labels.truth
         if len(self.runs) >= _FEWEST:
-            yield from overlay_pages(self.runs, self.truth, self.reference, everything)
+            yield from overlay_pages(self.runs, self.truth, real, truth, everything)
 
 
 def overlay_of(item: RunComparison, band: bool) -> Overlay:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from caloman_cli import __version__
+from caloman_cli.config.figures import ReportLabels
 from caloman_cli.data.files import write_text
 from caloman_cli.evaluation.style import save
 from caloman_cli.metrics.score import Grid
@@ -69,15 +70,19 @@ def _written(cfg: DictConfig, comparisons: list[RunComparison], output: Path) ->
     plots = output / "plots"
     plots.mkdir()
     parts, shared = [], len(comparisons) > 1
+    looks = cfg.figures.format, cfg.figures.dpi
+    labels = ReportLabels(cfg.figures.labels.reference, cfg.figures.labels.truth)
     for number, item in enumerate(comparisons, 1):
         behind = f"_{number}" if shared else ""
-        picture = save(_figure(item), plots / f"runs{behind}.png") if item.columns else None
+        picture = None
+        if item.columns:
+            picture = save(_figure(item), plots / f"runs{behind}.png", *looks)
         parts.append(_part(item, picture, shared))
         if cfg.overlay != "none":
             overlay = overlay_of(item, cfg.band)
             drawn = [
-                Picture(save(image, plots / f"{stem}{behind}.png"), caption)
-                for stem, image, caption in overlay.pages(cfg.overlay == "all")
+                Picture(save(image, plots / f"{stem}{behind}.png", *looks), caption)
+                for stem, image, caption in overlay.pages(cfg.overlay == "all", labels)
             ]
             notes: list[Block] = [Items(overlay.notes)] if overlay.notes else []
             if drawn or notes:

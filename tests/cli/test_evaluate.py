@@ -11,9 +11,11 @@ from omegaconf import OmegaConf
 
 from caloman_cli.config.compose import CONF, compose
 from caloman_cli.data.generator import generate
+from caloman_cli.data.showers import Showers
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.evaluation.inputs import evaluated_dataset, open_comparison
 from caloman_cli.models.two_step import load_model, save_model
+from caloman_cli.published.official import simulation
 from caloman_cli.runs.directory import RunDirectory
 from tests.cli.evaluations import FAST, N, check_keys, scores_of, write
 from tests.cli.test_report import check_page
@@ -84,8 +86,16 @@ def test_a_detector_of_ones_own_with_figures(caloman, tmp_path):
         "evaluate", "generated=a.hdf5", "reference=b.hdf5", "dataset=custom",
         "dataset.geometry_xml=binning.xml", "dataset.geometry.particle=electron",
         "dataset.geometry.threshold=0.1", "evaluation=histograms", "output=out",
+        "figures.format=[png,svg]", "figures.labels.reference=test beam 2026",
+        "figures.labels.truth=other runs", "figures.labels.model=our model",
     )  # fmt: skip
     assert result.status == 0, result.err
+    plots = tmp_path / "out/plots"
+    pages = ("E_ratio", "E_layer", "response")
+    for words in ("test beam 2026", "our model", "other runs"):
+        assert all(words in (plots / f"{name}.svg").read_text() for name in pages), words
+    assert "independent" not in (plots / "E_ratio.svg").read_text()
+    assert {path.stem for path in plots.glob("*.png")} == {p.stem for p in plots.glob("*.svg")}
     figures = {path.stem for path in (tmp_path / "out/plots").iterdir()}
     assert figures >= {"E_ratio", "E_layer", "sparsity", "voxel", "response", "average_shower"}
     assert "single_showers" in figures
@@ -99,6 +109,38 @@ def test_a_detector_of_ones_own_with_figures(caloman, tmp_path):
     page = (tmp_path / "out/report.html").read_text()
     assert "generated: a.hdf5" in page
     assert str(tmp_path) not in page + (tmp_path / "out/report.md").read_text()
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "report"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("figures.format=[jpg]", "figures.format=['jpg']: must be a list of formats, of png, pdf"),
+        ("figures.format=pdf", "figures.format=pdf: must be a list of formats, of png, pdf and"),
+        ("figures.format=[]", "figures.format=[]: must be a list of formats"),
+        ("figures.dpi=3", "figures.dpi=3: must be an integer, 30 or more and at most 1200"),
+        ("figures.labels.modell=x", "unknown key 'figures.labels.modell'"),
+    ],
+)
+def test_a_wrong_key_of_figures_is_refused_in_one_line(caloman, tmp_path, verb, given, said):
+    rest = ("runs=x",) if verb == "report" else ("generated=a.hdf5", "dataset=ds2")
+    result = caloman(verb, *rest, given, "output=out")
+    assert result.status == 2
+    assert said in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_what_says_so_is_called_geant4(tmp_path):
+    energies, voxels = np.full((3, 1), 1e3), np.ones((3, 368), np.float32)
+    for generator, name in (
+        ("", "reference"),
+        ("Geant4 11.2", "Geant4"),
+        ("caloman built-in: parametrised showers, not Geant4", "built-in toy"),
+    ):
+        path = write(tmp_path / "dataset_1_photons_2.hdf5", energies, voxels, generator=generator)
+        assert simulation(Showers.from_files([path], load_geometry("ds1_photons"))) == name
+        path.unlink()
 
 
 def test_intrinsic_dimension_of_real_showers_alone(caloman, tmp_path, files):

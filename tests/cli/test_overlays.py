@@ -92,7 +92,9 @@ def test_an_overlay_shows_what_was_counted(tmp_path):
         for name, made in counts.items()
     }
     real = Histogram("sparsity/1", edges, np.asarray([0, 20, 20, 10, 0]), reference)
-    ((stem, image, caption),) = overlay_pages(runs, {"sparsity/1": real}, "test beam")
+    ((stem, image, caption),) = overlay_pages(
+        runs, {"sparsity/1": real}, "test beam", "second beam"
+    )
     assert (stem, caption) == ("overlay_sparsity", "Sparsity: 2 runs over one reference")
     upper, lower = image.axes
     lines = {
@@ -110,4 +112,4 @@ def test_an_overlay_shows_what_was_counted(tmp_path):
     error = np.hypot(10**0.5 / 40, 0.625 * 20**0.5 / 50) / 0.4
     np.testing.assert_allclose((values - base)[0] / 2, error)
     labels = [text.get_text() for text in image.legends[0].get_texts()]
-    assert labels == ["test beam", "independent test beam, ± 1 σ", "a", "b"]
+    assert labels == ["test beam", "second beam, ± 1 σ", "a", "b"]

@@ -48,7 +48,7 @@ def no_pictures(monkeypatch):
     """Pictures take longer than all the rest; the report has them as one pixel."""
     pixel = figure(0.01, 0.01, None)
 
-    def save_pixel(image, path):
+    def save_pixel(image, path, *looks):
         pixel.savefig(path, format="png")
         return path
 

@@ -55,7 +55,7 @@ def test_every_group_has_a_figure(name, layers, tmp_path):
         histograms += ratios_in_energy_bins(*features)
     before = dict(mpl.rcParams)
     figures = list(histogram_pages(histograms, histograms, "model", everything=False))
-    curves = response_curve({"Geant4": features[0], "model": features[1]})
+    curves = response_curve([("Geant4", features[0]), ("model", features[1])])
     figures.append(("response", curves, "Response"))
     means = mean_shower(reference), mean_shower(generated)
     figures += average_showers(geometry, *means)

@@ -50,7 +50,7 @@ class LayerCorrelation:
             )
         matrices = [layer_correlations(side) for side in sides]
         if self.plot:
-            labels = comparison.reference_label, comparison.label
+            labels = comparison.reference_label, comparison.model_label
             image = correlation_matrices(matrices[0], matrices[1], labels)
             comparison.draw("correlation", image, "Pearson coefficients of layer energies")
         scores = [

@@ -55,7 +55,7 @@ class Dipoles:
             first = real if pair.reference is comparison.reference else self._of(pair.reference)
             truth = self.test(geometry, first, self._of(pair.sample))
         ids = [geometry.layers[number].id for number in chosen]
-        labels = comparison.reference_label, comparison.label
+        labels = comparison.reference_label, comparison.model_label
         image = against_the_first(ids, (real, made), labels)
         comparison.draw("dipoles", image, "How much layers lean, and how alike")
         scores = [

@@ -91,7 +91,7 @@ class IntrinsicDimension:
             ours = self.table(*self._shares(comparison.generated), clusters)
         comparison.draw(
             "intrinsic_dimension",
-            dimension_figure(rows, ours, (comparison.reference_label, comparison.label)),
+            dimension_figure(rows, ours, (comparison.reference_label, comparison.model_label)),
             "Intrinsic dimension of voxel shares. Left: of all showers, by the number of "
             "neighbours. Others, from the most neighbours: by incident energy and by cluster.",
         )

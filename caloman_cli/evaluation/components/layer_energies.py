@@ -58,7 +58,7 @@ class LayerEnergies:
         means = [shares(side).mean(0) for side in sides]
         empty = [(side.group("E_layer") == 0).mean(0) for side in sides]
         if self.plot:
-            labels = comparison.reference_label, comparison.label
+            labels = comparison.reference_label, comparison.model_label
             image = layer_by_layer(sides, ours, labels)
             caption = (
                 "Layer energies over the incident energy, their distance from the reference's "

@@ -67,7 +67,13 @@ def band_grid(ours: Found, truth: Found | None, words: Mapping[str, str], real: 
     return Grid(heads, rows, range(2, len(heads)))
 
 
-def band_figure(ours: Found, truth: Found | None, words: Mapping[str, str], real: str) -> Figure:
+def band_figure(
+    ours: Found,
+    truth: Found | None,
+    words: Mapping[str, str],
+    real: str,
+    made: str = "generated",
+) -> Figure:
     """AUC over incident energy, a panel for each group; bars along the energy are the bands.
 
     Args:
@@ -75,6 +81,7 @@ def band_figure(ours: Found, truth: Found | None, words: Mapping[str, str], real
         truth: As above.
         words: As above.
         real: As above.
+        made: What the generated showers are called.
     """
     judges = [EVERY, *ours["groups"]]
     with house_style():
@@ -85,7 +92,7 @@ def band_figure(ours: Found, truth: Found | None, words: Mapping[str, str], real
             if truth is not None:
                 _points(ax, truth["bands"], judge, real, color=TRUTH, marker="D", markersize=3)
             look = {"color": GENERATED, "marker": "o", "markersize": 4}
-            _points(ax, ours["bands"], judge, "generated", **look)
+            _points(ax, ours["bands"], judge, made, **look)
             ax.set_xscale("log")
             ax.set_title(words[judge], loc="left")
             ax.set_xlabel("incident energy [MeV]")

@@ -92,7 +92,7 @@ class Classifier:
             if mode == "trees":
                 found = trees.scores(found, ours, truth)
                 notes.append(trees.note(ours))
-                tables = trees.tables(ours, truth, comparison.reference_label)
+                tables = trees.tables(ours, truth, comparison.truth_label)
             used = self._conditions(mode, ours)
             scores += [replace(score, conditions={**used, **score.conditions}) for score in found]
             details[mode] = {"generated": ours, "truth": truth}
@@ -107,8 +107,11 @@ class Classifier:
             mode: (found["generated"]["roc"], found["truth"] and found["truth"]["roc"])
             for mode, found in details.items()
         }
-        aucs = {mode: found["generated"]["auc"] for mode, found in details.items()}
-        image = roc_curves(curves, aucs, comparison.reference_label)
+        aucs = {
+            mode: (found["generated"]["auc"], found["truth"] and found["truth"]["auc"])
+            for mode, found in details.items()
+        }
+        image = roc_curves(curves, aucs, (comparison.model_label, comparison.truth_label))
         comparison.draw("roc", image, "ROC curves of the classifiers")
         for found in details.values():  # the mean curve says enough
             for side in (found["generated"], found["truth"]):

@@ -13,14 +13,16 @@ Curve = Mapping[str, Any]
 
 
 def roc_curves(
-    curves: Mapping[str, tuple[Curve, Curve | None]], aucs: Mapping[str, float], real: str
+    curves: Mapping[str, tuple[Curve, Curve | None]],
+    aucs: Mapping[str, tuple[float, float | None]],
+    labels: tuple[str, str],
 ) -> Figure:
     """One panel per classifier: true over false positive rate.
 
     Args:
         curves: By mode, the curve against generated showers and that of the truth.
-        aucs: By mode, the AUC of the first.
-        real: What the real showers are called.
+        aucs: By mode, the AUC of both.
+        labels: What the generated showers and the truth are called.
     """
     across = min(len(curves), 4)
     down = -(-len(curves) // across)
@@ -30,14 +32,16 @@ def roc_curves(
         for ax in panels[len(curves) :]:
             ax.set_visible(False)
         for ax, (mode, (ours, truth)) in zip(panels, curves.items(), strict=False):
-            ax.plot([0, 1], [0, 1], color=REFERENCE_EDGE, linewidth=0.8, linestyle=":")
+            ax.plot(
+                [0, 1], [0, 1], color=REFERENCE_EDGE, linewidth=0.8, linestyle=":", label="chance"
+            )
             if truth is not None:
                 ax.plot(
                     truth["fpr"], truth["tpr"], color=TRUTH, linestyle="--", linewidth=1.2,
-                    label=f"independent {real}",
+                    label=_said(labels[1], aucs[mode][1]),
                 )  # fmt: skip
             ax.plot(
-                ours["fpr"], ours["tpr"], color=GENERATED, label=f"generated, AUC {aucs[mode]:.3f}"
+                ours["fpr"], ours["tpr"], color=GENERATED, label=_said(labels[0], aucs[mode][0])
             )
             if ours["tpr_std"] is not None:
                 rates, spreads = np.array(ours["tpr"]), np.array(ours["tpr_std"])
@@ -53,7 +57,11 @@ def roc_curves(
             ax.set_ylim(0, 1)
             ax.set_aspect("equal")
             ax.set_title(f"classifier {mode}", loc="left")
-            ax.set_xlabel("generated taken for real")
-            ax.set_ylabel("real taken for real")
+            ax.set_xlabel("false positive rate (generated taken for real)")
+            ax.set_ylabel("true positive rate (real taken for real)")
             ax.legend(loc="lower right")
         return image
+
+
+def _said(name: str, auc: float | None) -> str:
+    return name if auc is None else f"{name}, AUC {auc:.3f}"

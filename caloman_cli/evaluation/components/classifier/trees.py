@@ -77,7 +77,7 @@ def judged(
         return test(*sides, threshold=cut, tables=(first, second), bands=bands), first, second
 
     ours, *tables = of(comparison.reference, comparison.generated)
-    truth, labels = None, [comparison.reference_label, "generated"]
+    truth, labels = None, [comparison.reference_label, comparison.model_label]
     if pair is not None:
         truth, _, real = of(pair.reference, pair.sample)
         n_val = truth["n_val"] // 2
@@ -87,13 +87,13 @@ def judged(
             for auc in [truth["alone"][one["feature"]]]
         ]
         tables.append(real)
-        labels.append(f"independent {comparison.reference_label}")
+        labels.append(comparison.truth_label)
     best = {one["group"]: one for one in reversed(ours["telling"])}
     shown = [best[group] for group in ours["groups"]]
     image = histograms(shown, tables, labels)
     comparison.draw("telling_features", image, _caption(shown))
     if len(ours["bands"]) > 1:
-        image = band_figure(ours, truth, WORDS, f"independent {comparison.reference_label}")
+        image = band_figure(ours, truth, WORDS, comparison.truth_label, comparison.model_label)
         comparison.draw("auc_by_energy", image, BY_ENERGY)
     for found in (ours, truth):
         if found is not None:
@@ -150,7 +150,7 @@ def tables(ours: Found, truth: Found | None, real: str) -> dict[str, Grid]:
     """
     if len(ours["bands"]) == 1:
         return {}
-    return {BY_ENERGY: band_grid(ours, truth, WORDS, f"independent {real}")}
+    return {BY_ENERGY: band_grid(ours, truth, WORDS, real)}
 
 
 def note(ours: Found) -> str:

@@ -38,14 +38,16 @@ class NumberCurves:
     meet: Mapping[str, Crossing]
 
 
-def ks_figure(curves: NumberCurves, found: Equivalent, n_train: float, label: str) -> Figure:
+def ks_figure(
+    curves: NumberCurves, found: Equivalent, n_train: float, labels: tuple[str, str]
+) -> Figure:
     """Mean distance of all features over the number of showers, and what both answers are.
 
     Args:
         curves: The distances.
         found: What the generated showers are worth by their bias.
         n_train: How many showers the model learned from.
-        label: What the real showers are called.
+        labels: What the real and the generated showers are called.
     """
     real, made, meet = curves.real, curves.made, curves.meet[ALL]
     with house_style():
@@ -53,7 +55,7 @@ def ks_figure(curves: NumberCurves, found: Equivalent, n_train: float, label: st
         ax = image.subplots()
         law = f"$\\propto \\sqrt{{1/N + 1/{real.references}}}$"
         ax.plot(real.numbers, real.law(), "--", color=REFERENCE_EDGE, linewidth=1.0, label=law)
-        for curve, name, colour in ((real, label, TRUTH), (made, "generated", GENERATED)):
+        for curve, name, colour in ((real, labels[0], TRUTH), (made, labels[1], GENERATED)):
             ax.plot(
                 curve.numbers, curve.groups[ALL], color=colour, marker="o", markersize=3.5,
                 linewidth=1.2, label=name,

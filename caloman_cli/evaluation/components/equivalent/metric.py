@@ -68,7 +68,8 @@ class EquivalentOfShowers:
             scores += band_scores(bands, note)
             tables["Equivalent showers by incident energy"] = band_grid(bands)
         if self.plot and curves is not None:
-            image = ks_figure(curves, whole.ours[ALL], whole.trained, comparison.reference_label)
+            labels = comparison.reference_label, comparison.model_label
+            image = ks_figure(curves, whole.ours[ALL], whole.trained, labels)
             comparison.draw("equivalent_showers", image, CAPTION)
         return Section(
             scores,

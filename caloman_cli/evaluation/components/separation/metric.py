@@ -129,11 +129,13 @@ class Separation:
     ) -> Iterator[tuple[str, Figure, str]]:
         """File stem, figure, caption."""
         everything = self.plots == "all"
-        label, real = comparison.label, comparison.reference_label
-        yield from histogram_pages(counts.histograms, counts.truth, label, real, everything)
-        curves = {real: features[0], label: features[1]}
+        label, real, truth = (
+            comparison.model_label, comparison.reference_label, comparison.truth_label
+        )  # fmt: skip
+        yield from histogram_pages(counts.histograms, counts.truth, label, real, truth, everything)
+        curves = [(real, features[0]), (label, features[1])]
         if truth_features is not None:
-            curves[f"independent {real}"] = truth_features[1]
+            curves.append((truth, truth_features[1]))
         yield "response", response_curve(curves), "Visible over incident energy"
         reference = comparison.reference
         means = mean_shower(reference), mean_shower(comparison.generated)

@@ -47,6 +47,7 @@ def overlay_pages(
     runs: Runs,
     truth: Mapping[str, Histogram],
     reference_label: str,
+    truth_label: str,
     everything: bool = False,
 ) -> Iterator[tuple[str, Figure, str]]:
     """Every quantity, several layers on a page, all runs in each panel.
@@ -55,6 +56,7 @@ def overlay_pages(
         runs: At most as many as there are :data:`COLOURS`.
         truth: Independent real showers against theirs, by name; a band in the ratios.
         reference_label: What the reference is called.
+        truth_label: What the truth is called.
         everything: Draw all layers; otherwise at most a page of evenly spaced ones per group.
 
     Yields:
@@ -70,17 +72,17 @@ def overlay_pages(
         for number, page in enumerate(pages, 1):
             words = GROUPS[group][:1].upper() + GROUPS[group][1:]
             with house_style():
-                image = _page(page, runs, truth, reference_label)
+                image = _page(page, runs, truth, (reference_label, truth_label))
             stem, caption = numbered(f"overlay_{group}", words, number, len(pages))
             yield stem, image, f"{caption}: {len(runs)} runs over one reference"
 
 
 def _page(
-    names: Sequence[str], runs: Runs, truth: Mapping[str, Histogram], reference_label: str
+    names: Sequence[str], runs: Runs, truth: Mapping[str, Histogram], labels: tuple[str, str]
 ) -> Figure:
     n = len(names)
     across = 1 if n == 1 else 2 if n <= 4 else 3 if n <= 9 else 5
-    handles = _handles(runs, any(name in truth for name in names), reference_label)
+    handles = _handles(runs, any(name in truth for name in names), labels)
     width = page_grid(across, 1, n == 1)[0].get_figwidth()
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(len(handles), int(width / (longest * _LETTER + _KEY))))
@@ -112,14 +114,12 @@ def _page(
     return image
 
 
-def _handles(runs: Runs, has_truth: bool, reference_label: str) -> list[Patch | Line2D]:
+def _handles(runs: Runs, has_truth: bool, labels: tuple[str, str]) -> list[Patch | Line2D]:
     handles: list[Patch | Line2D] = [
-        Patch(facecolor=REFERENCE, edgecolor=REFERENCE_EDGE, label=reference_label)
+        Patch(facecolor=REFERENCE, edgecolor=REFERENCE_EDGE, label=labels[0])
     ]
     if has_truth:
-        handles.append(
-            Patch(facecolor=TRUTH, alpha=0.3, label=f"independent {reference_label}, ± 1 σ")
-        )
+        handles.append(Patch(facecolor=TRUTH, alpha=0.3, label=f"{labels[1]}, ± 1 σ"))
     for colour, name in zip(COLOURS, runs, strict=False):
         handles.append(Line2D([], [], color=colour, label=_elided(name)))
     return handles

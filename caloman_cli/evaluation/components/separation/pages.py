@@ -32,7 +32,8 @@ def histogram_pages(
     histograms: Sequence[Histogram],
     truth: Sequence[Histogram] | None,
     label: str,
-    reference_label: str = "Geant4",
+    reference_label: str = "reference",
+    truth_label: str = "independent reference",
     everything: bool = True,
 ) -> Iterator[tuple[str, Figure, str]]:
     """All histograms, group by group, several layers on a page.
@@ -42,6 +43,7 @@ def histogram_pages(
         truth: A truth sample against its reference; found by the histograms' names.
         label: Name of the generated showers.
         reference_label: Name of the reference.
+        truth_label: Name of the truth sample.
         everything: Draw all layers; otherwise at most a page of evenly spaced ones per group.
 
     Yields:
@@ -58,7 +60,7 @@ def histogram_pages(
         for number, page in enumerate(pages, 1):
             words = GROUPS[group][:1].upper() + GROUPS[group][1:]
             with house_style():
-                image = _page(page, by_name, label, reference_label)
+                image = _page(page, by_name, label, reference_label, truth_label)
             stem, caption = numbered(group, words, number, len(pages))
             yield stem, image, caption
 
@@ -69,7 +71,11 @@ def has_entries(item: Histogram) -> bool:
 
 
 def _page(
-    page: Sequence[Histogram], truth: dict[str, Histogram], label: str, reference_label: str
+    page: Sequence[Histogram],
+    truth: dict[str, Histogram],
+    label: str,
+    reference_label: str,
+    truth_label: str,
 ) -> Figure:
     n = len(page)
     across = 1 if n == 1 else 2 if n <= 4 else 3 if n <= 9 else 5
@@ -80,9 +86,7 @@ def _page(
         Line2D([], [], color=GENERATED, label=label),
     ]
     if any(item.name in truth for item in page):
-        handles.append(
-            Line2D([], [], color=TRUTH, linestyle="--", label=f"independent {reference_label}")
-        )
+        handles.append(Line2D([], [], color=TRUTH, linestyle="--", label=truth_label))
     group = page[0].group
     title = GROUPS["E_ratio" if group == "E_ratio_at" else group]
     by_energy = " in steps of E_inc" if group == "E_ratio_at" else ""

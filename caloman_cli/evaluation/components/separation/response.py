@@ -1,6 +1,6 @@
 """Response and resolution over the incident energy."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -60,18 +60,18 @@ def ratios_in_energy_bins(reference: Features, generated: Features) -> list[Hist
     return histograms
 
 
-def response_curve(samples: Mapping[str, Features]) -> Figure:
+def response_curve(samples: Sequence[tuple[str, Features]]) -> Figure:
     """Mean and relative spread of E_tot / E_inc over E_inc, with their statistical errors.
 
     Args:
-        samples: Label -> features. The first is the reference, the second the generated showers,
+        samples: Label and features. The first is the reference, the second the generated showers,
             a third the truth.
     """
     with house_style():
         image = figure(10.5, 4.8, "constrained")
         image.suptitle("Response and resolution")
         axes = image.subplots(2, 2, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
-        reference = next(iter(samples.values()))
+        reference = samples[0][1]
         edges = energy_edges(reference.geometry, reference.e_inc)
         base = _moments(reference, edges)
         looks = [
@@ -79,7 +79,7 @@ def response_curve(samples: Mapping[str, Features]) -> Figure:
             {"color": GENERATED, "marker": "o", "markersize": 4, "linestyle": "-"},
             {"color": TRUTH, "marker": "D", "markersize": 3, "linestyle": "--"},
         ]
-        for (label, features), look in zip(samples.items(), looks, strict=False):
+        for (label, features), look in zip(samples, looks, strict=False):
             moments = _moments(features, edges)
             for column in range(2):
                 value, error = moments[1 + 2 * column], moments[2 + 2 * column]

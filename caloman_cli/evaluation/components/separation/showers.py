@@ -40,7 +40,7 @@ def average_showers(
     geometry: Geometry,
     reference: np.ndarray,
     generated: np.ndarray,
-    labels: tuple[str, str] = ("Geant4", "generated"),
+    labels: tuple[str, str] = ("reference", "generated"),
     everything: bool = True,
 ) -> Iterator[tuple[str, Figure, str]]:
     """Reference, generated and their ratio for every layer in polar view.

@@ -15,7 +15,7 @@ _CELL, _LEFT, _RIGHT, _TOP, _GAP = 1.35, 1.15, 0.9, 0.75, 0.3  # inches
 
 
 def single_showers(
-    reference: Showers, generated: Showers, labels: tuple[str, str] = ("Geant4", "generated")
+    reference: Showers, generated: Showers, labels: tuple[str, str] = ("reference", "generated")
 ) -> Figure:
     """Showers at three incident energies, layer by layer in polar view.
 
