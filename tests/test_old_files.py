@@ -15,6 +15,7 @@ from caloman_cli.models.noise import Noise
 from caloman_cli.models.two_step import load_model
 from caloman_cli.report.comparison import compare_runs
 from caloman_cli.report.found import find_evaluations
+from caloman_cli.report.tables import grid
 from caloman_cli.runs.directory import RunDirectory
 
 OLD = Path(__file__).parent / "assets/format8"
@@ -79,8 +80,8 @@ def test_a_class_has_one_public_name_and_stands_in_one_file():
 
 
 def test_a_report_reads_the_evaluation(caplog):
-    (found,) = find_evaluations([str(OLD / "metrics.json")])
+    (found,) = find_evaluations([OLD / "metrics.json"])
     assert (found.label, found.dataset, len(found.scores)) == ("run", "builtin_photons", 3)
     assert not caplog.messages
     (item,) = compare_runs([found])
-    assert "run" in item.grid.markdown()
+    assert "run" in grid(item).markdown()
