@@ -16,7 +16,6 @@ from caloman_cli.models.nn.codebook import Bins
 from caloman_cli.models.trainable import RowSource, Trainable, iterate
 
 LatentDim = Count | Literal["auto"]
-_MOMENT_SIGMA = 0.1  # of moments, which are of order 1: latents know them roughly
 _ROWS = 4096  # of training rows at once
 AVERAGED = 16  # draws, where a posterior that can only draw is asked for its mean
 
@@ -154,7 +153,7 @@ class Encoder(Trainable):
         moments = self.head.moments(x, c)
         if self.bins is not None:
             return DiracPosterior(self.bins(moments))
-        return GaussianPosterior(moments, torch.full_like(moments, _MOMENT_SIGMA))
+        return GaussianPosterior(moments, torch.full_like(moments, self.head.moment_sigma))
 
     def _posterior(self, x: Tensor, c: Tensor) -> Posterior:
         """q(z | x, c) of the learned latents, (B, E)."""

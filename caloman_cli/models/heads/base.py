@@ -29,6 +29,7 @@ class Head(nn.Module, Generic[Params]):
         out_dim: Width of the raw decoder output, moments included.
         feature_dim: Width of :meth:`features`.
         moment_dim: Width of :meth:`moments`.
+        moment_sigma: Noise with which latents know them.
         images: How many images of all voxels, in their order, the features begin with, and how
             many the raw output, for networks that see their places.
         footprint: Numbers per shower that exist at once while sampling.
@@ -43,6 +44,7 @@ class Head(nn.Module, Generic[Params]):
     footprint: int
     kind: Kind
     moment_dim: int = 0
+    moment_sigma: float = 0.1
     images: tuple[int, int] = (0, 0)
     deterministic: bool = False
     sums_to_one: bool = False

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from caloman_cli.config.values import Count, Natural, Several, checked
+from caloman_cli.config.values import Count, Natural, Positive, Several, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.heads.halving import Halving, HalvingNetwork, Offsets, n_raw
@@ -85,6 +85,8 @@ class Multiscale(ShareHead[Halved]):
             hold moments.
         centres: Whether they hold the layers' centres beside the harmonics.
         rank: Of more layers than these, so many combinations of each harmonic and of centres.
+        blur: Noise with which latents know all of these, in units of how they vary: a layer of one
+            lit voxel leans in one of few directions, which no smooth density learns.
         geometry: The detector.
         conditions: Tells the layers' energies.
 
@@ -112,6 +114,7 @@ class Multiscale(ShareHead[Halved]):
         harmonics: Natural = 0,
         centres: bool = False,
         rank: Count = 4,
+        blur: Positive = 0.1,
         *,
         geometry: Geometry,
         conditions: Conditions,
@@ -123,7 +126,7 @@ class Multiscale(ShareHead[Halved]):
         networks = list(self._networks(state, most, hidden, local))
         self.networks = nn.ModuleList(nn.ModuleList(step) for step in networks)
         self.harmonics = Harmonics(geometry, harmonics, rank, centres)
-        self.moment_dim = self.harmonics.dim
+        self.moment_dim, self.moment_sigma = self.harmonics.dim, blur
         self.out_dim = state * geometry.n_layers + self.moment_dim
         steps = [sum(network.footprint for network in step) for step in networks]
         known = (1 + TOLD) * self.scales.n_patches + 3 * sum(self.scales.n_halved)
