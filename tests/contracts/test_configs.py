@@ -20,10 +20,10 @@ SIBLINGS = {
     "caloman_ds3": ("caloman_ds2", {"dataset"}),
     "calo_vq_ds2": ("calo_vq_ds1", {"dataset", "encoder", "head", "trainer"}),
     "flagship_ds3": ("flagship_ds2", {"dataset"}),
-    "flagship_pions": ("flagship_photons", {"dataset", "energy", "trainer"}),
+    "flagship_pions": ("flagship_photons", {"dataset", "energy"}),
     "flagship1_ds3": ("flagship1_ds2", {"dataset"}),
     "flagship1_pions": ("flagship1_photons", {"dataset", "energy", "head"}),
-    "flagship1_photons": ("flagship_photons", {"density", "head"}),
+    "flagship1_photons": ("flagship_photons", {"density", "head", "trainer"}),
     "flagship1_ds2": ("flagship_ds2", {"density", "head", "trainer"}),
     "demo": ("flagship_photons", {"dataset", "encoder", "trainer"}),
 }
