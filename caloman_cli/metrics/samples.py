@@ -63,6 +63,11 @@ def standardised(reference: np.ndarray, *others: np.ndarray) -> list[np.ndarray]
     return [(sample - mean) / spread for sample in (reference, *others)]
 
 
+def share_error(share: float, n: int) -> float:
+    """Error of a share of n; of none or all, what one more would make."""
+    return float(max(np.sqrt(share * (1 - share) / n), 1 / n))
+
+
 def batch_errors(
     statistic: Statistic, samples: Sequence[np.ndarray], batches: int, seed: int
 ) -> dict[str, float]:

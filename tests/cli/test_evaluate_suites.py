@@ -161,6 +161,7 @@ def test_every_metric_on_files(caloman, tmp_path, files):
         "evaluation.separation.plots=none", *FAST, "evaluation.classifier.modes=[low,resnet]",
         "evaluation.intrinsic_dimension.by_energy=false", "evaluation.intrinsic_dimension.k=[5]",
         "evaluation.quality.n_subsets=5", "evaluation.correlation.resamplings=5",
+        "evaluation.sliced.directions=5", "evaluation.sliced.permutations=10",
     )  # fmt: skip
     assert result.status == 0, result.err
     scores = scores_of(tmp_path / "out")
@@ -175,6 +176,7 @@ def test_every_metric_on_files(caloman, tmp_path, files):
         ("memorisation", "C_T"),
         ("classifier", "AUC low"),
         ("intrinsic dimension", "all, k = 5"),
+        ("sliced distances", "sliced KS"),
     }
     assert wanted <= set(scores)
     for where in wanted:
@@ -255,6 +257,26 @@ def test_sliced_distances_stand_beside_their_floors(caloman, tmp_path, on_files,
         assert rows[f"sliced_{name}"]["generated"] > 1.1 * rows[f"sliced_{name}"]["floor"]
         assert rows[f"sliced_{name}_p"]["generated"] == pytest.approx(1 / 51)
     assert "among showers of one incident energy" in (tmp_path / "out/report.md").read_text()
+
+
+def test_outliers_stand_beside_the_official_distance(caloman, tmp_path, files):
+    with h5py.File(files["generated"]) as made:
+        energies, voxels = made["incident_energies"][:], made["showers"][:]
+    voxels[:6, 0] = 1e9  # as a calibration that went wrong
+    broken = write(tmp_path / "broken.hdf5", energies, voxels)
+    result = caloman(
+        "evaluate", f"generated={broken}", f"reference={files['reference']}",
+        f"truth={files['truth']}", "dataset=ds1_photons", "evaluation=only", "metric=distances",
+        "evaluation.distances.fpd_trimmed=true", "evaluation.distances.kpd=false", "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    rows = check_keys(tmp_path / "out")
+    assert rows["fpd"]["generated"] > 1.2 * rows["fpd_trimmed"]["generated"]
+    left = rows["fpd_left_out"]
+    assert 2 <= left["generated"] < 4  # six of them, and what few showers do not know
+    assert left["truth"] < 2
+    assert "outliers that real showers do not have" in left["note"]
+    assert "% of the reference" in left["note"]
 
 
 def test_training_showers_cannot_judge_what_a_model_is_worth(caloman, files):

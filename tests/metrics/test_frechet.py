@@ -8,6 +8,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.metrics.frechet import (
     FrechetDistance,
     FrechetPhysicsDistance,
+    far_out,
     frechet_distance,
     moments,
 )
@@ -73,6 +74,40 @@ def test_constant_features_are_no_problem():
     assert np.isfinite(list(value.values())).all()
 
 
+def test_a_few_outliers_are_left_out_of_both_and_counted():
+    """Three wild rows rule the official value; without them it is that of all others."""
+    reference, generated = normal(2000, 4, 12), normal(2000, 4, 13)
+    metric = FrechetPhysicsDistance(n_draws=5)
+    clean = metric(reference, generated)
+    wild, rare = generated.copy(), reference.copy()
+    wild[:3, 1] = 1000
+    rare[5, 2] = -50  # the reference has one, too, by which the feature is then divided
+    assert metric(reference, wild)["fpd"] > 100 * clean["fpd"]
+    found = metric.trimmed(reference, wild)
+    assert found["fpd"] == pytest.approx(clean["fpd"], abs=3 * clean["fpd_sampling_error"])
+    assert found["left_out"] == 3 / 2000
+    assert found["left_out_reference"] == 0
+    moved = metric.trimmed(rare, generated + [0, 0, 1, 0])  # 1 / 50 in the official units
+    assert moved["left_out_reference"] == 1 / 2000
+    assert moved["fpd"] < 0.01
+
+
+def test_nothing_is_left_out_where_nothing_is_far():
+    """Not of normals, nor of a fault that many showers have: that stays in the value."""
+    reference, generated = normal(2000, 4, 14), normal(2000, 4, 15) + [0.5, 0, 0, 0]
+    metric = FrechetPhysicsDistance(n_draws=5)
+    found, official = metric.trimmed(reference, generated), metric(reference, generated)
+    assert found == {**official, "left_out": 0, "left_out_reference": 0}
+
+
+def test_outliers_are_told_by_the_reference():
+    reference = np.stack([np.linspace(0, 1, 5001), np.zeros(5001), np.zeros(5001)], 1)
+    reference[:3, 2] = 1.0  # of five thousand: too rare to widen what is usual
+    sample = np.array([[0.5, 0, 0], [1.49, 0, 0], [1.51, 0, 0], [-0.6, 0, 0], [0.5, 1e-3, 0]])
+    np.testing.assert_array_equal(far_out(reference, sample), [False, False, True, True, True])
+    assert far_out(reference, reference).sum() == 3
+
+
 def test_mistakes_are_told():
     metric, good = FrechetPhysicsDistance(), normal(200, 3, 0)
     with pytest.raises(UserError, match="50 generated showers: this metric needs 100"):
@@ -85,3 +120,5 @@ def test_mistakes_are_told():
         metric(good, bad)
     with pytest.raises(UserError, match="min_samples is 60000"):
         FrechetPhysicsDistance(min_samples=60_000)
+    with pytest.raises(UserError, match="trimmed FPD leaves 0 generated showers"):
+        metric.trimmed(good, good + 100)

@@ -13,12 +13,15 @@ from caloman_cli.metrics.features import feature_matrix
 from caloman_cli.metrics.frechet import OFFICIAL_MIN, FrechetPhysicsDistance
 from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.kernel import OFFICIAL_BATCH, KernelPhysicsDistance
+from caloman_cli.metrics.samples import share_error
 from caloman_cli.metrics.score import Score
 
 log = logging.getLogger(__name__)
 
 OFFICIAL_BATCHES = 10  # of KPD
 SECTION = "distance of high-level features"
+_LABELS = {"fpd": "FPD", "fpd_trimmed": "FPD without outliers", "kpd": "KPD"}
+_MANY = 3.0  # errors that a share of outliers is above the reference's
 
 
 class PhysicsDistances:
@@ -27,6 +30,7 @@ class PhysicsDistances:
     Args:
         fpd: Whether to compute the Fréchet physics distance.
         fpd_min_samples: Its smallest sample size. None: 10,000 where there are that many.
+        fpd_trimmed: Whether to compute it without outliers, too.
         kpd: Whether to compute the kernel physics distance.
         kpd_batch_size: Showers in a batch of it. None: 10,000 where there are that many.
         kpd_batches: Number of batches.
@@ -43,12 +47,16 @@ class PhysicsDistances:
         kpd_batch_size: Several | None = None,
         kpd_batches: Several = 10,
         threshold: NotNegative | None = None,
+        fpd_trimmed: bool = False,
     ) -> None:
         if not fpd and not kpd:
             raise UserError("distances: fpd and kpd are both false, nothing is left")
+        if fpd_trimmed and not fpd:
+            raise UserError("distances: fpd_trimmed=true stands beside the FPD: set fpd=true")
         self.frechet = FrechetPhysicsDistance(fpd_min_samples) if fpd else None
         self.kernel = KernelPhysicsDistance(kpd_batch_size, kpd_batches) if kpd else None
         self.threshold, self.batches = threshold, kpd_batches
+        self.trimmed = fpd_trimmed
 
     def __call__(self, comparison: Comparison) -> Section:
         every = at_equal_numbers(comparison, partial(self._found, comparison))
@@ -72,23 +80,23 @@ class PhysicsDistances:
     def _scores(self, sides: Sides) -> list[Score]:
         scores = []
         caveats = self._sizes(sides.ours)
-        for name in ("fpd", "kpd"):
+        for name, label in _LABELS.items():
             if name not in sides.ours:
                 continue
             errors = (f"{name}_error", f"{name}_sampling_error")
             used: dict[str, str | float | None] = {
                 "readout cut": self.threshold, **sides.conditions,
             }  # fmt: skip
-            if name == "fpd":
+            if name != "kpd":
                 used["smallest sample"] = sides.ours["min_samples"]
             else:
                 used |= {"batch": sides.ours["batch_size"], "batches": self.batches}
             # Only FPD's official value cannot be negative by chance.
             rows: tuple[tuple[str, str, Goal], ...] = (
-                (name, name.upper(), "lower" if name == "fpd" else "zero"),
-                (f"{name}_unbiased", f"{name.upper()}, bias taken off", "zero"),
+                (name, label, "zero" if name == "kpd" else "lower"),
+                (f"{name}_unbiased", f"{label}, bias taken off", "zero"),
             )
-            notes = [caveats.get(name.upper(), ""), sides.note]
+            notes = [caveats.get(name[:3].upper(), ""), sides.note]
             scores += [
                 compared(
                     SECTION, label + sides.tail, sides.ours, sides.real, key, errors=errors,
@@ -97,6 +105,8 @@ class PhysicsDistances:
                 )
                 for key, label, goal in rows
             ]  # fmt: skip
+        if "fpd_left_out" in sides.ours:
+            scores.append(_left_out(sides))
         return scores
 
     def _found(
@@ -109,6 +119,18 @@ class PhysicsDistances:
         found: dict[str, float] = {}
         if self.frechet is not None:
             found |= self.frechet(*samples)
+            if self.trimmed:
+                trimmed = self.frechet.trimmed(*samples)
+                found |= {
+                    name.replace("fpd", "fpd_trimmed"): value
+                    for name, value in trimmed.items()
+                    if name.startswith("fpd")
+                }
+                found |= {
+                    "fpd_left_out": 100 * trimmed["left_out"],
+                    "fpd_left_out_error": 100 * share_error(trimmed["left_out"], len(generated)),
+                    "fpd_left_out_reference": 100 * trimmed["left_out_reference"],
+                }
         if self.kernel is not None:
             self.kernel.device = comparison.device
             found |= self.kernel(*samples)
@@ -130,3 +152,20 @@ class PhysicsDistances:
         elif "kpd" in found and self.batches != OFFICIAL_BATCHES:
             caveats["KPD"] = f"{self.batches} batches, not {OFFICIAL_BATCHES}"
         return caveats
+
+
+def _left_out(sides: Sides) -> Score:
+    """How many showers the FPD without outliers does not see, so that nothing hides there."""
+    ours, here = sides.ours, sides.ours["fpd_left_out_reference"]
+    many = ours["fpd_left_out"] > here + _MANY * ours["fpd_left_out_error"]
+    notes = [
+        f"{here:.2g} % of the reference",
+        "outliers that real showers do not have: the FPD without them says nothing of these"
+        if many else "",
+        sides.note,
+    ]  # fmt: skip
+    return compared(
+        SECTION, "outliers left out [%]" + sides.tail, ours, sides.real, "fpd_left_out",
+        errors=("fpd_left_out_error",), summary=True, key="fpd_left_out" + sides.key,
+        goal="truth", conditions=sides.conditions, note="; ".join(filter(None, notes)),
+    )  # fmt: skip

@@ -2,13 +2,11 @@
 
 from typing import ClassVar
 
-import numpy as np
-
 from caloman_cli.config.values import Several
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.space import Largest, Space, SpaceName
 from caloman_cli.metrics.memorisation import CopyTest
-from caloman_cli.metrics.samples import standardised
+from caloman_cli.metrics.samples import share_error, standardised
 from caloman_cli.metrics.score import Score
 
 SECTION = "memorisation"
@@ -62,8 +60,9 @@ def scores(
     copied, real_copied = found["copies"], found["copies_reference"]
     return [
         Score(
-            SECTION, "exact copies", copied, real_copied, spread=_binomial(copied, n_ours),
-            truth_spread=_binomial(real_copied, n_held), summary=True, key="copies", goal="lower",
+            SECTION, "exact copies", copied, real_copied, spread=share_error(copied, n_ours),
+            truth_spread=share_error(real_copied, n_held), summary=True, key="copies",
+            goal="lower",
         ),
         Score(
             SECTION, "near copies", found["near_copies"], spread=found["near_copies_error"],
@@ -73,7 +72,7 @@ def scores(
         Score(
             SECTION, "authentic [%]", found["authentic"], found["authentic_reference"],
             spread=found["authentic_error"], summary=True,
-            truth_spread=100 * _binomial(found["authentic_reference"] / 100, n_held),
+            truth_spread=100 * share_error(found["authentic_reference"] / 100, n_held),
             key="authentic", goal="truth",  # showers that are like no real one get all of them
         ),
         Score(
@@ -82,8 +81,3 @@ def scores(
             note="below -3: copies of training showers" if found["ct"] < -3 else "",
         ),
     ]  # fmt: skip
-
-
-def _binomial(share: float, n: int) -> float:
-    """Error of a share; of none or all, what one shower more would make."""
-    return float(max(np.sqrt(share * (1 - share) / n), 1 / n))
