@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from caloman_cli.config.figures import Format
 from caloman_cli.data.files import replacing
+from caloman_cli.evaluation.ticks import make_readable
 
 REFERENCE = "#c4c4c4"  # fill
 REFERENCE_EDGE = "#7a7a7a"
@@ -91,6 +92,7 @@ def save(image: Figure, path: Path, formats: Iterable[Format] = (), dpi: int = D
     Returns:
         The PNG's path.
     """
+    make_readable(image)
     for kind in dict.fromkeys(("png", *formats)):
         with replacing(path.with_suffix(f".{kind}")) as part, house_style():
             image.savefig(part, format=kind, dpi=dpi)

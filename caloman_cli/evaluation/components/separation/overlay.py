@@ -15,6 +15,7 @@ from caloman_cli.evaluation.components.separation.pages import (
     RATIO,
     fractions_of,
     has_entries,
+    legend_above,
     limits,
     nice,
     page_grid,
@@ -134,24 +135,23 @@ def _elided(name: str) -> str:
 
 def _main(ax: Axes, items: Sequence[Histogram], truth: Histogram | None) -> None:
     first = items[0]
-    reference, errors = fractions_of(first.reference_counts)
+    reference, _ = fractions_of(first.reference_counts)
     ax.stairs(reference, first.edges, fill=True, color=REFERENCE)
     ax.stairs(reference, first.edges, color=REFERENCE_EDGE, linewidth=0.8)
     if truth is not None:
         shares = fractions_of(truth.generated_counts)[0]
         ax.stairs(shares, truth.edges, color=TRUTH, linestyle="--", linewidth=0.9)
-    tops = [np.max(reference + errors)]
+    tops = [np.max(reference)]
     lines = []
     for colour, item in zip(COLOURS, items, strict=False):
-        shares, spread = fractions_of(item.generated_counts)
+        shares, _ = fractions_of(item.generated_counts)
         ax.stairs(shares, item.edges, color=colour, linewidth=1.2)
-        tops.append(np.max(shares + spread))
+        tops.append(np.max(shares))
         lines.append(Line2D([], [], color=colour, label=separation_said(item)))
     whole = added(items)
-    few = len(items) <= _LEGEND
-    limits(ax, first if whole is None else whole, max(tops), legend=few)
-    if few:
-        ax.legend(handles=lines, loc="upper right", handlelength=1.4, borderaxespad=0.3)
+    limits(ax, first if whole is None else whole, float(max(tops)))
+    if len(items) <= _LEGEND:
+        legend_above(ax, lines)
 
 
 def _ratios(ax: Axes, items: Sequence[Histogram], truth: Histogram | None) -> None:

@@ -141,16 +141,30 @@ def _main(ax: Axes, item: Histogram, truth: Histogram | None) -> None:
     ax.errorbar(
         centres(item), generated, generated_errors, fmt="none", ecolor=GENERATED, elinewidth=0.7
     )
-    limits(ax, item, max(np.max(fractions + errors), np.max(generated + generated_errors)))
+    limits(ax, item, float(max(fractions.max(), generated.max())))
     if item.note is not None:
         ax.text(0.5, 0.5, item.note.replace(" and ", "\nand "), ha="center", va="center",
                 transform=ax.transAxes, color="0.35")  # fmt: skip
         return
-    ax.legend(handles=lines, loc="upper right", handlelength=1.4, borderaxespad=0.3)
+    legend_above(ax, lines)
 
 
-def limits(ax: Axes, item: Histogram, top: float, legend: bool = True) -> None:
-    """Show the occupied bins, with room for a legend on top."""
+def legend_above(ax: Axes, lines: Sequence[Line2D]) -> None:
+    """What separation powers belong to the lines, beside the title: bins need all of the panel."""
+    ax.legend(
+        handles=lines, loc="lower right", bbox_to_anchor=(1, 1.01), handlelength=1.4,
+        borderaxespad=0, borderpad=0, labelspacing=0.15,
+    )  # fmt: skip
+
+
+def limits(ax: Axes, item: Histogram, top: float) -> None:
+    """Show the occupied bins, up to the largest fraction; no fraction is above 1.
+
+    Args:
+        ax: The panel.
+        item: The histogram.
+        top: The largest fraction in it.
+    """
     occupied = np.flatnonzero(item.reference_counts[1:-1] + item.generated_counts[1:-1])
     if len(occupied):
         low, high = item.edges[occupied[0]], item.edges[occupied[-1] + 1]
@@ -165,7 +179,7 @@ def limits(ax: Axes, item: Histogram, top: float, legend: bool = True) -> None:
         ax.set_xlim(low - margin, high + margin)
     top = top if top > 0 else 1.0
     if item.group in _LINEAR:
-        ax.set_ylim(0, (1.45 if legend else 1.1) * top)
+        ax.set_ylim(0, min(1.12 * top, 1.0))
     else:
         positive = np.concatenate(
             [fractions_of(counts)[0] for counts in (item.reference_counts, item.generated_counts)]
@@ -173,7 +187,7 @@ def limits(ax: Axes, item: Histogram, top: float, legend: bool = True) -> None:
         positive = positive[positive > 0]
         floor = float(positive.min()) if len(positive) else 1e-3
         ax.set_yscale("log")
-        ax.set_ylim(0.5 * floor, top * ((top / floor) ** 0.25 * 4 if legend else 2.5))
+        ax.set_ylim(0.5 * floor, min(2 * top, 1.0))
 
 
 def _ratio(ax: Axes, item: Histogram, truth: Histogram | None) -> None:

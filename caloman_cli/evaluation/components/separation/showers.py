@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import NullFormatter
 
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.evaluation.style import (
@@ -108,7 +107,6 @@ def _triplet(
     bar = block.colorbar(mesh, ax=list(axes[:2]), fraction=0.05, pad=0.02, shrink=0.8, aspect=16)
     bar.ax.set_title("MeV", fontsize=7.5, pad=3)
     bar.ax.tick_params(labelsize=7.5)
-    bar.ax.yaxis.set_minor_formatter(NullFormatter())
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(reference > 0, generated / reference, np.nan)
     mesh = draw_rings(axes[2], layer, ratio, LogNorm(0.5, 2.0), DIVERGING)

@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.components.separation.pages import energy_label
@@ -79,7 +78,6 @@ def single_showers(
             image.colorbar(mesh, cax=bar)
             bar.set_title("MeV", fontsize=7.5, pad=3)
             bar.tick_params(labelsize=7.5)
-            bar.yaxis.set_minor_formatter(NullFormatter())
         return image
 
 
