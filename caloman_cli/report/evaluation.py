@@ -51,6 +51,7 @@ def evaluation_document(
     measured: Sequence[Measured],
     ranking: Ranking | None,
     pareto: Sequence[Drawn],
+    training: Sequence[Drawn],
     record: Mapping[str, Any],
 ) -> Document:
     """Put an evaluation in order for readers.
@@ -62,6 +63,7 @@ def evaluation_document(
         measured: The metrics of the suite.
         ranking: The scores among the published ones, or None where there are none.
         pareto: Figures of quality against speed.
+        training: How the model was trained, where that is known.
         record: What :func:`caloman_cli.evaluation.record.provenance` collected.
     """
     scores = [score for item in measured for score in item.section.scores]
@@ -69,6 +71,8 @@ def evaluation_document(
     if ranking is not None:
         parts.append(Part("Among published models", _standing(ranking, pareto)))
     parts += [Part(_title(item), _metric(item)) for item in measured]
+    if training:
+        parts.append(Part("Training", _pictures(training)))
     parts.append(Part("Provenance", _provenance(measured, record)))
     version = record["provenance"]["versions"]["caloman"]
     return Document(title, f"Evaluated with caloman {version}", parts)

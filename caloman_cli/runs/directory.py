@@ -7,6 +7,7 @@
     status.json        running, ok, interrupted or failed (with the traceback)
     train.log          what the console said
     history.jsonl      one row per epoch
+    training.png       the losses of it, where a stage has two epochs or more
     split.npz          rows of the training and of the validation split
     preprocess.pt      fitted preprocessing
     {energy,encoder,density}/  last.pt (resume exactly), best.pt, done.json; prepared/ until done
@@ -52,6 +53,7 @@ _FILES = (
     "preprocess.pt",
     "split.npz",
     "history.jsonl",
+    "training.png",
     "scalars.csv",
     "mlflow.json",
     "status.json",
@@ -84,6 +86,7 @@ class RunDirectory:
         self.log_path = self.path / "train.log"
         self.samples = self.path / "samples"
         self.evaluation = self.path / "evaluation"
+        self.curves_path = self.path / "training.png"
         self.history = History(self.path / "history.jsonl")
 
     def stage(self, name: str) -> StageFolder:

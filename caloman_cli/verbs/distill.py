@@ -110,6 +110,9 @@ def _distill(
     log.info("the student's latents are %.4f from the teacher's (rms, scaled latents)", error)
     parts = teacher.geometry, teacher.preprocess, teacher.energy, teacher.encoder
     model = TwoStep(*parts, student, teacher.calibration, teacher.spectrum)
+    from caloman_cli.report.training import write_curves  # nothing else here draws
+
+    write_curves(trainer.run)
     save_model(trainer.run.model_path, model, config)
     trainer.run.files.seal(trainer.run.model_path)
     trainer.run.files.forget(file)

@@ -16,7 +16,7 @@ from caloman_cli.evaluation.choice import (
     nothing_computed,
     suite_metrics,
 )
-from caloman_cli.evaluation.comparison import Comparison, Metric, Section
+from caloman_cli.evaluation.comparison import Comparison, Drawn, Metric, Section
 from caloman_cli.evaluation.cost import say_cost
 from caloman_cli.evaluation.identity import refuse_another
 from caloman_cli.evaluation.inputs import check_truth, evaluated_dataset, open_comparison
@@ -26,8 +26,10 @@ from caloman_cli.evaluation.standing import console, standing, write_standing
 from caloman_cli.evaluation.timing import environment
 from caloman_cli.metrics.score import Score, key_of, summary, with_unique_keys, write_scores
 from caloman_cli.report.evaluation import Measured, evaluation_document
+from caloman_cli.report.training import CAPTION as TRAINING
+from caloman_cli.report.training import training_curves
 from caloman_cli.report.write import write_report
-from caloman_cli.runs.directory import find_model
+from caloman_cli.runs.directory import RunDirectory, find_model
 from caloman_cli.runs.provenance import Usage
 from caloman_cli.runs.results import appearing, refuse_strangers
 
@@ -159,6 +161,7 @@ def _written(
     ranking = standing(comparison, scores, caveats, parameters)
     paths, pareto = ([], []) if ranking is None else write_standing(ranking, comparison)
     title = f"{comparison.label} on {dataset.name}: {cfg.evaluation.name}"
+    training = _training(cfg, comparison)
     facts, record = input_facts(comparison), provenance(cfg, comparison)
     standings = {} if ranking is None else {"ranking": ranking.to_dict()}
     paths += write_scores(
@@ -167,9 +170,22 @@ def _written(
         [*notes, *(note for item in measured for note in item.section.notes)],
         {"dataset": dataset.name, **record, **standings, "metrics": details},
     )
-    document = evaluation_document(title, facts, notes, measured, ranking, pareto, record)
+    document = evaluation_document(
+        title, facts, notes, measured, ranking, pareto, training, record
+    )
     paths += write_report(comparison.output, document)
     return paths, [summary(scores), *([] if ranking is None else [console(ranking)])]
+
+
+def _training(cfg: DictConfig, comparison: Comparison) -> list[Drawn]:
+    """The curves of the run's training, where its history is there."""
+    if cfg.run is None:
+        return []
+    image = training_curves(RunDirectory(find_model(Path(cfg.run)).parent).history.rows())
+    if image is None:
+        return []
+    comparison.draw("training", image, TRAINING)
+    return comparison.figures[-1:]
 
 
 def _measured(name: str, metric: Metric, comparison: Comparison) -> tuple[Measured, dict]:

@@ -224,6 +224,9 @@ def _train(
     foretell(trainer, model, train, len(validation))
     make_stages(Workshop(trainer, model, train, validation))
     model.spectrum = Spectrum.measured(showers.energies[train_index])
+    from caloman_cli.report.training import write_curves  # nothing else here draws
+
+    write_curves(directory)  # before the model, whose seal ends the run
     save_model(directory.model_path, model, cfg)
     directory.files.seal(directory.model_path)
     log.info("trained: %s", directory.model_path)

@@ -110,6 +110,7 @@ def test_a_run_leaves_everything_that_is_promised(whole):
     names = {entry.name for entry in path.iterdir()}
     assert names == {
         *("config.yaml", "provenance.json", "status.json", "train.log", "history.jsonl"),
+        "training.png",
         *("split.npz", "preprocess.pt", "latents.h5", "model.pt", ".lock"),
         *("energy", "encoder", "density", "calibration"),
     }
