@@ -24,7 +24,7 @@ def folder(tmp_path):
     [
         ("caloman sa", "sample"),
         ("caloman --c", "--cite"),
-        ("caloman data ", "download check geometry split generate"),
+        ("caloman data ", "download check geometry split merge select limit convert generate"),
         ("caloman data ch", "check"),
         ("caloman config ", "dump validate schema"),
         ("caloman config dump encoder=pca encoder.la", "encoder.latent_dim="),

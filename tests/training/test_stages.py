@@ -30,5 +30,14 @@ def test_no_group_of_a_training_is_forgotten():
     """A setting that no stage rests on would be taken over from a run that had another one."""
     said = {key.partition(".")[0] for stage in STAGES for key in (*stage.keys, *EVERY)}
     groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
-    apart = {"evaluation", "experiment", "geometry", "hydra", "logger", "metric", "recipe"}
+    apart = {
+        "debug",
+        "evaluation",
+        "experiment",
+        "geometry",
+        "hydra",
+        "logger",
+        "metric",
+        "recipe",
+    }
     assert groups - apart <= said
