@@ -52,9 +52,18 @@ def training_curves(rows: Iterable[Row]) -> Figure | None:
         return image
 
 
+def curves_of(run: RunDirectory) -> Figure | None:
+    """The same of a run, whose rows may be damaged: then there is a warning and no figure."""
+    try:
+        return training_curves(run.history.rows())
+    except (KeyError, TypeError, ValueError) as error:
+        log.warning("no picture of the training: %s", error)
+        return None
+
+
 def write_curves(run: RunDirectory) -> None:
     """Draw ``training.png`` into the folder of a run; a run is none the worse without it."""
-    image = training_curves(run.history.rows())
+    image = curves_of(run)
     if image is None:
         return
     try:

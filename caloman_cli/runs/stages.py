@@ -25,9 +25,10 @@ class History:
         self.path = path
 
     def rows(self) -> list[dict]:
-        """All rows; a last line that a crash cut short is left out."""
+        """All rows before the first that is damaged, as a crash cuts the last one short."""
         rows = []
-        for line in self.path.read_text().splitlines() if self.path.exists() else []:
+        text = self.path.read_text(errors="replace") if self.path.exists() else ""
+        for line in text.splitlines():
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError:

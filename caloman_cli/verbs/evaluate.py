@@ -27,7 +27,7 @@ from caloman_cli.evaluation.timing import environment
 from caloman_cli.metrics.score import Score, key_of, summary, with_unique_keys, write_scores
 from caloman_cli.report.evaluation import Measured, evaluation_document
 from caloman_cli.report.training import CAPTION as TRAINING
-from caloman_cli.report.training import training_curves
+from caloman_cli.report.training import curves_of
 from caloman_cli.report.write import write_report
 from caloman_cli.runs.directory import RunDirectory, find_model
 from caloman_cli.runs.provenance import Usage
@@ -181,7 +181,7 @@ def _training(cfg: DictConfig, comparison: Comparison) -> list[Drawn]:
     """The curves of the run's training, where its history is there."""
     if cfg.run is None:
         return []
-    image = training_curves(RunDirectory(find_model(Path(cfg.run)).parent).history.rows())
+    image = curves_of(RunDirectory(find_model(Path(cfg.run)).parent))
     if image is None:
         return []
     comparison.draw("training", image, TRAINING)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from caloman_cli.report.training import training_curves, write_curves
+from caloman_cli.report.training import curves_of, training_curves, write_curves
 from caloman_cli.runs.directory import RunDirectory
 
 
@@ -45,3 +45,10 @@ def test_a_run_without_curves_has_no_picture_and_one_with_them_has(tmp_path):
         write_curves(run)
         assert (tmp_path / "training.png").is_file() == (len(history) > 1)
         history += rows("encoder", [3.0, 2.0], [4.0, 3.0])
+
+
+def test_a_damaged_history_has_no_picture(tmp_path, caplog):
+    run = RunDirectory(tmp_path)
+    run.history.path.write_bytes(b'{"epoch": 1, "train/loss": 2.0}\n\xdd\xff')
+    assert curves_of(run) is None
+    assert "no picture of the training" in caplog.text
