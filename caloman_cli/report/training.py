@@ -56,7 +56,7 @@ def curves_of(run: RunDirectory) -> Figure | None:
     """The same of a run, whose rows may be damaged: then there is a warning and no figure."""
     try:
         return training_curves(run.history.rows())
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         log.warning("no picture of the training: %s", error)
         return None
 

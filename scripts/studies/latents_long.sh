@@ -11,4 +11,7 @@ source "$(dirname "$0")/latents_row.sh"
 
 row turns head.harmonics=0
 row harmonics head.centres=false
+# The second edition, and wider networks of what is next to patches.
+row nsf_wide density=nsf_wide trainer.density.epochs=40 trainer.density.batch_size=128 head.centres=false
+row local density=nsf_wide trainer.density.epochs=40 trainer.density.batch_size=128 head.centres=false head.local=32
 row wider reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 trainer.density.batch_size=128 density.hidden=128 density.n_layers=6

@@ -139,3 +139,9 @@ def test_names_are_found_and_missed():
     assert slug("S and S / floor, `a_b`") == "s-and-s--floor-a_b"
     assert _found("caloman_cli.errors.UserError")
     assert not _found("caloman_cli.errors.Nothing")
+
+
+@pytest.mark.parametrize("page", pages(), ids=name)
+def test_no_page_has_the_marks_of_a_merge(page):
+    lines = text(page).splitlines()
+    assert [line for line in lines if re.match(r"(<{7}|>{7}|\|{7})( |$)", line)] == []

@@ -270,7 +270,8 @@ def test_layer_norm_normalises_hidden_layers():
         ({"free_bits": -1.0}, "free_bits=-1.0"),
         ({"kl_warmup": -1}, "kl_warmup=-1"),
         ({"free_bits": 0.1, "samples": 2}, "free_bits needs encoder.samples=1"),
-        ({"delta": 11.0}, "delta=11: must be from 0 to 10 nats"),
+        ({"delta": 11.0}, "delta=11: must be from 1e-06 to 10 nats, or 0"),
+        ({"delta": 1e-17}, "delta=1e-17: must be from 1e-06"),
     ],
 )
 def test_vae_refuses(settings, message):

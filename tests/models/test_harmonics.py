@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from caloman_cli.data.geometry import Geometry, Layer
+from caloman_cli.models.encoders.vae import VAE
 from caloman_cli.models.heads.harmonics import Harmonics
 from caloman_cli.models.heads.multiscale import Multiscale
 from tests.contracts.groups import share_rows, shares
@@ -101,3 +102,15 @@ def test_they_turn_with_the_shower():
     torch.testing.assert_close(of_layer(after, 1), of_layer(before, 1) * sign)
     torch.testing.assert_close(of_layer(after, 2), -of_layer(before, 2))
     assert float(before.abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("blur", [0.1, 0.5])
+def test_latents_know_them_with_a_noise(blur):
+    head = Multiscale(8, 8, 4, 2, harmonics=2, blur=blur, geometry=DETECTOR,
+                      conditions=shares(DETECTOR).conditions)  # fmt: skip
+    x, c = share_rows(DETECTOR)
+    encoder = VAE(2, (8,), x_dim=x.shape[1], c_dim=c.shape[1], head=head)
+    posterior = encoder.posterior(x, c)
+    moments = slice(2, None)
+    torch.testing.assert_close(posterior.mean[:, moments], head.moments(x, c))
+    assert posterior.sigma[:, moments].unique().tolist() == [pytest.approx(blur)]

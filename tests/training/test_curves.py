@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from caloman_cli.report.training import curves_of, training_curves, write_curves
 from caloman_cli.runs.directory import RunDirectory
@@ -47,8 +48,16 @@ def test_a_run_without_curves_has_no_picture_and_one_with_them_has(tmp_path):
         history += rows("encoder", [3.0, 2.0], [4.0, 3.0])
 
 
-def test_a_damaged_history_has_no_picture(tmp_path, caplog):
+@pytest.mark.parametrize(
+    "rows",
+    [
+        b'{"epoch": 1, "train/loss": 2.0}\n\xdd\xff',
+        2 * b'{"stage": "energy", "epoch": 1, "train/loss": "two"}\n',
+        b"[1]\n",
+    ],
+)
+def test_a_damaged_history_has_no_picture(tmp_path, caplog, rows):
     run = RunDirectory(tmp_path)
-    run.history.path.write_bytes(b'{"epoch": 1, "train/loss": 2.0}\n\xdd\xff')
+    run.history.path.write_bytes(rows)
     assert curves_of(run) is None
     assert "no picture of the training" in caplog.text

@@ -19,8 +19,7 @@ from caloman_cli.models.heads.base import Head
 from caloman_cli.models.nn.mlp import Activation
 
 _LOG_SIGMA = (-12.0, 6.0)  # keeps exp() and its gradient finite in float32
-
-_LARGEST = 10.0  # nats that a dimension may have to cost
+_DELTA = (1e-6, 10.0)  # nats that a dimension may have to cost: float64 resolves no less
 
 
 @checked
@@ -103,8 +102,10 @@ class VAE(Learned):
             raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
         self.beta, self.samples = beta, samples
         self.free_bits, self.kl_warmup = free_bits, kl_warmup
-        if delta > _LARGEST:
-            raise UserError(f"encoder.delta={delta:g}: must be from 0 to {_LARGEST:g} nats")
+        if delta and not _DELTA[0] <= delta <= _DELTA[1]:
+            raise UserError(
+                f"encoder.delta={delta:g}: must be from {_DELTA[0]:g} to {_DELTA[1]:g} nats, or 0"
+            )
         self.widest = _widest(delta) if delta else None
         self.n_turns = head.n_turns if augment else 1
 
