@@ -66,7 +66,7 @@ class Arguments:
                 )
             self._refuse_fixed(word)
         texts = text_keys(verb.config)
-        self.overrides = [readable(word, texts) for word in self._spelled_out(words)]
+        self.overrides = [readable(word, texts) for word in spelled_out(verb, words)]
 
     def _parse(self, typed: list[str]) -> argparse.Namespace:
         hydras = parser()
@@ -82,18 +82,6 @@ class Arguments:
                 if getattr(options, option):
                     raise UserError(f"--{option} belongs to --cfg: write --cfg job --{option}")
         return options
-
-    def _spelled_out(self, words: list[str]) -> list[str]:
-        """``geometry=FILE``, which stands for ``dataset=custom dataset.geometry_xml=FILE``."""
-        detector = "dataset" in groups(self.verb.config)
-        files = [word for word in words if word.startswith("geometry=") and not _is_detector(word)]
-        if not detector or not files:
-            return words
-        own = own_keys(self.verb.config)
-        key = "file" if self.verb.config == "data_geometry" else "dataset.geometry_xml"
-        given = [f"{key}={word.partition('=')[2]}" if word in files else word for word in words]
-        chosen = any(word.lstrip("+").startswith("dataset=") for word in words)
-        return given if chosen or key in own else ["dataset=custom", *given]
 
     def _no_option(self, name: str, known: set[str]) -> str:
         key = name.lstrip("-").replace("-", "_")
@@ -121,6 +109,19 @@ class Arguments:
         if key in _FIXED:
             where = "output=" if "output" in own_keys(self.verb.config) else "out="
             raise UserError(f"{key}= is fixed: {where} says where results go")
+
+
+def spelled_out(verb: Verb, words: list[str]) -> list[str]:
+    """``geometry=FILE``, which stands for ``dataset=custom dataset.geometry_xml=FILE``."""
+    detector = "dataset" in groups(verb.config)
+    files = [word for word in words if word.startswith("geometry=") and not _is_detector(word)]
+    if not detector or not files:
+        return words
+    own = own_keys(verb.config)
+    key = "file" if verb.config == "data_geometry" else "dataset.geometry_xml"
+    given = [f"{key}={word.partition('=')[2]}" if word in files else word for word in words]
+    chosen = any(word.lstrip("+").startswith("dataset=") for word in words)
+    return given if chosen or key in own else ["dataset=custom", *given]
 
 
 def _argument(verb: Verb, words: list[str]) -> list[str]:

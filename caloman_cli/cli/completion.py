@@ -7,7 +7,7 @@ keys of a config and options of groups; the rest is here.
 import os
 
 from caloman_cli.cli.application import Application
-from caloman_cli.cli.arguments import DRY, DRY_RUN, LOGGER, LOGGERS, SHOWN
+from caloman_cli.cli.arguments import DRY, DRY_RUN, LOGGER, LOGGERS, SHOWN, spelled_out
 from caloman_cli.cli.endings import OK
 from caloman_cli.cli.shells import SHELLS
 from caloman_cli.cli.verbs import CONFIG, VERBS, Verb
@@ -19,6 +19,8 @@ from caloman_cli.runs.console import say
 _FIRST = ("--help", "--version", "--cite")
 _PLACES = ("run", "runs", "geometry")
 """Keys whose values are paths, or patterns of them."""
+_DATASET = "dataset"
+"""A group whose options are names, or runs."""
 
 
 def complete(arguments: list[str]) -> int:
@@ -92,11 +94,13 @@ def _behind(verb: Verb, words: list[str], word: str) -> list[str]:
         names = [name for name in LOGGERS if name not in value[:done]]
         return [f"{key}={value[:done]}{name}" for name in _beginning(names, value[done:])]
     overrides = [other for other in words if "=" in other or other in ("-m", "--multirun")]
-    found = Application(verb).candidates(overrides, word)
+    found = Application(verb).candidates(spelled_out(verb, overrides), word)
     if not equals and "." not in word:
         found = _own(verb, found)
     if verb.argument and not words and not equals:
         found += _files(word)
+    if key == _DATASET and value and key in groups(verb.config):
+        found += [f"{key}={path}" for path in _files(value)]
     return found
 
 

@@ -44,6 +44,14 @@ def folder(tmp_path):
         ("caloman sample run=outputs/", "run=outputs/run"),
         ("caloman train -m reuse=a", "reuse=a.hdf5"),
         ("caloman train geometry=a", "geometry=a.hdf5"),
+        ("caloman train dataset=out", "dataset=outer.hdf5 dataset=outputs/"),
+        ("caloman data check a.hdf5 dataset=outputs/", "dataset=outputs/run"),
+        ("caloman evaluate dataset=ds2", "dataset=ds2"),
+        ("caloman train geometry=a.hdf5 encoder.latent_d", "encoder.latent_dim="),
+        (
+            "caloman data check a.hdf5 geometry=b.xml dataset.geometry.thr",
+            "dataset.geometry.threshold=",
+        ),
         (
             "caloman report runs=[outputs/run,o",
             "runs=[outputs/run,outer.hdf5 runs=[outputs/run,outputs/",
