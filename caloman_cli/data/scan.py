@@ -7,6 +7,7 @@ import numpy as np
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import unit_suspicion
+from caloman_cli.data.symmetry import Departure, SliceShares
 
 _CUTS = np.array([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0])  # [MeV]
 _ENOUGH = 10**7  # lit voxels that tell what a cut costs
@@ -24,12 +25,14 @@ class Report:
         errors: Why they cannot be used at all.
         faults: Rule (``empty``, ``response``, ``units``, ``copies``) -> how most showers break it.
         warnings: What may be a mistake.
+        asymmetric: Layers that are not symmetric about the axis, the clearest first; no mistake.
     """
 
     facts: dict[str, object] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    asymmetric: list[Departure] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -137,6 +140,7 @@ class Scan:
         self.hashes = np.zeros(n, np.uint64)
         self.hit = np.zeros(n, bool)  # anything above the readout cut
         self.empty = np.zeros(geometry.n_layers, np.int64)
+        self.shares = SliceShares(geometry)
         self.zeros = self.below = 0
         self.smallest, self.largest = np.inf, 0.0
         # Lit voxels, and their energy [MeV], below each of _CUTS; the last entry has all others.
@@ -164,6 +168,7 @@ class Scan:
         self.visible[part] = block.sum(1, dtype=np.float64)
         self.hit[part] = cut.any(1)
         self.empty += [int((~cut[:, layer].any(1)).sum()) for layer in self.geometry.slices]
+        self.shares.add(block)
         for row, shower in enumerate(block, start):
             digest = hashlib.blake2b(shower.data, digest_size=8).digest()
             self.hashes[row] = int.from_bytes(digest, "little")
@@ -198,6 +203,7 @@ class Scan:
                 f"layer {layer.id}": float(count / n)
                 for layer, count in zip(self.geometry.layers, self.empty, strict=True)
             },
+            **self._symmetry(report),
             "empty showers": empty_showers,
             "exact copies of another shower": copies,
         }
@@ -213,6 +219,17 @@ class Scan:
         )
         report.judge("copies", copies / n, f"{copies} of {n} showers are exact copies of others")
         self._judge_response(report, ratio[self.hit])
+
+    def _symmetry(self, report: Report) -> dict[str, object]:
+        departures = self.shares.departures()
+        seen = [departure for departure in departures if departure.seen]
+        report.asymmetric = sorted(seen, key=lambda departure: -departure.errors)
+        if not departures:
+            return {}
+        name = "layers not symmetric about the axis"
+        if not seen:
+            return {name: f"none of {len(departures)}"}
+        return {name: {f"layer {departure.layer}": str(departure) for departure in seen}}
 
     def _costs(self) -> dict[str, dict[str, float]]:
         """What a readout cut would take away, for cuts between the smallest and largest voxel."""

@@ -73,7 +73,7 @@ def run(cfg: DictConfig) -> Path:
     _require_two(showers, len(showers))
     voxels = None if complete else voxel_array(showers, asked.cache_dir)
     if voxels is not None and (cfg.overwrite or not directory.config_path.exists()):
-        _look_through(showers, voxels, cfg.accept)
+        _look_through(showers, voxels, cfg.accept, turned=asked.turned)
     if cfg.reuse is None or complete:
         reuse = None
     else:
@@ -140,6 +140,7 @@ class _Asked(NamedTuple):
     cache_dir: Path
     dataset: Dataset
     logger: Logger
+    turned: bool  # whether the encoder learns showers that are turned about the axis
 
 
 def _understood(cfg: DictConfig) -> tuple[DictConfig, _Asked]:
@@ -159,7 +160,8 @@ def _understood(cfg: DictConfig) -> tuple[DictConfig, _Asked]:
             f"trainer.latents=mean: head={option_of('head', model.encoder.head)} has its decoder "
             "told of moments with noise, which means lack: use trainer.latents=sample"
         )
-    return cfg, _Asked(settings, device, cache_dir, dataset, make_logger(cfg.logger))
+    logger, turned = make_logger(cfg.logger), model.encoder.n_turns > 1
+    return cfg, _Asked(settings, device, cache_dir, dataset, logger, turned)
 
 
 def _require_two(showers: Showers, n: int) -> None:
@@ -188,7 +190,9 @@ def _require_a_distribution(showers: Showers, total: int | None = None) -> None:
         )
 
 
-def _look_through(showers: Showers, voxels: np.ndarray, accept: str | list[str]) -> None:
+def _look_through(
+    showers: Showers, voxels: np.ndarray, accept: str | list[str], *, turned: bool
+) -> None:
     """Say what ``data check`` would say; refuse what it calls not ok."""
     geometry = showers.geometry
     rows = block_rows(geometry.n_voxels)
@@ -203,6 +207,13 @@ def _look_through(showers: Showers, voxels: np.ndarray, accept: str | list[str])
         )
     for text in (*report.faults.values(), *report.warnings):
         log.warning("%s: %s", showers.name, text)
+    if turned and report.asymmetric:
+        first, *others = report.asymmetric
+        log.warning(
+            "%s: encoder.augment=true turns and mirrors showers in training, but layer %d is not"
+            " symmetric about the axis: %s%s; what is drawn will be: give encoder.augment=false",
+            *(showers.name, first.layer, first, f" ({len(others)} more)" if others else ""),
+        )
 
 
 def _train(

@@ -361,6 +361,24 @@ def test_showers_that_are_all_the_same_are_refused(config, files):
     assert not (files / "run").exists()
 
 
+@pytest.mark.parametrize("augment, dim, lines", [(True, 0.3, 1), (True, 1, 0), (False, 0.3, 0)])
+def test_turning_what_is_not_symmetric_is_warned_of(
+    config, files, tiny_geometry, caplog, augment, dim, lines
+):
+    rng = np.random.default_rng(1)
+    with h5py.File(files / "train.hdf5", "r+") as file:
+        del file["showers"], file["incident_energies"]
+        voxels = 1e3 * rng.dirichlet(np.ones(tiny_geometry.n_voxels), 200)
+        voxels[:, tiny_geometry.slices[1]][:, :2] *= dim  # one of four slices
+        file["showers"], file["incident_energies"] = voxels, np.full((200, 1), 2e3)
+    run(config("encoder=vae", f"encoder.augment={augment}".lower()))
+    said = [message for message in caplog.messages if "not symmetric" in message]
+    assert len(said) == lines
+    if said:
+        assert "but layer 1 is not symmetric about the axis: slices hold 0." in said[0]
+        assert said[0].endswith("give encoder.augment=false")
+
+
 def test_two_showers_are_said_to_be_few(config, files, caplog):
     with h5py.File(files / "train.hdf5", "r+") as file:
         kept = {name: file[name][:4] for name in ("showers", "incident_energies")}
