@@ -94,7 +94,8 @@ def _behind(verb: Verb, words: list[str], word: str) -> list[str]:
         names = [name for name in LOGGERS if name not in value[:done]]
         return [f"{key}={value[:done]}{name}" for name in _beginning(names, value[done:])]
     overrides = [other for other in words if "=" in other or other in ("-m", "--multirun")]
-    found = Application(verb).candidates(spelled_out(verb, overrides), word)
+    overrides = [_unread(other) for other in spelled_out(verb, overrides)]
+    found = Application(verb).candidates(overrides, word)
     if not equals and "." not in word:
         found = _own(verb, found)
     if verb.argument and not words and not equals:
@@ -102,6 +103,12 @@ def _behind(verb: Verb, words: list[str], word: str) -> list[str]:
     if key == _DATASET and value and key in groups(verb.config):
         found += [f"{key}={path}" for path in _files(value)]
     return found
+
+
+def _unread(word: str) -> str:
+    """The word, with a detector that has the same keys in the place of a run: no torch is read."""
+    key, _, value = word.partition("=")
+    return f"{_DATASET}=custom" if key == _DATASET and expanded(value).exists() else word
 
 
 def _own(verb: Verb, names: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -47,6 +48,7 @@ def folder(tmp_path):
         ("caloman train dataset=out", "dataset=outer.hdf5 dataset=outputs/"),
         ("caloman data check a.hdf5 dataset=outputs/", "dataset=outputs/run"),
         ("caloman evaluate dataset=ds2", "dataset=ds2"),
+        ("caloman train dataset=outputs/run encoder.latent_d", "encoder.latent_dim="),
         ("caloman train geometry=a.hdf5 encoder.latent_d", "encoder.latent_dim="),
         (
             "caloman data check a.hdf5 geometry=b.xml dataset.geometry.thr",
@@ -81,6 +83,16 @@ def test_keys_are_those_of_the_verb(caloman, monkeypatch):
     assert {"seed=", "accept=", "encoder=", "encoder.", "debug=", "trainer."} <= offered
     assert not {"evaluation=", "metric=", "hydra", "hydra.", "n="} & offered
     assert all(word[-1] in "=." for word in offered)
+
+
+def test_a_tab_behind_a_run_does_not_wait_for_torch(folder):
+    code = """
+import sys
+from caloman_cli.cli.completion import candidates
+assert candidates("caloman train dataset=outputs/run encoder.latent_d") == ["encoder.latent_dim="]
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
 
 
 def test_paths_of_every_verb_are_known():
