@@ -6,8 +6,8 @@ from hydra.core.override_parser.types import QuotedString
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caloman_cli.config.compose import compose, text_keys
-from caloman_cli.config.paths import expanded, readable
+from caloman_cli.config.compose import absolute_paths, compose, text_keys
+from caloman_cli.config.paths import expanded, matching, readable
 
 TEXTS = {"out": False, "train": True}
 
@@ -88,3 +88,20 @@ def test_nested_paths_are_known():
     assert not keys["output"]
     cfg = compose("train", [readable("dataset.train=[a(1).hdf5,é]", keys)])
     assert list(cfg.dataset.train) == ["a(1).hdf5", "é"]
+
+
+def test_a_list_of_files_may_hold_patterns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["b1.hdf5", "b2.hdf5", "c[1].hdf5", "c1.hdf5"]
+    for name in names:
+        (tmp_path / name).touch()
+    typed = "dataset.train=['b?.hdf5','c[1].hdf5','none*.hdf5',b1.hdf5]"
+    cfg = compose("train", ["experiment=demo", "output=x", typed])
+    absolute_paths(cfg, "train")
+    expected = ["b1.hdf5", "b2.hdf5", "c[1].hdf5", "none*.hdf5", "b1.hdf5"]
+    assert cfg.dataset.train == [str(tmp_path / name) for name in expected]
+
+
+@pytest.mark.parametrize("pattern", ["a**b", "\0*", "x" * 5000 + "*"])
+def test_what_is_no_pattern_matches_nothing(pattern):
+    assert matching(pattern) == []

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -40,6 +41,8 @@ from caloman_cli.errors import UserError
 from caloman_cli.runs.console import say
 
 log = logging.getLogger(__name__)
+
+_SLURM = "submitit_slurm"
 
 
 class Application:
@@ -172,6 +175,8 @@ class Application:
         return outcome.status
 
     def _run_many(self, app: HydraApp, overrides: list[str]) -> int:
+        if not self.dry:
+            _refuse_without_slurm(app.compose(overrides, many=True))
         jobs = [self._typed(job) for job in self._check_jobs(app, overrides, many=True)]
         sweep = Sweep(sweep_folder(self.verb.config, overrides), varied_keys(jobs), {})
         refuse_one_file(jobs, sweep.varied)
@@ -323,6 +328,14 @@ def _named(cfg: DictConfig) -> set[str]:
     assert isinstance(values, dict)
     trust = values.get("trust") or []
     return targets.named(values) | set([trust] if isinstance(trust, str) else trust)
+
+
+def _refuse_without_slurm(cfg: DictConfig) -> None:
+    if cfg.hydra.runtime.choices["hydra/launcher"] == _SLURM and shutil.which("srun") is None:
+        raise UserError(
+            f"hydra/launcher={_SLURM}: no srun is found here: submit where Slurm is, or take"
+            " hydra/launcher=submitit_local, the same jobs as processes of this machine"
+        )
 
 
 def _check_hydra(cfg: DictConfig, overrides: list[str]) -> None:

@@ -226,6 +226,8 @@ def _elsewhere(verb: Verb, group: str) -> str:
         return "the geometry comes with dataset=NAME, or is a binning file, geometry=FILE"
     if group in ("dataset", "geometry") and "run" in own_keys(verb.config):
         return f"caloman {verb.words} needs none, the run knows its detector: write run=RUN alone"
+    if group == "evaluation" and "evaluate_after" in own_keys(verb.config):
+        return f"write evaluate_after=SUITE to score what {verb.words} has made"
     takers = [other for other in VERBS if group in groups(VERBS[other].config)]
     if not takers:
         return f"caloman {verb.words} has no such group"

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from caloman_cli.config.paths import expanded, quoted, read_value
+from caloman_cli.config.paths import SIGNS, expanded, matching, quoted, read_value
 from caloman_cli.errors import UserError
-from caloman_cli.runs.patterns import MODEL, SIGNS, is_run, matching, runs_of
+from caloman_cli.runs.patterns import MODEL, is_run, runs_of
 from caloman_cli.runs.status import Status
 
 VERBS = ("evaluate", "sample")

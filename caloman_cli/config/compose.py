@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.config import schema
-from caloman_cli.config.paths import PRETRAINED, expanded
+from caloman_cli.config.paths import PRETRAINED, expanded, matching
 from caloman_cli.errors import UserError, shown
 
 _HERE = Path(__file__).resolve().parents[1]
@@ -104,12 +104,14 @@ def own_keys(verb: str) -> list[str]:
 def absolute_paths(cfg: DictConfig, verb: str) -> None:
     """Make every path of the config absolute, from the working directory; ``~`` is home.
 
-    ``pretrained:NAME`` is none.
+    ``pretrained:NAME`` is none. In a list a pattern stands for the files that it matches; one that
+    matches none is left to whoever opens it.
     """
 
     def absolute(value: Any) -> Any:
         if isinstance(value, list):
-            return [absolute(item) for item in value]
+            found = [path for item in value for path in (_files(item) or [item])]
+            return [absolute(item) for item in found]
         if not isinstance(value, str) or value.startswith(PRETRAINED):
             return value
         try:
@@ -128,6 +130,11 @@ def absolute_paths(cfg: DictConfig, verb: str) -> None:
                     walk(node[key], option)  # type: ignore[arg-type]
 
     walk(cfg, schema.VERBS[verb])
+
+
+def _files(item: Any) -> list[str]:
+    """What an item of a list of paths matches."""
+    return list(map(str, matching(item))) if isinstance(item, str) and item else []
 
 
 def refuse_misplaced(cfg: DictConfig) -> None:

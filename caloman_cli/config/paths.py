@@ -1,4 +1,4 @@
-"""Paths that a user typed: their home, and their way through Hydra's grammar."""
+"""Paths that a user typed: their home, patterns, and their way through Hydra's grammar."""
 
 import re
 from collections.abc import Mapping
@@ -14,6 +14,8 @@ from caloman_cli.errors import UserError
 
 PRETRAINED = "pretrained:"
 """Before a name that stands for a model and is no path."""
+SIGNS = frozenset("*?[")
+"""What makes a path a pattern."""
 _PARSER = OverridesParser.create()
 
 
@@ -22,6 +24,23 @@ def expanded(path: Path | str) -> Path:
     with suppress(RuntimeError):
         return Path(path).expanduser()
     return Path(path)
+
+
+def matching(pattern: str) -> list[Path]:
+    """The paths that a pattern matches, sorted; ``*``, ``?``, ``[...]``, ``**`` as in a shell.
+
+    A path that exists is itself, whatever signs its name has.
+    """
+    path = expanded(pattern)
+    try:
+        if path.exists():
+            return [path]
+        if not SIGNS & set(str(path)):
+            return []
+        start = Path(path.anchor) if path.is_absolute() else Path()
+        return sorted(start.glob(str(path.relative_to(start))))
+    except (OSError, ValueError):  # no name of a file, or no pattern: `a**b`
+        return []
 
 
 def readable(argument: str, texts: Mapping[str, bool] | None = None) -> str:

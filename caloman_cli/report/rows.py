@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from caloman_cli.config.paths import matching
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.score import Score
 from caloman_cli.report.found import Evaluation, find_evaluations
 from caloman_cli.report.jobs import SECTION, Job, find_jobs, read_job
-from caloman_cli.runs.patterns import is_run, matching
+from caloman_cli.runs.patterns import is_run
 
 log = logging.getLogger(__name__)
 

@@ -1,28 +1,10 @@
-"""Runs on the disk, found by the patterns that a user typed."""
+"""Runs on the disk: what is one, and which lie where."""
 
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from caloman_cli.config.paths import expanded
-
-SIGNS = frozenset("*?[")
-"""What makes a path a pattern."""
 MODEL = "model.pt"
-
-
-def matching(pattern: str) -> list[Path]:
-    """The paths that a pattern matches, sorted; ``*``, ``?``, ``[...]``, ``**`` as in a shell.
-
-    A path that exists is itself, whatever signs its name has.
-    """
-    path = expanded(pattern)
-    if path.exists():
-        return [path]
-    if not SIGNS & set(str(path)):
-        return []
-    start = Path(path.anchor) if path.is_absolute() else Path()
-    return sorted(start.glob(str(path.relative_to(start) if path.is_absolute() else path)))
 
 
 def runs_of(paths: Iterable[Path]) -> list[Path]:

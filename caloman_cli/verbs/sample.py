@@ -1,6 +1,7 @@
 """``caloman sample``: draw showers from a trained run."""
 
 import logging
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,6 +141,11 @@ def _check_choice(cfg: DictConfig) -> None:
     Raises:
         UserError: It is said twice or not at all.
     """
+    if cfg.energies is not None and _is_number(Path(cfg.energies)):
+        n, energy = cfg.n or "NUMBER", Path(cfg.energies).name
+        raise UserError(
+            f"energies= is a file: for one incident energy write n={n} energy={energy}"
+        )
     if cfg.energy is not None and (cfg.n is None or cfg.energies is not None):
         raise UserError(
             "energy= needs n= (how many showers)"
@@ -149,6 +155,11 @@ def _check_choice(cfg: DictConfig) -> None:
         raise UserError(
             "give one of n= (how many showers) and energies= (file of incident energies)"
         )
+
+
+def _is_number(path: Path) -> bool:
+    """Whether no file was meant."""
+    return not path.exists() and bool(re.fullmatch(r"[\d.]+(e[+-]?\d+)?", path.name, re.I))
 
 
 def _drawn(cfg: DictConfig, model: TwoStep) -> np.ndarray:

@@ -119,10 +119,15 @@ MISTAKES = {
     "bare number": (["sample", "run=x", "100"], ["did you mean n=100?"]),
     "resolve alone": (["train", "--resolve"], ["--cfg job --resolve"]),
     "package alone": (["train", "--package", "encoder"], ["--cfg job --package"]),
+    "no Slurm": (
+        ["train", "-m", "experiment=demo", "seed=1", "hydra/launcher=submitit_slurm"],
+        ["no srun is found here", "hydra/launcher=submitit_local"],
+    ),
     "optuna": (["train", "-m", "seed=1", "hydra/sweeper=optuna"], ["-m key=1,2,3"]),
     "group of another verb": (["sample", "run=x", "encoder=vae"], ["only: train"]),
     "dataset of a report": (["report", "runs=x", "dataset=ds2"], ["has no such group"]),
-    "evaluation of a training": (["train", "evaluation=quick"], ["only: evaluate"]),
+    "evaluation of a training": (["train", "evaluation=quick"], ["write evaluate_after=SUITE"]),
+    "evaluation of a sample": (["sample", "run=x", "evaluation=quick"], ["only: evaluate"]),
     "geometry": (["train", "geometry=ds2"], ["comes with dataset=NAME"]),
     "hydra's folder": (["train", "hydra.run.dir=foo"], ["is fixed", "output="]),
     "another directory": (["sample", "run=x", "n=1", "hydra.job.chdir=true"], ["is fixed"]),
@@ -169,7 +174,8 @@ def test_a_key_is_found_by_its_last_name(given, found):
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_one_line_that_helps(caloman, tmp_path, name):
+def test_one_line_that_helps(caloman, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("shutil.which", lambda name: None)
     arguments, expected = MISTAKES[name]
     result = caloman(*arguments)
     assert result.status == 2, result.err

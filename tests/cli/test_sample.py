@@ -147,6 +147,8 @@ def test_a_crash_leaves_no_file(caloman, tmp_path, model_file, monkeypatch):
     [
         (["n=3", "energies=asked.hdf5"], "one of n="),
         ([], "one of n="),
+        (["energies=65536"], "for one incident energy write n=NUMBER energy=65536"),
+        (["n=3", "energies=2e6"], "write n=3 energy=2e6"),
         (["energies=none.hdf5"], "none.hdf5 does not exist"),
         (["energies=text.txt"], "text.txt"),
         (["energies=negative.hdf5"], "negative.hdf5"),
