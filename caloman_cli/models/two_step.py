@@ -25,6 +25,7 @@ from caloman_cli.models.energies.base import EnergyModel
 from caloman_cli.models.kinds import Kind
 from caloman_cli.models.likelihood import DRAWS, Likelihood, kind_of, likelihood_of, measure_of
 from caloman_cli.models.noise import Noise
+from caloman_cli.models.origin import written_by
 from caloman_cli.models.preprocess.base import Context
 from caloman_cli.models.preprocess.preprocess import Preprocess
 from caloman_cli.models.trainable import plain_state
@@ -328,7 +329,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[Tw
 
 def _rebuilt(path: Path, content: dict[str, Any]) -> TwoStep:
     """The model of a file's plain data."""
-    facts_read = False
+    facts_read, origin = False, written_by(path, content.get("version"))
     try:
         refuse_interpolations(content["config"], "its config")
         content["config"] = renamed(content["config"])
@@ -340,12 +341,19 @@ def _rebuilt(path: Path, content: dict[str, Any]) -> TwoStep:
         model = build(content["config"], geometry)
         model.load_state_dict(content["state"])
     except UserError as error:
-        raise FileError(f"{path}{'' if facts_read else ' is damaged'}: {error}") from error
+        raise FileError(
+            f"{path}: {error} (written by {origin})"
+            if facts_read
+            else f"{path} is damaged: {error}"
+        ) from error
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError,
             ValueError) as error:  # fmt: skip
         said = shown(f"{type(error).__name__}: {error}")
         raise FileError(
-            f"{path} is damaged, its parts do not fit ({said}): train again"
+            f"{path} does not fit this caloman ({__version__}), its settings or tensors are"
+            f" others ({said}): it was written by {origin}; use that, or train again"
+            if facts_read
+            else f"{path} is damaged ({said}): train again"
         ) from error
     model.spectrum = spectrum
     return model

@@ -1,6 +1,8 @@
 """The two-step model as a whole."""
 
 import inspect
+import json
+import re
 
 import numpy as np
 import pytest
@@ -246,6 +248,30 @@ def test_bad_model_files_are_user_errors(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(UserError, match="not a model file"):
         load_model(tmp_path / "list.pt")
+
+
+@pytest.mark.parametrize("git", [{"commit": "903dec3d8ea41b09", "dirty": True}, None, "none"])
+@pytest.mark.parametrize("other", ["tensor", "setting", "new setting"])
+def test_a_file_of_another_edition_says_who_wrote_it(tiny_geometry, tmp_path, git, other):
+    path = tmp_path / "model.pt"
+    save_model(path, prepared(tiny_geometry), config())
+    content = torch.load(path, weights_only=True)
+    if other == "tensor":
+        content["state"].pop(next(name for name in content["state"] if name.startswith("encoder")))
+    elif other == "setting":
+        del content["config"]["energy"]["hidden"]
+        content["config"]["energy"]["width"] = 3
+    else:
+        content["config"]["head"]["telling"] = 3
+    torch.save({**content, "version": "0.1.9"}, path)
+    if git != "none":
+        (tmp_path / "provenance.json").write_text(json.dumps({"git": git}))
+    with pytest.raises(UserError) as refused:
+        load_model(path)
+    said = str(refused.value)
+    assert "damaged" not in said
+    commit = ", commit 903dec3d8ea4 with changes" if isinstance(git, dict) else ""
+    assert re.search(rf"written by caloman 0\.1\.9{commit}[;)]", said)
 
 
 def test_a_mistake_inside_a_group_stays_one_line(tiny_geometry):
