@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,8 @@ Kind = Literal["showers", "points", "root", "parquet"]
 HDF5 = (".hdf5", ".h5")
 FACTS = "caloman"
 """Name of the text with a file's facts, JSON, in ROOT and Parquet."""
+INCIDENT = "incident_energy"
+"""Name of the column of incident energies [MeV] in ROOT and Parquet."""
 ROWS = 1000
 """Showers in a piece of a file."""
 _PARTICLES = {"photon": 22, "electron": 11, "positron": -11, "muon": 13, "pion": 211,
@@ -92,6 +95,30 @@ def pdg_of(particle: str, given: int | None) -> int:
     if particle not in _PARTICLES:
         raise UserError(f"which particle is {particle}? Give its number, pdg=22 for a photon")
     return _PARTICLES[particle]
+
+
+@contextmanager
+def counted(write: Writer, n: int) -> Iterator[Writer]:
+    """The same, which has to have got n showers when the block ends.
+
+    Raises:
+        ValueError: It has got others.
+    """
+    done = 0
+
+    def counting(clouds: Clouds) -> None:
+        nonlocal done
+        write(clouds)
+        done += len(clouds.counts)
+
+    yield counting
+    if done != n:
+        raise ValueError(f"{done} showers of {n} were written")
+
+
+def facts_to_write(facts: Mapping[str, Any]) -> str:
+    """What :func:`facts_in` reads."""
+    return json.dumps({**facts, "unit": "MeV"}, allow_nan=False)
 
 
 def facts_in(text: str, path: Path) -> dict[str, Any]:

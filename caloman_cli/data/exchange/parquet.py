@@ -1,6 +1,5 @@
 """Point clouds in a Parquet file: a row for each shower, with lists; awkward reads it as it is."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +8,19 @@ from typing import Any
 import numpy as np
 
 from caloman_cli.data.exchange.clouds import COLUMNS, Clouds
-from caloman_cli.data.exchange.formats import FACTS, ROWS, Source, Writer, facts_in
+from caloman_cli.data.exchange.formats import (
+    FACTS,
+    INCIDENT,
+    ROWS,
+    Source,
+    Writer,
+    counted,
+    facts_in,
+    facts_to_write,
+)
 from caloman_cli.data.files import replacing
 from caloman_cli.data.hdf5 import check_energies
 from caloman_cli.errors import FileError, needed, reason
-
-INCIDENT = "incident_energy"
 
 
 def libraries() -> tuple[Any, Any]:
@@ -32,17 +38,14 @@ def writing(path: Path, n: int, facts: Mapping[str, Any]) -> Iterator[Writer]:
     """Write n showers in blocks; the file appears when they are all in it."""
     arrow, parquet = libraries()
     kinds = [arrow.int32() if name == "layer" else arrow.float32() for name in COLUMNS]
-    said = json.dumps({**facts, "unit": "MeV"}, allow_nan=False)
     schema = arrow.schema(
         [(INCIDENT, arrow.float64())]
         + [(name, arrow.list_(kind)) for name, kind in zip(COLUMNS, kinds, strict=True)],
-        metadata={FACTS: said},
+        metadata={FACTS: facts_to_write(facts)},
     )
-    done = 0
     with replacing(path) as part, parquet.ParquetWriter(part, schema) as file:
 
         def write(clouds: Clouds) -> None:
-            nonlocal done
             ends = arrow.array(np.concatenate([[0], np.cumsum(clouds.counts)]).astype(np.int32))
             lists = [
                 arrow.ListArray.from_arrays(ends, arrow.array(column))
@@ -50,11 +53,9 @@ def writing(path: Path, n: int, facts: Mapping[str, Any]) -> Iterator[Writer]:
             ]
             rows = [arrow.array(clouds.incident[:, 0]), *lists]
             file.write_table(arrow.Table.from_arrays(rows, schema=schema), row_group_size=ROWS)
-            done += len(clouds.counts)
 
-        yield write
-        if done != n:
-            raise ValueError(f"{done} showers of {n} were written")
+        with counted(write, n) as counting:
+            yield counting
 
 
 @contextmanager

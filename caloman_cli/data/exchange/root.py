@@ -1,6 +1,5 @@
 """Point clouds in a ROOT file: a tree with a list of hits for each shower."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,13 +8,21 @@ from typing import Any
 import numpy as np
 
 from caloman_cli.data.exchange.clouds import COLUMNS, Clouds
-from caloman_cli.data.exchange.formats import FACTS, ROWS, Source, Writer, facts_in
+from caloman_cli.data.exchange.formats import (
+    FACTS,
+    INCIDENT,
+    ROWS,
+    Source,
+    Writer,
+    counted,
+    facts_in,
+    facts_to_write,
+)
 from caloman_cli.data.files import replacing
 from caloman_cli.data.hdf5 import check_energies
 from caloman_cli.errors import FileError, needed, reason
 
 TREE = "showers"
-INCIDENT = "incident_energy"
 _HIT = 'var * {"x": float32, "y": float32, "layer": int32, "energy": float32}'
 
 
@@ -33,13 +40,11 @@ def libraries() -> tuple[Any, Any]:
 def writing(path: Path, n: int, facts: Mapping[str, Any]) -> Iterator[Writer]:
     """Write n showers in blocks; the file appears when they are all in it."""
     uproot, awkward = libraries()
-    done = 0
     with replacing(path) as part, uproot.recreate(part) as file:
-        file[FACTS] = json.dumps({**facts, "unit": "MeV"}, allow_nan=False)
+        file[FACTS] = facts_to_write(facts)
         tree = file.mktree(TREE, {INCIDENT: "float64", "hit": _HIT})
 
         def write(clouds: Clouds) -> None:
-            nonlocal done
             for start in range(0, len(clouds.counts), ROWS):
                 counts = clouds.counts[start : start + ROWS]
                 first = int(clouds.counts[:start].sum())
@@ -50,11 +55,9 @@ def writing(path: Path, n: int, facts: Mapping[str, Any]) -> Iterator[Writer]:
                 }
                 incident = clouds.incident[start : start + ROWS, 0]
                 tree.extend({INCIDENT: incident, "hit": awkward.zip(hits)})
-            done += len(clouds.counts)
 
-        yield write
-        if done != n:
-            raise ValueError(f"{done} showers of {n} were written")
+        with counted(write, n) as counting:
+            yield counting
 
 
 @contextmanager
