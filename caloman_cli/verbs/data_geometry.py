@@ -3,12 +3,15 @@
 import logging
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 
 log = logging.getLogger(__name__)
+
+_NO_NAMES = ("/", "..")  # of a path
 
 
 def run(cfg: DictConfig) -> Path:
@@ -58,8 +61,19 @@ def _asked(cfg: DictConfig) -> tuple[Geometry, tuple[str, ...]]:
 
 
 def _out(cfg: DictConfig, geometry: Geometry) -> Path:
+    """Another drawing for another file, particle, dataset or run, so that a multirun keeps all."""
     if cfg.out is not None:
         return Path(cfg.out)
-    file = None if cfg.file is None else Path(cfg.file)
-    folder, name = (Path(), geometry.name) if file is None else (file.parent, file.stem)
-    return folder / f"{name}_geometry.png"
+    if cfg.file is not None:
+        file = Path(cfg.file)
+        chosen = "" if cfg.particle is None else f"_{cfg.particle}"
+        return file.parent / f"{file.stem}{chosen}_geometry.png"
+    parts = Path(str(_chosen(geometry.name)).removesuffix("/model.pt")).parts
+    return Path(f"{'-'.join(part for part in parts if part not in _NO_NAMES)}_geometry.png")
+
+
+def _chosen(otherwise: str) -> str:
+    """What ``dataset=`` named, which may be a run: those of one's own share the name custom."""
+    if not HydraConfig.initialized():
+        return otherwise
+    return HydraConfig.get().runtime.choices.get("dataset") or otherwise

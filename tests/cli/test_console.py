@@ -108,3 +108,10 @@ def test_on_a_terminal_the_log_has_epochs_and_the_console_a_bar(caloman, saying,
     assert "epoch" not in out
     assert kept[0].startswith("encoder: epoch 1 of 2  train/loss 1.235  about ")
     assert kept[1] == "encoder: epoch 2 of 2  train/loss 1.235"
+
+
+@pytest.mark.parametrize("name", ["fontTools.subset", "matplotlib.font_manager"])
+def test_other_packages_do_not_tell_of_their_work(caloman, saying, name):
+    """A picture as PDF came with a hundred lines about the tables of its fonts."""
+    saying(lambda: logging.getLogger(name).info("glyf pruned"))
+    assert "pruned" not in caloman("data", "check", "x", "dataset=ds2").out

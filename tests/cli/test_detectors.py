@@ -85,6 +85,26 @@ def test_data_geometry_says_and_draws_what_it_understood(own, tmp_path):
     assert (tmp_path / "drawn/mine.png").is_file()
 
 
+def test_several_detectors_are_drawn_side_by_side(own, tmp_path, monkeypatch):
+    """Runs on detectors of one's own are all called custom, particles share a file."""
+    two = XML.replace("</Bins>", XML[XML.index("<Bin ") : XML.index("</Bins>")] + "</Bins>")
+    two = two.replace('"photon"', '"pion"', 1).replace('"22"', '"211"', 1)
+    (tmp_path / "two.xml").write_text(two)
+    kept = []
+    monkeypatch.setattr("caloman_cli.verbs.train.run", kept.append)
+    assert own("train", "geometry=mine.xml", CUT, "dataset.train=[mine.hdf5]").status == 0
+    for name in ("outputs/a", "outputs/b"):
+        (tmp_path / name).mkdir(parents=True)
+        OmegaConf.save(kept[0], tmp_path / name / "config.yaml", resolve=True)
+    said = own("data", "geometry", "-m", "dataset=outputs/a,outputs/b,ds2")
+    assert said.status == 0, said.err
+    said = own("data", "geometry", "-m", "two.xml", "particle=photon,pion")
+    assert said.status == 0, said.err
+    assert {path.name.removesuffix("_geometry.png") for path in tmp_path.glob("*.png")} == {
+        "outputs-a", "outputs-b", "ds2", "two_photon", "two_pion",
+    }  # fmt: skip
+
+
 def test_a_run_keeps_its_detector_and_is_its_name(own, tmp_path, monkeypatch):
     """The config that a training gets is the run's, and needs the binning file no more."""
     kept = []
