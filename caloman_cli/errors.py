@@ -34,6 +34,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 thread``, ``1,000 threads``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def reason(error: BaseException) -> str:
     """An error as part of one line."""
     text = " ".join(str(error).split())

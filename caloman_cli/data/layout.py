@@ -7,6 +7,7 @@ import numpy as np
 from tabulate import tabulate
 
 from caloman_cli.data.geometry import Geometry, Layer
+from caloman_cli.errors import counted
 
 _EDGES = 12  # of a ring that a cell of the table lists, before it says how they go on
 
@@ -72,7 +73,7 @@ def table(geometry: Geometry) -> str:
 def counts(geometry: Geometry) -> str:
     """``ds2, electron: 45 layers, 6480 voxels``."""
     layers, voxels = (
-        f"{n} {what}{'' if n == 1 else 's'}"
+        counted(n, what)
         for n, what in ((geometry.n_layers, "layer"), (geometry.n_voxels, "voxel"))
     )
     return f"{geometry.name}, {geometry.particle}: {layers}, {voxels}"

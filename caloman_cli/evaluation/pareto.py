@@ -22,7 +22,7 @@ from caloman_cli.published.ranking import Ranking, Row
 
 _MARKERS = dict(zip(BATCH_SIZES, ("s", "D", "o"), strict=True))
 _OTHERS = "#6f6f6f"
-_REACHES, _ANGLES = (9.0, 14.0, 20.0), np.deg2rad([0, 180, 90, 270, 45, 135, 225, 315])
+_REACHES, _ANGLES = (9.0, 12.0, 16.0, 22.0, 30.0), np.deg2rad([0, 180, 90, 270, 45, 135, 225, 315])
 
 
 def auc_over_time(ranking: Ranking, device: str = "GPU", auc: str = "AUC low") -> Figure | None:
@@ -56,10 +56,10 @@ def auc_over_time(ranking: Ranking, device: str = "GPU", auc: str = "AUC low") -
         ax.margins(x=0.12)
         floor = ranking.truth.value(auc)
         _limits(ax, [_point(row, device, auc)[1] for row in rows], floor)
-        _front(ax, [_point(row, device, auc) for row in front])
+        edge = _front(ax, [_point(row, device, auc) for row in front])
         if floor is not None:
             ax.axhline(floor, color=REFERENCE_EDGE, linestyle="--", linewidth=1, zorder=1)
-            ax.text(
+            said = ax.text(
                 0.995, floor, f"Geant4 {floor:.3f}", transform=ax.get_yaxis_transform(),
                 ha="right", va="bottom", fontsize=8, color=REFERENCE_EDGE,
             )  # fmt: skip
@@ -69,7 +69,12 @@ def auc_over_time(ranking: Ranking, device: str = "GPU", auc: str = "AUC low") -
         _explain(ax, [row.fastest(device) for row in rows], bool(front))
         ax.set_title(f"{ranking.dataset}; published: {CITATION}", fontsize=9)
         by_auc = sorted(rows, key=lambda row: -_point(row, device, auc)[1])
-        _number(ax, [_point(row, device, auc) for row in by_auc], [row.ours for row in by_auc])
+        taken = _occupied(ax, [(*_point(row, device, auc), _size(row)) for row in rows], edge)
+        if floor is not None:
+            taken.append(said.get_window_extent())
+        _number(
+            ax, [_point(row, device, auc) for row in by_auc], [row.ours for row in by_auc], taken
+        )
         _name(ax, [(row.name, _colour(row, row in front), row.ours) for row in by_auc], comparable)
         return image
 
@@ -106,10 +111,10 @@ def _draw(ax: Axes, row: Row, device: str, auc: str, *, hollow: bool, on: bool) 
     )
 
 
-def _front(ax: Axes, points: list[tuple[float, float]]) -> None:
-    """Draw the edge of what is known to be possible, up to the axes' ends."""
+def _front(ax: Axes, points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Draw the edge of what is known to be possible, up to the axes' ends: its corners."""
     if not points:
-        return
+        return []
     (left, right), (_, top) = ax.get_xlim(), ax.get_ylim()
     corners = [(points[0][0], top)]
     for (time, auc), (until, _) in pairwise([*points, (right, 0.0)]):
@@ -117,13 +122,37 @@ def _front(ax: Axes, points: list[tuple[float, float]]) -> None:
     ax.plot(*zip(*corners, strict=True), color=TRUTH, linewidth=1, alpha=0.6, zorder=2)
     ax.set_xlim(left, right)
     ax.set_ylim(top=top)
+    return corners
 
 
-def _number(ax: Axes, points: Sequence[tuple[float, float]], bold: Sequence[bool]) -> None:
-    """Number points from 1, each number at the first side of its point that is free."""
+def _occupied(
+    ax: Axes, marks: Sequence[tuple[float, float, float]], edge: Sequence[tuple[float, float]]
+) -> list[Bbox]:
+    """Boxes [pixels] where no number may be: marks (x, y, size in points) and the front."""
     ax.autoscale_view()
-    where = ax.transData.transform(points)
-    taken = [Bbox.from_extents(*(xy - 6), *(xy + 6)) for xy in where]
+    pixels = ax.get_figure(root=True).dpi / 72
+    taken = []
+    for x, y, size in marks:
+        xy, half = ax.transData.transform((x, y)), 0.5 * pixels * size + 1
+        taken.append(Bbox.from_extents(*(xy - half), *(xy + half)))
+    for line in pairwise(ax.transData.transform(edge) if edge else ()):
+        low, high = np.min(line, axis=0) - 1, np.max(line, axis=0) + 1
+        taken.append(Bbox.from_extents(*low, *high))
+    return taken
+
+
+def _number(
+    ax: Axes, points: Sequence[tuple[float, float]], bold: Sequence[bool], taken: list[Bbox]
+) -> None:
+    """Number points from 1, each number at the first side of its point that is free.
+
+    Args:
+        ax: The axes, whose limits are fixed.
+        points: In the order of their numbers.
+        bold: Whose number is.
+        taken: Boxes [pixels] where none may be.
+    """
+    inside = ax.get_window_extent().shrunk(0.99, 0.99)
     for number, (point, strong) in enumerate(zip(points, bold, strict=True), 1):
         label = ax.annotate(
             str(number), point, (0, 0), textcoords="offset points", ha="center", va="center",
@@ -132,7 +161,8 @@ def _number(ax: Axes, points: Sequence[tuple[float, float]], bold: Sequence[bool
         for reach, angle in product(_REACHES, _ANGLES):
             label.set_position((reach * np.cos(angle), reach * np.sin(angle)))
             box = label.get_window_extent()
-            if not any(box.overlaps(other) for other in taken):
+            free = inside.contains(*box.min) and inside.contains(*box.max)
+            if free and not any(box.overlaps(other) for other in taken):
                 break
         taken.append(box)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 
 from caloman_cli.config.values import Count, Natural, Positive, checked
+from caloman_cli.errors import counted
 
 Measure = Literal["generation", "end to end"]
 Status = Literal["ok", "out of memory", "too slow"]
@@ -73,7 +74,7 @@ def describe(point: TimingPoint) -> str:
     head = f"{point.measure}, batch {point.batch_size:,}"
     if point.median is None:
         return f"{head}: {point.status} ({point.note})"
-    return f"{head}: {point.median:.3g} ms per shower, {point.repeats} repetitions"
+    return f"{head}: {point.median:.3g} ms per shower, {counted(point.repeats, 'repetition')}"
 
 
 def to_dict(points: Sequence[TimingPoint]) -> list[dict]:

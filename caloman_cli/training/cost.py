@@ -13,6 +13,7 @@ import torch
 
 from caloman_cli.config.settings import StageSettings, TrainerSettings
 from caloman_cli.data.memory import available_memory
+from caloman_cli.errors import counted
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import RowSource, Trainable
 from caloman_cli.models.two_step import TwoStep
@@ -91,7 +92,7 @@ class Cost(NamedTuple):
         if self.device.type == "cuda":
             free = torch.cuda.mem_get_info(self.device)[0] / 2**20
         else:
-            where += f" with {torch.get_num_threads()} threads"
+            where += f" with {counted(torch.get_num_threads(), 'thread')}"
         return (
             f"about {duration(self.seconds)} at most on {where}: "
             f"{', '.join(map(str, self.stages))}, latents and calibration "

@@ -129,6 +129,7 @@ def test_timing_curve_shows_what_could_not_be_measured(tmp_path):
     where = {"device_name": "CPU", "threads": 1, "dtype": "float32"}
     image = timing_curve(points, where)
     (ax,) = image.axes
+    assert ax.get_title() == "CPU, 1 thread, float32"
     missing = {(text.xy[0], text.get_text()) for text in ax.texts}
     assert missing == {
         (1000, "generation: out of memory"), (100, "end to end: too slow"),

@@ -281,6 +281,10 @@ def test_numbers_of_the_figure_do_not_collide_and_have_names(dataset, comparable
     assert any("mine (not comparable)" in name for name in _words(key)) == hollow
     texts = [text for text in image.axes[0].texts if not text.get_text().startswith("Geant4 ")]
     boxes = [text.get_window_extent() for text in texts]
+    for line in image.axes[0].lines:  # marks, each as large as it is, the front and the truth's
+        path = line.get_transform().transform_path(line.get_path())
+        pad = 0.5 * line.get_markersize() * image.dpi / 72 * (line.get_marker() != "None")
+        assert not [text for text in boxes if path.intersects_bbox(text.padded(pad), filled=False)]
     assert len(boxes) == len(load(dataset))
     assert {text.get_text() for text in texts} == {name.split()[0] for name in _words(key)}
     frame = image.bbox

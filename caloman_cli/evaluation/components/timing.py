@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from caloman_cli.config.values import Count, Natural, Positive
 from caloman_cli.data.spectrum import draw_known
+from caloman_cli.errors import counted
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.style import GENERATED, TRUTH, figure, house_style
 from caloman_cli.evaluation.timing import environment, sweep
@@ -117,13 +118,18 @@ def time_key(measure: Measure, batch_size: int) -> str:
 
 def _timing_note(where: dict[str, str | int]) -> str:
     return (
-        f"Timing on {where['device_name']}, {where['threads']} threads, {where['dtype']}, "
+        f"Timing on {_said_machine(where)}, "
         f"{where['parameters']:,} parameters that generate and "
         f"{where['parameters_training_only']:,} that only training needs; median, and "
         "interquartile range as spread. "
         "'generation': energies on the device to MeV on the device; 'end to end': to a closed "
         "gzip HDF5 file, inside a running process."
     )
+
+
+def _said_machine(where: Mapping[str, str | int]) -> str:
+    threads = counted(int(where["threads"]), "thread")
+    return f"{where['device_name']}, {threads}, {where['dtype']}"
 
 
 def timing_curve(points: Sequence[TimingPoint], environment: Mapping[str, str | int]) -> Figure:
@@ -157,12 +163,7 @@ def timing_curve(points: Sequence[TimingPoint], environment: Mapping[str, str | 
         ax.set_xlabel("batch size")
         ax.set_ylabel("time per shower [ms]")
         ax.grid(True, which="major", linewidth=0.4, color="0.85")
-        ax.set_title(
-            f"{environment['device_name']}, {environment['threads']} "
-            f"thread{'' if environment['threads'] == 1 else 's'}, "
-            f"{environment['dtype']}",
-            fontsize=9,
-        )
+        ax.set_title(_said_machine(environment), fontsize=9)
         if ax.get_legend_handles_labels()[0]:
             ax.legend()
         return image
