@@ -9,7 +9,7 @@ from importlib.resources import files
 from caloman_cli.metrics.score import Grid
 from caloman_cli.report.document import Block, Document, Fold, Items, Listing, Picture, Table, Text
 
-WIDE = 48  # characters: longer cells are wrapped
+WIDE = 48  # characters: a column with a longer cell is kept wide
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -79,13 +79,16 @@ def _block(block: Block) -> str:
 
 
 def _table(grid: Grid, caption: str) -> str:
+    longest = [max(map(len, column), default=0) for column in zip(*grid.rows, strict=True)]
+    kinds = [
+        ' class="n"' if index in grid.numeric else ' class="w"' if length > WIDE else ""
+        for index, length in enumerate(longest or [0] * len(grid.heads))
+    ]
+
     def cells(texts: Sequence[str], tag: str) -> str:
-        kinds = [
-            ' class="n"' if index in grid.numeric else ' class="w"' if len(text) > WIDE else ""
-            for index, text in enumerate(texts)
-        ]
         return "".join(
-            f"<{tag}{kind}>{escape(text)}</{tag}>" for kind, text in zip(kinds, texts, strict=True)
+            f"<{tag}{kind}>{escape(text).replace('/', '/<wbr>')}</{tag}>"
+            for kind, text in zip(kinds, texts, strict=True)
         )
 
     rows = []

@@ -19,13 +19,14 @@ from caloman_cli.report.document import (
     Table,
     Text,
 )
+from caloman_cli.report.html import to_html
 from caloman_cli.report.write import write_report
 
 
 class Page(HTMLParser):
     """What a page refers to, its pictures, its anchors, and whether its tags are balanced."""
 
-    VOID = ("meta", "link", "img", "br")
+    VOID = ("meta", "link", "img", "br", "wbr")
 
     def __init__(self, text):
         super().__init__()
@@ -88,6 +89,19 @@ def test_every_block_in_both_forms(tmp_path):
     assert "> careful" in markdown
     assert "```\na: 1\n```" in markdown
     assert not list(tmp_path.rglob("*.part*"))
+
+
+def test_a_column_with_a_long_cell_is_kept_wide_and_other_words_wrap():
+    long = "what must be read before the number is quoted, in very many words"
+    grid = Grid(["quantity", "generated/floor", "note"], [["S", "1", ""], ["T", "2", long]],
+                range(1, 2))  # fmt: skip
+    html = to_html(Document("Title", "sub", [Part("First", [Table(grid, "")])]))
+    assert f'<td>T</td><td class="n">2</td><td class="w">{long}</td>' in html
+    assert '<td class="w"></td>' in html
+    assert '<th class="n">generated/<wbr>floor</th>' in html
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    unbroken = [rule.partition("{")[0].strip() for rule in style.split("}") if "nowrap" in rule]
+    assert unbroken == ["caption", "td.n"]  # only numbers stay on one line
 
 
 def record(key, generated, truth=None, goal="lower", spread=None, summary=True, **conditions):
