@@ -9,21 +9,25 @@ Group = tuple[str, np.ndarray]
 """A label, and which showers belong to it, bool, shape (N,)."""
 
 
-def energy_groups(e_inc: np.ndarray, n_bins: int) -> list[Group]:
+def energy_groups(e_inc: np.ndarray, n_bins: int, like: np.ndarray | None = None) -> list[Group]:
     """Showers by incident energy.
 
     Args:
         e_inc: Incident energies [MeV], shape (N,).
         n_bins: Where there are more than 20 values: bins of equal width in the logarithm.
+        like: Incident energies [MeV] that values and bins are taken from, (M,). None: these.
+            Showers outside of them belong to no group.
 
     Returns:
         Groups in rising order, labelled by their value or range [MeV].
     """
-    values = np.unique(e_inc)
+    values = np.unique(e_inc if like is None else like)
     if len(values) <= _FEW:
         return [(f"{value:.6g}", e_inc == value) for value in values]
     edges = np.geomspace(values[0], values[-1], n_bins + 1)
-    which = np.clip(np.searchsorted(edges, e_inc, side="right") - 1, 0, n_bins - 1)
+    edges[[0, -1]] = values[[0, -1]]  # which rounding may have missed
+    which = np.searchsorted(edges[:-1], e_inc, side="right") - 1
+    which[e_inc > edges[-1]] = n_bins
     return [
         (f"{low:.6g}-{high:.6g}", which == i)
         for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))

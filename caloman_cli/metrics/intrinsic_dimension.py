@@ -210,7 +210,11 @@ class DimensionTable:
         self.seed, self.n_bins, self.pca_k = seed, n_bins, pca_k
 
     def __call__(
-        self, x: np.ndarray, e_inc: np.ndarray | None = None, clusters: Clusters | None = None
+        self,
+        x: np.ndarray,
+        e_inc: np.ndarray | None = None,
+        clusters: Clusters | None = None,
+        like: np.ndarray | None = None,
     ) -> list[Row]:
         """The lines of the table.
 
@@ -218,6 +222,7 @@ class DimensionTable:
             x: Showers, shape (N, D), in the scaling that the dimension is asked for.
             e_inc: Incident energies [MeV], shape (N,) or (N, 1); needed for lines per energy.
             clusters: Add lines per cluster.
+            like: Incident energies [MeV] that parts are made by, shape (M,). None: these.
 
         Raises:
             UserError: For too few distinct showers, or energies that are needed and missing.
@@ -227,7 +232,7 @@ class DimensionTable:
             if e_inc is None or e_inc.size != len(x):
                 given = "none" if e_inc is None else str(e_inc.size)
                 raise UserError(f"lines per energy need {len(x)} incident energies, got {given}")
-            groups += energy_groups(e_inc.reshape(-1), self.n_bins)
+            groups += energy_groups(e_inc.reshape(-1), self.n_bins, like)
         if clusters is not None:
             groups += clusters(x)
         for label, member in groups:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from caloman_cli.errors import UserError
-from caloman_cli.metrics.dimension_groups import Clusters
+from caloman_cli.metrics.dimension_groups import Clusters, energy_groups
 from caloman_cli.metrics.intrinsic_dimension import (
     DimensionTable,
     estimate_latent_dim,
@@ -196,3 +196,19 @@ def test_data_that_cannot_be_used():
         table(embedded(2, 50, 4))
     with pytest.raises(UserError, match="factor"):
         estimate_latent_dim(embedded(2, 50, 4), factor=0)
+
+
+def test_other_energies_are_put_into_the_same_bins():
+    reference = np.geomspace(1e3, 1e5, 60)
+    labels = [label for label, _ in energy_groups(reference, 3)]
+    others = np.array([500.0, 1e3, 3e3, 1e5, 2e5, *np.geomspace(2e3, 9e4, 40)])
+    groups = energy_groups(others, 3, reference)
+    assert [label for label, _ in groups] == labels
+    inside = sum(member.astype(int) for _, member in groups)
+    np.testing.assert_array_equal(inside, (others >= 1e3) & (others <= 1e5))
+    assert groups[0][1][1] and groups[-1][1][3]  # the ends belong to the bins
+    x = np.random.default_rng(0).normal(size=(45, 3))
+    rows = DimensionTable(k=[3], by_energy=True, max_showers=100, seed=0, n_bins=3)(
+        x, others, like=reference
+    )
+    assert {row.group for row in rows} == {"all", *labels}

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from caloman_cli.config.values import Count, Natural
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.components.separation.pages import energy_label
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics.dimension_groups import Clusters
@@ -31,7 +32,7 @@ _LOOKS: dict[str, tuple[str, Literal["-", "--", "-.", ":"]]] = {
     "local_pca": ("", "-."),
 }
 """Mark and line of an estimator."""
-_TICKS, _LONG = 5, 6
+_TICKS, _LONG = 5, 40  # labels, and characters of all of them that fit side by side
 _NOTE = (
     "Intrinsic dimension of voxel shares; 'truth' is the reference. From k neighbours: Levina and "
     "Bickel's estimate in MacKay and Ghahramani's form (the inverse of the mean inverse), beside "
@@ -88,7 +89,7 @@ class IntrinsicDimension:
             clusters = Clusters(drawn, self.n_clusters, comparison.seed)
         rows, ours = self.table(*real, clusters), list[Row]()
         if comparison.is_judging:
-            ours = self.table(*self._shares(comparison.generated), clusters)
+            ours = self.table(*self._shares(comparison.generated), clusters, real[1])
         comparison.draw(
             "intrinsic_dimension",
             dimension_figure(rows, ours, (comparison.reference_label, comparison.model_label)),
@@ -196,7 +197,7 @@ def dimension_figure(real: list[Row], ours: list[Row], labels: tuple[str, str]) 
         for ax, name in zip(panels[1:], parts, strict=True):
             for side, colour in ((real, REFERENCE_EDGE), (ours, GENERATED)):
                 _by_part(ax, [row.group for row in rows[name]], side, colour)
-            ax.set_xlabel("incident energy [MeV]" if name == "energy" else "cluster")
+            ax.set_xlabel("incident energy" if name == "energy" else "cluster")
         panels[0].set_ylim(0)
         panels[-1].legend(handles=_shapes(panels[0]), fontsize=7.5)
     return image
@@ -240,9 +241,18 @@ def _by_part(ax: Axes, groups: list[str], rows: list[Row], colour: str) -> None:
         )  # fmt: skip
     step = max(1, len(groups) // _TICKS)
     ticks = range(0, len(groups), step)
-    words = [groups[i].removeprefix("cluster ") for i in ticks]
-    turned = max(map(len, words), default=0) > _LONG
-    ax.set_xticks(list(ticks), words, rotation=30 if turned else 0, fontsize=7)
+    words = [_said(groups[i]) for i in ticks]
+    turned = sum(map(len, words)) > _LONG
+    ax.set_xticks(
+        list(ticks), words, rotation=30 if turned else 0, fontsize=7,
+        ha="right" if turned else "center", rotation_mode="anchor",
+    )  # fmt: skip
+
+
+def _said(group: str) -> str:
+    if group.startswith("cluster"):
+        return group.removeprefix("cluster ")
+    return energy_label(group.replace("-", "–"))
 
 
 def _shapes(ax: Axes) -> list[Line2D]:
