@@ -20,6 +20,7 @@ References:
 """
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +39,24 @@ log = logging.getLogger(__name__)
 FEW = 20  # generated points in a cell below which C_T leaves it out
 COMPONENTS = 64
 BATCHES = 10  # disjoint parts that give the error of the authentic share
+
+
+class Nearby(NamedTuple):
+    """How near the training points are to others.
+
+    Attributes:
+        generated: Distance of each generated point to the nearest training point, (M,).
+        reference: The same of the held-out points, (T,).
+        generated_ratios: That distance over the mean of those to the k nearest ones, (M,).
+        reference_ratios: The same of the held-out points, (T,).
+        limit: Ratio below which a point counts as a near copy.
+    """
+
+    generated: np.ndarray
+    reference: np.ndarray
+    generated_ratios: np.ndarray
+    reference_ratios: np.ndarray
+    limit: float
 
 
 @checked
@@ -89,6 +108,12 @@ class CopyTest:
             UserError: A sample has fewer than 100 rows, the columns differ, or the held-out
                 points are training points.
         """
+        return self.examine(reference, generated, train)[0]
+
+    def examine(
+        self, reference: np.ndarray, generated: np.ndarray, train: np.ndarray
+    ) -> tuple[dict[str, float], Nearby]:
+        """What a call returns, and the distances that it was found by."""
         held, sample, known = enough(100, reference=reference, generated=generated, train=train)
         if self.standardise:
             known, held, sample = standardised(known, held, sample)
@@ -104,16 +129,18 @@ class CopyTest:
                 "memorisation needs held-out showers"
             )
         authentic = own[rows[:, 0]] < far[:, 0]
-        ratios, limit = _ratios(far), np.quantile(_ratios(held_far), self.quantile)
-        near = float((ratios < limit).mean())
+        held_ratios = _ratios(held_far)
+        limit = float(np.quantile(held_ratios, self.quantile))
+        nearby = Nearby(far[:, 0], held_far[:, 0], _ratios(far), held_ratios, limit)
+        near = float((nearby.generated_ratios < limit).mean())
         variance = near * (1 - near) / len(sample)
         variance += self.quantile * (1 - self.quantile) / len(held)
         score, error = self.data_copying(held, sample, known)
-        return {
+        found = {
             "copies": float((far[:, 0] == 0).mean()),
             "copies_reference": copied,
             "near_copies": near,
-            "near_copies_reference": float((_ratios(held_far) < limit).mean()),
+            "near_copies_reference": float((held_ratios < limit).mean()),
             "near_copies_error": float(np.sqrt(variance)),
             "authentic": 100 * float(authentic.mean()),
             "authentic_error": self._authentic_error(sample, known),
@@ -121,6 +148,7 @@ class CopyTest:
             "ct": score,
             "ct_error": error,
         }
+        return found, nearby
 
     def _authentic_error(self, sample: np.ndarray, train: np.ndarray) -> float:
         """From disjoint parts: neighbours of one training point are not independent."""

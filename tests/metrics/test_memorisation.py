@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.components.memorisation import nearest_figure
 from caloman_cli.metrics.memorisation import CopyTest
 
 
@@ -43,6 +44,22 @@ def test_one_per_cent_of_copies_among_others():
     assert found["copies"] == pytest.approx(0.01)
     honest = CopyTest()(held, normal(1000, 10, 2), train)
     assert found["near_copies"] == pytest.approx(honest["near_copies"] + 0.01, abs=0.002)
+
+
+def test_copies_are_seen_in_the_picture():
+    train, held, generated = (normal(1000, 3, i) for i in range(3))
+    generated[:100] = train[:100]
+    found, nearby = CopyTest().examine(held, generated, train)
+    assert (nearby.generated == 0).mean() == found["copies"] == 0.1
+    assert (nearby.generated_ratios < nearby.limit).mean() == found["near_copies"]
+    image = nearest_figure(nearby, ("beam", "model"), 50)
+    labels = [text.get_text() for text in image.legends[0].get_texts()]
+    assert labels == ["beam, held out", "model"]
+    for ax in image.axes:
+        real, ours = (patch.get_data().values for patch in ax.patches[1:])
+        assert ours[0] >= 0.1 > real[0]
+        assert 0.98 < real.sum() <= 1
+        assert 0.98 < ours.sum() <= 1
 
 
 def test_showers_that_are_off_lie_further_from_the_training_sample():

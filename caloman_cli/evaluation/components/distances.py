@@ -9,6 +9,7 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.rows import Sides, at_equal_numbers, compared
+from caloman_cli.evaluation.values import draw_values
 from caloman_cli.metrics.features import feature_matrix
 from caloman_cli.metrics.frechet import OFFICIAL_MIN, FrechetPhysicsDistance
 from caloman_cli.metrics.goals import Goal
@@ -72,6 +73,7 @@ class PhysicsDistances:
             "larger one of the official error and of the spread of other samples of this size; "
             "finite samples raise the official value by the bias that the second row leaves out."
         )
+        draw_values(comparison, "distances", scores)
         details = {"generated": ours, "truth": every[-1].real}
         if len(every) > 1:
             details["generated_equal_n"] = every[-1].ours

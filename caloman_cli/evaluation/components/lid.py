@@ -95,7 +95,9 @@ class LID:
         real, ours = curves(comparison.reference), curves(comparison.generated)
         reading = self._reading(real)
         learned, latents = model.density.scaler.n_active, model.density.z_dim
-        comparison.draw("lid", lid_figure(real, ours, reading, learned), _caption(learned))
+        labels = comparison.reference_label, comparison.model_label
+        image = lid_figure(real, ours, reading, learned, labels)
+        comparison.draw("lid", image, _caption(learned))
         used: dict[str, str | float | None] = {
             "noise": "plateau" if self.noise is None else self.noise,
             "showers at most": self.max_showers,
@@ -178,12 +180,14 @@ def _each(found: Curves, reading: Reading) -> dict[str, list[float]]:
     }
 
 
-def lid_figure(real: Curves, ours: Curves, reading: Reading, learned: int) -> Figure:
+def lid_figure(
+    real: Curves, ours: Curves, reading: Reading, learned: int, labels: tuple[str, str]
+) -> Figure:
     """The mean curves of both, the middle 90 % of real showers, the number of latents."""
     with house_style():
         image = figure(7.2, 3.4, "constrained")
         for ax, (name, words) in zip(image.subplots(1, 2), _NAMES.items(), strict=True):
-            _panel(ax, getattr(real, name), getattr(ours, name), real.noise)
+            _panel(ax, (getattr(real, name), getattr(ours, name)), real.noise, labels)
             ax.axhline(learned, color=REFERENCE_EDGE, linewidth=0.8, linestyle=":")
             ax.axvline(real.noise[reading.at], color=REFERENCE_EDGE, linewidth=0.8)
             ax.set_xlabel("noise over signal")
@@ -192,11 +196,14 @@ def lid_figure(real: Curves, ours: Curves, reading: Reading, learned: int) -> Fi
         return image
 
 
-def _panel(ax: Axes, real: np.ndarray, ours: np.ndarray, noise: np.ndarray) -> None:
+def _panel(
+    ax: Axes, sides: tuple[np.ndarray, np.ndarray], noise: np.ndarray, labels: tuple[str, str]
+) -> None:
+    real, ours = sides
     low, high = np.quantile(real, [0.05, 0.95], axis=0)
     ax.fill_between(noise, low, high, color=REFERENCE_EDGE, alpha=0.25, linewidth=0)
-    ax.plot(noise, real.mean(0), color=REFERENCE_EDGE, label="real")
-    ax.plot(noise, ours.mean(0), color=GENERATED, linestyle="--", label="generated")
+    ax.plot(noise, real.mean(0), color=REFERENCE_EDGE, label=labels[0])
+    ax.plot(noise, ours.mean(0), color=GENERATED, linestyle="--", label=labels[1])
     ax.set_xscale("log")
 
 

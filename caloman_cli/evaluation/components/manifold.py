@@ -93,7 +93,8 @@ class Manifold:
             scores.append(
                 Score(_SECTION, words, value, key=f"manifold_{name}", goal=cast(Goal, goal))
             )
-        comparison.draw("manifold", manifold_figure(found), _CAPTION)
+        labels = comparison.reference_label, comparison.model_label
+        comparison.draw("manifold", manifold_figure(found, labels), _CAPTION)
         details: dict[str, Any] = {
             "certified": certified is not None,
             "steepest slope seen": float(found.steepest.max()),
@@ -211,13 +212,13 @@ def latent_scores(model: "TwoStep", comparison: Comparison) -> Course:
     return score_course(np.array(chosen), np.array(squares))
 
 
-def manifold_figure(found: _Found) -> Figure:
+def manifold_figure(found: _Found, labels: tuple[str, str]) -> Figure:
     """Widths of latents, real and drawn, and what the decoder makes of a step in latent space."""
     with house_style():
         image = figure(7.4, 3.4, "constrained")
         left, right = image.subplots(1, 2)
         for z, colour, label in (
-            (found.real, REFERENCE_EDGE, "real"), (found.drawn, GENERATED, "drawn")
+            (found.real, REFERENCE_EDGE, labels[0]), (found.drawn, GENERATED, labels[1])
         ):  # fmt: skip
             widths = np.sqrt(np.clip(np.linalg.eigvalsh(np.atleast_2d(np.cov(z.T))), 0, None))
             left.plot(np.arange(1, len(widths) + 1), widths[::-1], color=colour, label=label)

@@ -76,7 +76,9 @@ class ManifoldMemorisation:
             for showers in (comparison.reference, comparison.generated)
         )
         judged = self.test(denoiser, known, held, ours)
-        comparison.draw("manifold_memorisation", dimensions_figure(judged), _caption(judged))
+        labels = comparison.reference_label, comparison.model_label
+        image = dimensions_figure(judged, labels)
+        comparison.draw("manifold_memorisation", image, _caption(judged))
         used: dict[str, str | float | None] = {
             "neighbours": self.test.k, "quantile": self.test.quantile, "margin": self.test.margin,
             "noise": "half the spacing" if self.test.noise is None else self.test.noise,
@@ -139,15 +141,15 @@ def _each(judged: Judged, n: int) -> dict[str, list[float] | list[int]]:
     }  # fmt: skip
 
 
-def dimensions_figure(judged: Judged) -> Figure:
+def dimensions_figure(judged: Judged, labels: tuple[str, str]) -> Figure:
     """Both dimensions of each shower over the held-out medians, and the limits."""
     limits = judged.limits
     with house_style():
         image = figure(4.6, 4.0, "constrained")
         ax = image.subplots()
         for pair, colour, label in (
-            (judged.held, REFERENCE_EDGE, "real, held out"),
-            (judged.generated, GENERATED, "generated"),
+            (judged.held, REFERENCE_EDGE, f"{labels[0]}, held out"),
+            (judged.generated, GENERATED, labels[1]),
         ):
             ax.scatter(
                 pair.data / limits.data, pair.model / limits.model, s=5, color=colour,

@@ -2,10 +2,21 @@
 
 from typing import ClassVar
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from caloman_cli.config.values import Several
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.space import Largest, Space, SpaceName
-from caloman_cli.metrics.memorisation import CopyTest
+from caloman_cli.evaluation.style import (
+    GENERATED,
+    REFERENCE,
+    REFERENCE_EDGE,
+    figure,
+    house_style,
+)
+from caloman_cli.metrics.memorisation import CopyTest, Nearby
 from caloman_cli.metrics.samples import share_error, standardised
 from caloman_cli.metrics.score import Score
 
@@ -38,7 +49,10 @@ class Memorisation:
             self.space(comparison, showers)
             for showers in (comparison.reference, comparison.generated, comparison.train)
         )
-        found = self.test(held, ours, known)
+        found, nearby = self.test.examine(held, ours, known)
+        labels = comparison.reference_label, comparison.model_label
+        image = nearest_figure(nearby, labels, self.test.k)
+        comparison.draw("memorisation", image, _caption(self.space.words, len(known)))
         # Held-out showers in the place of the generated ones: what no copying looks like.
         scaled, rest = standardised(known, held)
         real_ct, real_error = self.test.data_copying(rest[::2], rest[1::2], scaled)
@@ -51,6 +65,48 @@ class Memorisation:
             ],
             conditions={**self.space.conditions, "neighbours": self.test.k},
         )
+
+
+def nearest_figure(nearby: Nearby, labels: tuple[str, str], k: int) -> Figure:
+    """Distances to the nearest training shower, and how much nearer it is than the next ones.
+
+    Args:
+        nearby: What the test found.
+        labels: Names of the held-out real and of the generated showers.
+        k: Neighbours that the nearest one is compared with.
+    """
+    with house_style():
+        image = figure(8.6, 3.7, "constrained")
+        left, right = image.subplots(1, 2)
+        _steps(left, (nearby.reference, nearby.generated), labels)
+        left.set_xlabel("distance to the nearest training shower")
+        left.set_ylabel("fraction per bin")
+        _steps(right, (nearby.reference_ratios, nearby.generated_ratios), labels)
+        right.axvline(nearby.limit, color="black", linewidth=0.9, linestyle="--")
+        right.set_xlabel(f"that distance over the mean of the {k} nearest")
+        handles, words = left.get_legend_handles_labels()
+        image.legend(handles, words, loc="outside lower center", ncols=2)
+        return image
+
+
+def _steps(
+    ax: Axes, sides: tuple[np.ndarray, np.ndarray], labels: tuple[str, str], n_bins: int = 40
+) -> None:
+    """Both sides in the same bins, from 0 to nearly the largest value."""
+    edges = np.linspace(0, np.quantile(np.concatenate(sides), 0.995), n_bins + 1)
+    real, ours = (np.histogram(values, edges)[0] / len(values) for values in sides)
+    ax.stairs(real, edges, fill=True, color=REFERENCE)
+    ax.stairs(real, edges, color=REFERENCE_EDGE, linewidth=0.8, label=f"{labels[0]}, held out")
+    ax.stairs(ours, edges, color=GENERATED, label=labels[1])
+    ax.set_xlim(0, edges[-1])
+    ax.set_ylim(0)
+
+
+def _caption(space: str, known: int) -> str:
+    return (
+        f"How near generated and held-out real showers are to the {known:,} training showers, in "
+        f"{space}. Copies are at 0; left of the dashed line: near copies."
+    )
 
 
 def scores(

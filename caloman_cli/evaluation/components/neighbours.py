@@ -12,6 +12,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.rows import at_equal_numbers, compared
 from caloman_cli.evaluation.truth import spread
+from caloman_cli.evaluation.values import draw_values
 from caloman_cli.metrics.points import LogVoxels
 from caloman_cli.metrics.precision_recall import (
     FEW,
@@ -95,6 +96,7 @@ class PrecisionRecall:
             "showers at most": self.max_showers,
             "readout cut": self.threshold,
         }
+        draw_values(comparison, "neighbours", scores)
         notes, caveats = self._notes(comparison), self._caveats(comparison)
         log.info("%s", notes[0])
         return Section(scores, details, notes, caveats, used)

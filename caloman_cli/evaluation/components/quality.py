@@ -8,6 +8,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.rows import Sides, at_equal_numbers, compared
 from caloman_cli.evaluation.space import Largest, Space, SpaceName
+from caloman_cli.evaluation.values import draw_values
 from caloman_cli.metrics.goals import Goal
 from caloman_cli.metrics.sample_quality import FeatureLikelihood, QualityTest
 from caloman_cli.metrics.score import Score
@@ -83,6 +84,7 @@ class SampleQuality:
             both = likelihood(held, generated, known), likelihood(held[::2], held[1::2], known)
             scores += _scores(Sides(*both))
             details |= {"likelihood": {"generated": both[0], "truth": both[1]}}
+        draw_values(comparison, "quality", scores)
         used = {**self.space.conditions, "neighbours": self.k, "subsets": self.n_subsets}
         return Section(scores, details, notes, conditions=used)
 

@@ -6,6 +6,7 @@ from caloman_cli.config.values import Count, NotNegative, Several
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.rows import compared
+from caloman_cli.evaluation.values import draw_values
 from caloman_cli.metrics.features import feature_matrix
 from caloman_cli.metrics.score import Score
 from caloman_cli.metrics.sliced import SlicedTest, one_list
@@ -58,6 +59,7 @@ class SlicedDistances:
                         summary=True, key=f"{key}_p", goal="higher", note=note,
                     ),
                 ]  # fmt: skip
+        draw_values(comparison, "sliced", scores)
         within = one_list(reference.energies[:, 0], generated.energies[:, 0])
         test = self.tests[""]
         return Section(

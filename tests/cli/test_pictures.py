@@ -1,0 +1,49 @@
+"""Metrics that are numbers have pictures, too, in the formats and with the names asked for."""
+
+import pytest
+
+NAMED = (
+    "figures.format=[svg]", "figures.labels.model=our model",
+    "figures.labels.reference=beam", "figures.labels.truth=other runs",
+)  # fmt: skip
+LESS = (
+    "evaluation.quality.n_subsets=5", "evaluation.sliced.permutations=5",
+    "evaluation.intrinsic_dimension.k=[5]", "evaluation.distances.kpd=false",
+    "evaluation.intrinsic_dimension.by_energy=false",
+    "evaluation.intrinsic_dimension.pca_k=30", "evaluation.neighbours.corrected=false",
+)  # fmt: skip
+NAMES = {
+    "memorisation": ("our model", "beam, held out"),
+    "intrinsic_dimension": ("our model", "beam"),
+    **dict.fromkeys(("quality", "distances", "neighbours", "sliced"), ("our model", "other runs")),
+}
+
+
+@pytest.mark.slow
+def test_each_metric_has_a_picture(caloman, tmp_path, on_files, files):
+    result = caloman(
+        "evaluate", *on_files, f"train={files['truth']}", "evaluation=only",
+        f"metric=[{','.join(NAMES)}]", *LESS, *NAMED, "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    plots = tmp_path / "out/plots"
+    assert {path.name for path in plots.iterdir()} == {
+        f"{stem}.{kind}" for stem in NAMES for kind in ("png", "svg")
+    }
+    for stem, names in NAMES.items():
+        text = (plots / f"{stem}.svg").read_text()
+        assert all(name in text for name in names), stem
+
+
+@pytest.mark.slow
+def test_pictures_of_latents_name_the_model(caloman, tmp_path, denoising_run):
+    few = ("evaluation.lid.times=3", "evaluation.lid.draws=2", "evaluation.lid.max_showers=50")
+    result = caloman(
+        "evaluate", f"run={denoising_run}", "evaluation=only", "output=out",
+        "metric=[lid,manifold_memorisation,manifold]", *few, *NAMED,
+        "evaluation.manifold_memorisation.max_showers=150", "evaluation.manifold.max_showers=60",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    for stem in ("lid", "manifold_memorisation", "manifold"):
+        text = (tmp_path / f"out/plots/{stem}.svg").read_text()
+        assert "our model" in text and "beam" in text, stem
