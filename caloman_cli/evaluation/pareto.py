@@ -69,7 +69,9 @@ def auc_over_time(ranking: Ranking, device: str = "GPU", auc: str = "AUC low") -
         _explain(ax, [row.fastest(device) for row in rows], bool(front))
         ax.set_title(f"{ranking.dataset}; published: {CITATION}", fontsize=9)
         by_auc = sorted(rows, key=lambda row: -_point(row, device, auc)[1])
-        taken = _occupied(ax, [(*_point(row, device, auc), _size(row)) for row in rows], edge)
+        taken = _occupied(
+            image, ax, [(*_point(row, device, auc), _size(row)) for row in rows], edge
+        )
         if floor is not None:
             taken.append(said.get_window_extent())
         _number(
@@ -126,11 +128,14 @@ def _front(ax: Axes, points: list[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def _occupied(
-    ax: Axes, marks: Sequence[tuple[float, float, float]], edge: Sequence[tuple[float, float]]
+    image: Figure,
+    ax: Axes,
+    marks: Sequence[tuple[float, float, float]],
+    edge: Sequence[tuple[float, float]],
 ) -> list[Bbox]:
     """Boxes [pixels] where no number may be: marks (x, y, size in points) and the front."""
     ax.autoscale_view()
-    pixels = ax.get_figure(root=True).dpi / 72
+    pixels = image.dpi / 72
     taken = []
     for x, y, size in marks:
         xy, half = ax.transData.transform((x, y)), 0.5 * pixels * size + 1

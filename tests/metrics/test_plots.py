@@ -7,13 +7,17 @@ import pytest
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
+from caloman_cli.evaluation.components.separation.averages import mean_showers
 from caloman_cli.evaluation.components.separation.pages import energy_label, histogram_pages
 from caloman_cli.evaluation.components.separation.response import (
+    REFERENCE_LOOK,
     energy_edges,
     ratios_in_energy_bins,
     response_curve,
+    response_of,
+    run_look,
 )
-from caloman_cli.evaluation.components.separation.showers import average_showers, mean_shower
+from caloman_cli.evaluation.components.separation.showers import average_showers
 from caloman_cli.evaluation.components.timing import timing_curve
 from caloman_cli.evaluation.style import save
 from caloman_cli.evaluation.timing_points import TimingPoint
@@ -55,9 +59,11 @@ def test_every_group_has_a_figure(name, layers, tmp_path):
         histograms += ratios_in_energy_bins(*features)
     before = dict(mpl.rcParams)
     figures = list(histogram_pages(histograms, histograms, "model", everything=False))
-    curves = response_curve([("Geant4", features[0]), ("model", features[1])])
+    edges = energy_edges(geometry, features[0].e_inc)
+    samples = zip(("Geant4", "model"), features, (REFERENCE_LOOK, run_look()), strict=True)
+    curves = response_curve(edges, [(x, response_of(y, edges), look) for x, y, look in samples])
     figures.append(("response", curves, "Response"))
-    means = mean_shower(reference), mean_shower(generated)
+    means = (mean_showers(showers, edges).every for showers in (reference, generated))
     figures += average_showers(geometry, *means)
     assert dict(mpl.rcParams) == before
     assert {stem for stem, _, _ in figures} == {*GROUPS, "response", "average_shower"}
@@ -86,13 +92,6 @@ def test_nothing_in_range_is_drawn_as_such(tmp_path):
     empty, edges = np.array([3, 0, 0, 4]), np.array([0.0, 1.0, 2.0])
     ((_, image, _),) = histogram_pages([Histogram("E_ratio", edges, empty, empty)], None, "model")
     assert save(image, tmp_path / "x.png").stat().st_size > 0
-
-
-def test_mean_shower_is_a_mean_after_the_cut(tiny_geometry):
-    voxels = np.full((2, 12), 0.05, np.float32)
-    voxels[0, 3] = 8
-    showers = Showers.from_arrays(np.array([1e3, 1e3]), voxels, tiny_geometry)
-    np.testing.assert_array_equal(mean_shower(showers), 4.0 * (np.arange(12) == 3))
 
 
 def test_energy_edges_lie_between_discrete_energies(geometry):

@@ -5,19 +5,34 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from caloman_cli.config.values import NotNegative, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.components.separation.averages import (
+    average_showers_at_energies,
+    mean_showers,
+    profile_pages,
+)
 from caloman_cli.evaluation.components.separation.pages import histogram_pages
 from caloman_cli.evaluation.components.separation.response import (
+    REFERENCE_LOOK,
+    TRUTH_LOOK,
+    energy_edges,
     ratios_in_energy_bins,
     response_curve,
+    response_of,
+    run_look,
 )
-from caloman_cli.evaluation.components.separation.showers import average_showers, mean_shower
-from caloman_cli.evaluation.components.separation.single_showers import single_showers
-from caloman_cli.evaluation.counts import Counts, write_counts
+from caloman_cli.evaluation.components.separation.showers import average_showers
+from caloman_cli.evaluation.components.separation.single_showers import (
+    IN_SPACE,
+    shower_in_space,
+    single_showers,
+)
+from caloman_cli.evaluation.counts import Counts, Responses, write_counts
 from caloman_cli.evaluation.truth import shared_showers, truth_note
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.histograms import GROUPS, Histogram
@@ -73,7 +88,14 @@ class Separation:
         if comparison.geometry.incident_energies is None:
             shown += ratios_in_energy_bins(ours, theirs)
             shown_truth += ratios_in_energy_bins(*sides) if sides else []
-        counts = Counts(comparison.reference_label, tuple(shown), tuple(shown_truth))
+        edges = energy_edges(comparison.geometry, ours.e_inc)
+        responses = Responses(
+            edges,
+            response_of(ours, edges),
+            response_of(theirs, edges),
+            None if sides is None else response_of(sides[1], edges),
+        )
+        counts = Counts(comparison.reference_label, tuple(shown), tuple(shown_truth), responses)
         write_counts(comparison.output, counts)
         if self.plots != "none":
             for drawn in self._figures(comparison, counts, (ours, theirs), sides):
@@ -133,15 +155,34 @@ class Separation:
             comparison.model_label, comparison.reference_label, comparison.truth_label
         )  # fmt: skip
         yield from histogram_pages(counts.histograms, counts.truth, label, real, truth, everything)
-        curves = [(real, features[0]), (label, features[1])]
+        samples = [(real, features[0]), (label, features[1])]
         if truth_features is not None:
-            curves.append((truth, truth_features[1]))
-        yield "response", response_curve(curves), "Visible over incident energy"
-        reference = comparison.reference
-        means = mean_shower(reference), mean_shower(comparison.generated)
-        yield from average_showers(comparison.geometry, *means, (real, label), everything)
-        rows = single_showers(reference, comparison.generated, (real, label))
+            samples.append((truth, truth_features[1]))
+        edges = energy_edges(comparison.geometry, features[0].e_inc)
+        looks = (REFERENCE_LOOK, run_look(), TRUTH_LOOK)
+        curves = [
+            (name, response_of(side, edges), look)
+            for (name, side), look in zip(samples, looks, strict=False)
+        ]
+        yield "response", response_curve(edges, curves), "Visible over incident energy"
+        yield from profile_pages(samples, everything)
+        yield from self._showers(comparison, edges, (real, label))
+
+    def _showers(
+        self, comparison: Comparison, edges: np.ndarray, labels: tuple[str, str]
+    ) -> Iterator[tuple[str, Figure, str]]:
+        """Average and single showers: file stem, figure, caption."""
+        geometry, both = comparison.geometry, (comparison.reference, comparison.generated)
+        real, ours = (mean_showers(showers, edges) for showers in both)
+        everything = self.plots == "all"
+        yield from average_showers(geometry, real.every, ours.every, labels, everything)
+        averages = average_showers_at_energies(geometry, edges, real, ours, labels)
+        if averages is not None:
+            words = "Average showers at fixed energies, generated below real"
+            yield "average_shower_at_energies", averages, words
+        rows = single_showers(*both, labels)
         yield "single_showers", rows, "Single showers, a generated one below each real one"
+        yield "shower_in_space", shower_in_space(*both, labels), IN_SPACE
 
 
 def _separations(

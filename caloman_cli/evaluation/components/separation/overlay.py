@@ -16,13 +16,20 @@ from caloman_cli.evaluation.components.separation.pages import (
     fractions_of,
     has_entries,
     legend_above,
+    legend_columns,
     limits,
     nice,
     page_grid,
     panel_title,
     separation_said,
 )
-from caloman_cli.evaluation.counts import added
+from caloman_cli.evaluation.components.separation.response import (
+    REFERENCE_LOOK,
+    TRUTH_LOOK,
+    response_curve,
+    run_look,
+)
+from caloman_cli.evaluation.counts import Responses, added
 from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE,
@@ -38,7 +45,7 @@ COLOURS = (GENERATED, SECOND, "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Of the runs, in their order; blue is the truth's."""
 _LEGEND = 2  # runs whose separation powers are written into the panels
 _LONGEST = 60  # characters of a name
-_LINE, _LETTER, _KEY = 0.21, 0.082, 0.55  # of the legend [inches]
+_LINE = 0.21  # of the legend [inches]
 
 Runs = Mapping[str, Mapping[str, Histogram]]
 """Run -> name of a histogram -> the histogram; all runs have the same names and bins."""
@@ -78,6 +85,34 @@ def overlay_pages(
             yield stem, image, f"{caption}: {len(runs)} runs over one reference"
 
 
+def overlay_response(
+    found: Mapping[str, Responses],
+    order: Sequence[str],
+    reference_label: str,
+    truth_label: str | None,
+) -> tuple[str, Figure, str]:
+    """Response and resolution of several runs over one reference.
+
+    Args:
+        found: Run -> its response; all of the same real showers.
+        order: All runs that are drawn, in the order of their colours.
+        reference_label: What the reference is called.
+        truth_label: What independent real showers are called; None: they are not drawn.
+
+    Returns:
+        (file stem, figure, caption).
+    """
+    first = next(iter(found.values()))
+    curves = [(reference_label, first.reference, REFERENCE_LOOK)]
+    if truth_label is not None and first.truth is not None:
+        curves.append((truth_label, first.truth, TRUTH_LOOK))
+    for colour, name in zip(COLOURS, order, strict=False):
+        if name in found:
+            curves.append((elided(name), found[name].generated, run_look(colour)))
+    words = f"Response and resolution: {len(found)} runs over one reference"
+    return "overlay_response", response_curve(first.edges, curves), words
+
+
 def _page(
     names: Sequence[str], runs: Runs, truth: Mapping[str, Histogram], labels: tuple[str, str]
 ) -> Figure:
@@ -85,8 +120,7 @@ def _page(
     across = 1 if n == 1 else 2 if n <= 4 else 3 if n <= 9 else 5
     handles = _handles(runs, any(name in truth for name in names), labels)
     width = page_grid(across, 1, n == 1)[0].get_figwidth()
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = max(1, min(len(handles), int(width / (longest * _LETTER + _KEY))))
+    columns = legend_columns([str(handle.get_label()) for handle in handles], width)
     lines = -(-len(handles) // columns)
     image, grid = page_grid(across, -(-n // across), n == 1, 0.62 + lines * _LINE)
     top = 1 - 0.08 / image.get_figheight()
@@ -122,11 +156,12 @@ def _handles(runs: Runs, has_truth: bool, labels: tuple[str, str]) -> list[Patch
     if has_truth:
         handles.append(Patch(facecolor=TRUTH, alpha=0.3, label=f"{labels[1]}, ± 1 σ"))
     for colour, name in zip(COLOURS, runs, strict=False):
-        handles.append(Line2D([], [], color=colour, label=_elided(name)))
+        handles.append(Line2D([], [], color=colour, label=elided(name)))
     return handles
 
 
-def _elided(name: str) -> str:
+def elided(name: str) -> str:
+    """A name that a legend has room for."""
     if len(name) <= _LONGEST:
         return name
     half = _LONGEST // 2

@@ -26,6 +26,7 @@ PANELS_AT_ENERGIES = 15
 _LINEAR = ("E_ratio", "E_ratio_at", "sparsity", "width_eta", "width_phi", "width_r")
 RATIO = (0.5, 1.5)
 MIN_ENTRIES = 8
+_LETTER, _KEY = 0.082, 0.55  # of a legend [inches]
 
 
 def histogram_pages(
@@ -155,6 +156,12 @@ def legend_above(ax: Axes, lines: Sequence[Line2D]) -> None:
         handles=lines, loc="lower right", bbox_to_anchor=(1, 1.01), handlelength=1.4,
         borderaxespad=0, borderpad=0, labelspacing=0.15,
     )  # fmt: skip
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many labels stand side by side in a figure of this width [inches]."""
+    longest = max(map(len, labels))
+    return max(1, min(len(labels), int(width / (longest * _LETTER + _KEY))))
 
 
 def limits(ax: Axes, item: Histogram, top: float) -> None:

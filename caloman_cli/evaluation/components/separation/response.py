@@ -1,11 +1,14 @@
 """Response and resolution over the incident energy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from caloman_cli.data.geometry import Geometry
+from caloman_cli.evaluation.components.separation.pages import legend_columns
+from caloman_cli.evaluation.counts import Response
 from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE_EDGE,
@@ -17,7 +20,8 @@ from caloman_cli.metrics.features import Features, voxel_histogram
 from caloman_cli.metrics.histograms import Histogram
 
 N_BINS = 9
-_MIN_ENTRIES = 10
+MIN_ENTRIES = 10
+_WIDTH = 10.5  # inches
 
 
 def energy_edges(geometry: Geometry, e_inc: np.ndarray) -> np.ndarray:
@@ -48,7 +52,7 @@ def ratios_in_energy_bins(reference: Features, generated: Features) -> list[Hist
     histograms = []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         sides = [_response(side, low, high) for side in (reference, generated)]
-        if len(sides[0]) < _MIN_ENTRIES:
+        if len(sides[0]) < MIN_ENTRIES:
             continue
         span = np.quantile(sides[0], [0.01, 0.99])
         margin = 0.3 * (span[1] - span[0]) + 1e-6
@@ -60,33 +64,50 @@ def ratios_in_energy_bins(reference: Features, generated: Features) -> list[Hist
     return histograms
 
 
-def response_curve(samples: Sequence[tuple[str, Features]]) -> Figure:
+def response_of(features: Features, edges: np.ndarray) -> Response:
+    """What mean and spread of E_tot / E_inc follow from, between the edges [MeV]."""
+    parts = len(edges) - 1
+    which = np.searchsorted(edges, features.e_inc, side="right") - 1
+    inside = (which >= 0) & (which < parts)
+    which, ratio = which[inside], (features["E_tot"] / features.e_inc)[inside]
+    return Response(
+        np.bincount(which, minlength=parts),
+        np.bincount(which, ratio, parts),
+        np.bincount(which, ratio**2, parts),
+    )
+
+
+Look = Mapping[str, Any]
+REFERENCE_LOOK: Look = {
+    "color": REFERENCE_EDGE, "marker": "s", "markersize": 6, "linestyle": "none",
+}  # fmt: skip
+TRUTH_LOOK: Look = {"color": TRUTH, "marker": "D", "markersize": 3, "linestyle": "--"}
+
+
+def run_look(colour: str = GENERATED) -> Look:
+    """How generated showers are drawn."""
+    return {"color": colour, "marker": "o", "markersize": 4, "linestyle": "-"}
+
+
+def response_curve(edges: np.ndarray, samples: Sequence[tuple[str, Response, Look]]) -> Figure:
     """Mean and relative spread of E_tot / E_inc over E_inc, with their statistical errors.
 
     Args:
-        samples: Label and features. The first is the reference, the second the generated showers,
-            a third the truth.
+        edges: Between incident energies [MeV].
+        samples: Label, response and look. Ratios are to the first.
     """
     with house_style():
-        image = figure(10.5, 4.8, "constrained")
+        image = figure(_WIDTH, 5.1, "constrained")
         image.suptitle("Response and resolution")
         axes = image.subplots(2, 2, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
-        reference = samples[0][1]
-        edges = energy_edges(reference.geometry, reference.e_inc)
-        base = _moments(reference, edges)
-        looks = [
-            {"color": REFERENCE_EDGE, "marker": "s", "markersize": 6, "linestyle": "none"},
-            {"color": GENERATED, "marker": "o", "markersize": 4, "linestyle": "-"},
-            {"color": TRUTH, "marker": "D", "markersize": 3, "linestyle": "--"},
-        ]
-        for (label, features), look in zip(samples, looks, strict=False):
-            moments = _moments(features, edges)
-            for column in range(2):
-                value, error = moments[1 + 2 * column], moments[2 + 2 * column]
-                normal = base[1 + 2 * column]
+        middle = np.sqrt(edges[:-1] * edges[1:])
+        base = _moments(samples[0][1])
+        for label, response, look in samples:
+            for column, (value, error) in enumerate(_moments(response)):
+                normal = base[column][0]
                 upper, lower = axes[0][column], axes[1][column]
-                upper.errorbar(moments[0], value, error, label=label, linewidth=1.1, **look)
-                lower.errorbar(moments[0], value / normal, error / normal, linewidth=1.1, **look)
+                upper.errorbar(middle, value, error, label=label, linewidth=1.1, **look)
+                lower.errorbar(middle, value / normal, error / normal, linewidth=1.1, **look)
         for column, name in enumerate(("mean", "spread / mean")):
             axes[0][column].set_ylabel(f"{name} of " + r"$E_\mathrm{tot}/E_\mathrm{inc}$")
             axes[0][column].set_xscale("log")
@@ -94,7 +115,9 @@ def response_curve(samples: Sequence[tuple[str, Features]]) -> Figure:
             axes[1][column].axhline(1, color=REFERENCE_EDGE, linewidth=0.8, zorder=0)
             axes[1][column].set_ylabel("ratio")
         axes[0][1].set_yscale("log")
-        axes[0][1].legend()
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        columns = legend_columns(labels, _WIDTH)
+        image.legend(handles, labels, loc="outside lower center", ncols=columns)
         return image
 
 
@@ -103,23 +126,17 @@ def _response(features: Features, low: float, high: float) -> np.ndarray:
     return features["E_tot"][inside] / features.e_inc[inside]
 
 
-def _moments(features: Features, edges: np.ndarray) -> np.ndarray:
-    """E_inc [MeV], mean, its error, spread / mean, its error; shape (5, bins), NaN where few."""
-    columns = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        values = _response(features, low, high)
-        n = len(values)
-        if n < _MIN_ENTRIES or values.mean() <= 0:
-            columns.append([np.sqrt(low * high), *[np.nan] * 4])
-            continue
-        mean, spread = float(values.mean()), float(values.std(ddof=1))
-        columns.append(
+def _moments(found: Response) -> np.ndarray:
+    """Mean and its error, spread / mean and its error; shape (2, 2, parts), NaN where few."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = found.total / found.n
+        variance = np.maximum(found.squares / found.n - mean**2, 0) * found.n / (found.n - 1)
+        spread = np.sqrt(variance)
+        known = (found.n >= MIN_ENTRIES) & (mean > 0)
+        rows = np.array(
             [
-                np.sqrt(low * high),
-                mean,
-                spread / np.sqrt(n),
-                spread / mean,
-                spread / mean / np.sqrt(2 * n),
+                [mean, spread / np.sqrt(found.n)],
+                [spread / mean, spread / mean / np.sqrt(2 * found.n)],
             ]
         )
-    return np.asarray(columns).T
+    return np.where(known, rows, np.nan)

@@ -18,21 +18,11 @@ from caloman_cli.evaluation.style import (
     house_style,
     numbered,
 )
-from caloman_cli.metrics.features import ShowerSource, chunk_rows
 
 LAYERS_PER_PAGE = 9
 _FINE = 180  # angular steps that make a ring look round
 _DECADES = 5.0  # of the colour scale, below the layer's largest voxel
 _WIDE = 4.0  # rings that differ more than this in width are drawn at equal width
-
-
-def mean_shower(showers: ShowerSource) -> np.ndarray:
-    """Mean energy of every voxel after the readout cut [MeV], float64, shape (V,)."""
-    geometry = showers.geometry
-    total = np.zeros(geometry.n_voxels)
-    for _, voxels in showers.iterate(chunk_rows(geometry)):
-        total += np.where(voxels >= geometry.threshold, voxels, 0).sum(0, dtype=np.float64)
-    return total / max(len(showers), 1)
 
 
 def average_showers(
@@ -46,7 +36,8 @@ def average_showers(
 
     Args:
         geometry: The showers' geometry.
-        reference: Mean voxel energies (V,) [MeV], see :func:`mean_shower`.
+        reference: Mean voxel energies (V,) [MeV], see
+            :func:`~caloman_cli.evaluation.components.separation.averages.mean_showers`.
         generated: The same of the generated showers.
         labels: Names of the reference and of the generated showers.
         everything: Draw all layers; otherwise at most nine that are evenly spaced.
