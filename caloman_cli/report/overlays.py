@@ -6,8 +6,20 @@ from dataclasses import dataclass, field
 from matplotlib.figure import Figure
 
 from caloman_cli.config.figures import ReportLabels
-from caloman_cli.evaluation.components.separation.overlay import COLOURS, overlay_pages
-from caloman_cli.evaluation.counts import Counts, added, read_counts, same_bins
+from caloman_cli.evaluation.components.separation.overlay import (
+    COLOURS,
+    overlay_pages,
+    overlay_response,
+)
+from caloman_cli.evaluation.counts import (
+    Counts,
+    Responses,
+    added,
+    added_responses,
+    read_counts,
+    same_bins,
+    same_reference,
+)
 from caloman_cli.metrics.histograms import Histogram
 from caloman_cli.report.comparison import RunComparison
 from caloman_cli.report.found import Evaluation
@@ -23,12 +35,14 @@ class Overlay:
     Args:
         reference: What the reference is called.
         runs: Run -> name of a histogram -> the histogram; the best runs, in their order.
+        responses: Run -> its response over the incident energy; those that can be compared.
         truth: Independent real showers, by name of the histogram.
         notes: Which runs are not there, and why.
     """
 
     reference: str = ""
     runs: dict[str, dict[str, Histogram]] = field(default_factory=dict)
+    responses: dict[str, Responses] = field(default_factory=dict)
     truth: dict[str, Histogram] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -38,6 +52,9 @@ class Overlay:
         truth = f"independent {real}" if labels.truth is None else labels.truth
         if len(self.runs) >= _FEWEST:
             yield from overlay_pages(self.runs, self.truth, real, truth, everything)
+        if len(self.responses) >= _FEWEST:
+            band = truth if self.truth else None
+            yield overlay_response(self.responses, tuple(self.runs), real, band)
 
 
 def overlay_of(item: RunComparison, band: bool) -> Overlay:
@@ -51,6 +68,7 @@ def overlay_of(item: RunComparison, band: bool) -> Overlay:
     judged = {name: row for name, row in item.rows.items() if is_judged(row)}
     first: Counts | None = None
     runs: dict[str, dict[str, Histogram]] = {}
+    curves: dict[str, Responses] = {}
     lacking, beyond = [], 0
     for name, row in judged.items():
         if len(runs) == len(COLOURS):
@@ -66,6 +84,8 @@ def overlay_of(item: RunComparison, band: bool) -> Overlay:
             continue
         first = first or counts
         runs[name] = mine
+        if counts.responses is not None and same_reference(counts.responses, curves.values()):
+            curves[name] = counts.responses
     shared = set.intersection(*map(set, runs.values())) if runs else set()
     notes = []
     if lacking and len(judged) >= _FEWEST:
@@ -82,6 +102,7 @@ def overlay_of(item: RunComparison, band: bool) -> Overlay:
     return Overlay(
         "" if first is None else first.reference,
         {run: {n: h for n, h in found.items() if n in shared} for run, found in runs.items()},
+        curves,
         {h.name: h for h in first.truth} if same and first is not None else {},
         notes,
     )
@@ -101,4 +122,9 @@ def _counts(row: Evaluation) -> Counts | None:
     sides = [{h.name: h for h in counts.histograms} for counts in found]
     names = [name for name in sides[0] if all(name in side for side in sides)]
     whole = (added([side[name] for side in sides]) for name in names)
-    return Counts(found[0].reference, tuple(h for h in whole if h is not None), found[0].truth)
+    return Counts(
+        found[0].reference,
+        tuple(h for h in whole if h is not None),
+        found[0].truth,
+        added_responses([counts.responses for counts in found]),
+    )

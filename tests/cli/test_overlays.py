@@ -1,10 +1,12 @@
 """Histograms of several runs over one reference."""
 
 import numpy as np
+import pytest
 from matplotlib.colors import to_hex
 
+from caloman_cli.config.figures import ReportLabels
 from caloman_cli.evaluation.components.separation.overlay import COLOURS, overlay_pages
-from caloman_cli.evaluation.counts import Counts, write_counts
+from caloman_cli.evaluation.counts import Counts, Response, Responses, write_counts
 from caloman_cli.evaluation.style import TRUTH
 from caloman_cli.metrics.histograms import Histogram
 from caloman_cli.metrics.score import Score
@@ -16,15 +18,34 @@ from tests.cli.test_report_runs import no_pictures, report, scored, trained
 __all__ = ["no_pictures"]
 
 
-def kept(folder, energies, reference=(5, 20, 5), truth=((4, 22, 4),), edges=(0, 1, 2, 3)):
-    """The histograms of an evaluation: what was generated in three bins."""
+def response(*ratios):
+    """Of twelve showers of one energy."""
+    values = np.resize(ratios, 12)
+    return Response(np.array([12]), np.array([values.sum()]), np.array([np.sum(values**2)]))
+
+
+def kept(
+    folder,
+    energies,
+    reference=(5, 20, 5),
+    truth=((4, 22, 4),),
+    edges=(0, 1, 2, 3),
+    ratios=None,
+    real=(1.0, 1.1),
+):
+    """The histograms of an evaluation: what was generated in three bins; and its response."""
 
     def histogram(counts, against=reference):
         padded = [np.asarray([0, *side, 0]) for side in (against, counts)]
         return Histogram("E_ratio", np.asarray(edges, float), *padded)
 
-    real = tuple(histogram(counts) for counts in truth)
-    write_counts(folder / "evaluation/quick", Counts("Geant4", (histogram(energies),), real))
+    others = tuple(histogram(counts) for counts in truth)
+    curves = None
+    if ratios is not None:
+        sides = (response(*x) for x in (real, ratios, (1.0, 1.2)))
+        curves = Responses(np.array([900.0, 1100.0]), *sides)
+    counts = Counts("Geant4", (histogram(energies),), others, curves)
+    write_counts(folder / "evaluation/quick", counts)
 
 
 def drawn(tmp_path, caloman, *arguments):
@@ -46,6 +67,31 @@ def test_histograms_of_runs_are_drawn_over_one_reference(caloman, tmp_path):
     assert drawn(tmp_path, caloman, "overlay=none") == ([], "")
     kept(tmp_path / "runs/b", (4, 20, 6), reference=(5, 20, 6))  # other bins or showers
     assert drawn(tmp_path, caloman)[0] == []
+
+
+def test_responses_of_runs_are_drawn_over_one_reference(tmp_path):
+    rows = []
+    for number, ratios in enumerate(((1.0, 1.2), (0.9, 1.0), (1.1, 1.2))):
+        folder = tmp_path / f"run{number}"
+        (folder / "evaluation/quick").mkdir(parents=True)
+        kept(folder, (number, 20, 6), ratios=ratios, real=(1.0, 1.0 if number == 2 else 1.1))
+        rows.append(row(folder, 0.6 + number / 100))
+    both = tuple((tmp_path / f"run{n}/evaluation/quick",) for n in (0, 1))
+    rows.append(row(tmp_path / "seeds", 0.9, parts=both))
+    found = overlay(rows)
+    assert list(found.responses) == ["run0", "run1", "seeds"]  # run2 had other real showers
+    *_, (stem, image, caption) = found.pages(False, ReportLabels(reference="beam"))
+    assert stem == "overlay_response"
+    assert caption == "Response and resolution: 3 runs over one reference"
+    labels = [text.get_text() for text in image.legends[0].get_texts()]
+    assert labels == ["beam", "independent beam", "run0", "run1", "seeds"]
+    means = {line.get_color(): line.get_ydata()[0] for line in image.axes[0].lines}
+    assert means[COLOURS[0]] == pytest.approx(1.1)
+    assert means[COLOURS[1]] == pytest.approx(0.95)
+    assert means[COLOURS[3]] == pytest.approx(1.025)  # the third is run2's
+    *_, (_, image, _) = overlay(rows, band=False).pages(False, ReportLabels("beam"))
+    labels = [text.get_text() for text in image.legends[0].get_texts()]
+    assert labels == ["beam", "run0", "run1", "seeds"]
 
 
 def overlay(rows, band=True):
