@@ -27,6 +27,9 @@ HEADS = {
     ),
     "multiscale": lambda **build: Multiscale(16, 16, 4, 2, **build),
     "multiscale_more": lambda **build: Multiscale(16, 16, 4, 2, 1, sight=1, harmonics=2, **build),
+    "multiscale_long": lambda **build: Multiscale(
+        16, 16, 4, 2, 2, 1, paired=True, energies=True, **build
+    ),
     "cylinder": lambda **build: Cylinder(8, 4, 16, 2, **build),
     "cylinder_direction": lambda **build: Cylinder(8, 4, 16, 2, direction=True, **build),
 }

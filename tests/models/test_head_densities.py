@@ -62,6 +62,10 @@ HEADS = {
     "hurdle": (lambda **build: HurdleMixture(2, **build), RINGS),
     "multiscale": (lambda **build: Multiscale(8, 8, 4, 3, **build), SLICES),
     "multiscale of rings": (lambda **build: Multiscale(8, 8, 4, 2, 1, **build), RINGS),
+    "multiscale on a grid": (
+        lambda **build: Multiscale(8, 8, 4, 2, 2, 1, paired=True, energies=True, **build),
+        SLICES,
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.models.heads.multiscale import Multiscale
 from caloman_cli.models.heads.scales import Scales
 from caloman_cli.models.heads.sight import Sight
+from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 from tests.contracts.groups import share_rows, shares
 
@@ -49,12 +50,14 @@ def test_neighbouring_layers_are_halved_in_turns():
         assert len(seen.unique()) == len(seen)
 
 
-@pytest.mark.parametrize("most", [256, 3])
+@pytest.mark.parametrize(
+    ("most", "paired", "told"), [(256, False, 2), (3, False, 2), (256, True, 3)]
+)
 @pytest.mark.parametrize("detector", [ALIKE, MIXED], ids=lambda detector: detector.name)
-def test_only_what_is_known_is_told(detector, most):
+def test_only_what_is_known_is_told(detector, most, paired, told):
     """Every row of a step's table that is read has been drawn before, and not too many are."""
-    scales = Scales(detector, 2, 1)
-    sight = Sight(scales, 3, most)
+    scales = Scales(detector, 2, 1, paired)
+    sight = Sight(scales, 3, most, told)
     n = scales.n_patches
     for step in range(len(scales.n_halved)):
         known = set(range(scales.made(step).start)) | {n}
@@ -62,8 +65,8 @@ def test_only_what_is_known_is_told(detector, most):
             if tree.steps[step].now:
                 of_three_layers = len(sight.all_of(number, step)) - 3
                 assert of_three_layers <= 2 * 3 * min(most, 24)
-                for told in (sight.all_of(number, step), sight.next_to(number, step)):
-                    read = told[told < 2 * (n + 1)] % (n + 1)
+                for places in (sight.all_of(number, step), sight.next_to(number, step)):
+                    read = places[places < told * (n + 1)] % (n + 1)
                     assert set(read.tolist()) <= known
 
 
@@ -109,24 +112,102 @@ def test_layers_know_of_each_other_within_sight(sight):
     assert (abs(float(change)) > 1e-2) == bool(sight)
 
 
-def test_patches_of_a_kind_are_told_alike():
+@pytest.mark.parametrize(("slices", "paired"), [(8, False), (8, True), (10, True), (25, True)])
+def test_patches_of_a_kind_are_told_alike(slices, paired):
     """What is next to patches that differ by their angle stands in the same order, turned."""
-    layer = Layer(0, (0.0, 1.0, 2.0, 3.0), 8)
-    scales = Scales(
-        Geometry("even", "photon", (layer,), 0.1, 2.0, incident_range=(1e3, 1e5)), 2, 0
-    )
+    scales = Scales(_layer(slices, 3), 2, 0, paired)
     sight, (tree,) = Sight(scales, 3, 256), scales.trees
     shared = 0
     for step, (_, now) in enumerate(tree.steps):
         known = {place: patch for patch, place in enumerate(scales.places[0][:, 0].tolist())}
-        kinds = tree.kinds(step)
+        kinds = sight.kinds(0, step) if paired else tree.kinds(step)
         turned: dict[int, list] = {}
         for row, patch in enumerate(now):
             start, end, *rings = tree.patches[patch]
             told = [known.get(place) for place in sight.next_to(0, step)[row, :9, 0].tolist()]
             seen = [tree.patches[i] if i is not None else None for i in told]
-            seen = [one and ((one[0] - start) % 8, one[1] - one[0], *one[2:]) for one in seen]
+            seen = [one and ((one[0] - start) % slices, one[1] - one[0], *one[2:]) for one in seen]
             alike = turned.setdefault(int(kinds[row]), [end - start, rings, seen])
             assert alike == [end - start, rings, seen]
         shared += len(now) - len(turned)
-    assert shared > 8
+    assert shared > slices
+
+
+def test_patches_of_fifty_slices_look_alike_on_a_grid_only():
+    """In the last steps there are as many kinds as pairs of rings, not one for half of all."""
+    for paired, least, most in ((False, 30, 158), (True, 9, 9)):
+        scales = Scales(_layer(50, 18), 2, 0, paired)
+        last = max(range(len(scales.n_halved)), key=lambda step: scales.n_halved[step])
+        kinds = len(Sight(scales, 3, 256).kinds(0, last).unique())
+        assert least <= kinds <= most
+
+
+def test_paired_patches_are_those_of_a_grid():
+    """Seven slices by three rings: the whole, 4 and 3, 2 2 2 1, rings 2 and 1, ..."""
+    scales = Scales(_layer(7, 3), 2, 0, paired=True)
+    (tree,) = scales.trees
+    halved = [sorted(tree.halved(step)) for step in range(len(tree.steps))]
+    assert halved[0] == [(0, 7, 0, 3)]
+    assert sorted(halved[1] + halved[2]) == [(0, 4, 0, 3), (4, 7, 0, 3)]
+    columns = [(0, 2), (2, 4), (4, 6), (6, 7)]
+    assert sorted(halved[3] + halved[4]) == [(a, b, 0, 3) for a, b in columns]
+    # The last slice stands alone, and is not halved with the others.
+    assert sorted(halved[5] + halved[6]) == [
+        (a, b, *rings) for a, b in columns[:-1] for rings in ((0, 2), (2, 3))
+    ]
+    assert sorted(halved[7] + halved[8]) == [(a, a + 1, 0, 2) for a in range(7)]
+    assert len(halved) == 9
+
+
+def _layer(slices, rings):
+    layer = Layer(0, tuple(map(float, range(rings + 1))), slices)
+    return Geometry("one", "photon", (layer,), 0.1, 2.0, incident_range=(1e3, 1e5))
+
+
+@pytest.mark.parametrize("settings", [{}, {"sight": 1, "paired": True, "energies": True}])
+@pytest.mark.parametrize("detector", [ALIKE, MIXED], ids=lambda detector: detector.name)
+def test_a_draw_is_told_what_its_density_is_told(detector, settings, monkeypatch):
+    torch.manual_seed(0)
+    conditions = shares(detector).conditions
+    head = Multiscale(8, 8, 4, 2, **settings, geometry=detector, conditions=conditions)
+    x, c = share_rows(detector)
+    head.prepare(TensorRows(x, c))
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    said: list[torch.Tensor] = []
+    raw_of = Multiscale._raw
+
+    def listening(self, table, step):
+        said.append(raw_of(self, table, step))
+        return said[-1]
+
+    monkeypatch.setattr(Multiscale, "_raw", listening)
+    with torch.no_grad():
+        params = head.params(torch.randn(len(x), head.out_dim), c)
+        drawn = head.sample(params, Noise(1, 0, len(x)))
+        drawing, said[:] = list(said), []
+        head.log_prob(params, drawn)
+    for halved, one, other in zip(head.scales.n_halved, drawing, said, strict=True):
+        assert one.shape == other.shape and one.shape[1] == halved
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_networks_that_are_told_energies_tell_two_of_equal_shares_apart():
+    torch.manual_seed(0)
+    conditions = shares(ALIKE).conditions
+    x, c = share_rows(ALIKE)
+    said = {}
+    for energies in (False, True):
+        head = Multiscale(8, 8, 4, 2, energies=energies, geometry=ALIKE, conditions=conditions)
+        head.prepare(TensorRows(x, c))
+        for parameter in head.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        params = head.params(torch.zeros(1, head.out_dim), c[:1])
+        more = params._replace(energies=2.0 * params.energies)
+        with torch.no_grad():
+            said[energies] = [
+                head._raw(head._table(one, x[:1]), len(head.networks) - 1)
+                for one in (params, more)
+            ]
+    assert torch.equal(*said[False])
+    assert not torch.allclose(*said[True])

@@ -38,6 +38,8 @@ class HalvingNetwork(nn.Module):
         hidden: Width of the first one.
         local: Width of the others.
         raw: P.
+        gain: Of what the others say, which is nothing at first: an optimiser's step moves it so
+            much further.
 
     Attributes:
         footprint: Numbers per shower that exist at once.
@@ -48,9 +50,17 @@ class HalvingNetwork(nn.Module):
     kinds: Tensor
 
     def __init__(
-        self, all_of: Tensor, next_to: Tensor, kinds: Tensor, hidden: int, local: int, raw: int
+        self,
+        all_of: Tensor,
+        next_to: Tensor,
+        kinds: Tensor,
+        hidden: int,
+        local: int,
+        raw: int,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
+        self.gain = gain
         self.halved, read, self.layers = next_to.shape
         n = int(kinds.max()) + 1
         self.hears = nn.Linear(len(all_of), hidden)
@@ -76,7 +86,7 @@ class HalvingNetwork(nn.Module):
             x.index_select(0, self.kinds) for x in (self.looks, self.sees, self.adds)
         )
         h = F.silu(torch.baddbmm(sees, looks, close))
-        raw = torch.baddbmm(of_all, adds, h) + self.bias
+        raw = torch.baddbmm(of_all, adds, h, alpha=self.gain) + self.bias
         return raw.view(self.halved, -1, self.layers, n).transpose(0, 1).flatten(1, 2)
 
 
@@ -181,17 +191,19 @@ class Halving(nn.Module):
         impossible = mark(torch.lt, energy, 2.0)
         cases, weight, center, log_scale = self._says(raw, impossible, at)
         alone, other, _ = torch.softmax(cases, 0).unbind(0)
-        free = _excess(energy - 1.0)
+        left = energy - 2.0
+        free = left.clamp(min=_LEAST)
         log_free = free.log()
         center, log_scale, fixed = _chosen(weight, center, log_scale, of_component)
         center = choose(fixed, _portion(center, free, log_free), center)
         y = torch.addcmul(center, log_scale.exp(), noise)
         # Probabilities are rounded: exactly one case, and both only where there is energy for it.
         no_second = mark(torch.lt, of_case, alone)
-        both = mark(torch.lt, of_case + other, 1.0) * (1.0 - impossible) * (1.0 - no_second)
+        second = 1.0 - no_second
+        both = mark(torch.lt, of_case + other, 1.0) * (1.0 - impossible) * second
         parts = torch.sigmoid(torch.cat([y, -y])).unflatten(0, (2, -1))
-        one = torch.stack([no_second, 1.0 - no_second - both])
-        return torch.addcmul(one * energy, 1.0 + parts * (energy - 2.0), both).flatten(0, 1)
+        one = torch.stack([no_second, second - both])
+        return torch.addcmul(one * energy, 1.0 + parts * left, both).flatten(0, 1)
 
     def mean(self, raw: Tensor, energy: Tensor, at: Offsets) -> Tensor:
         """Halves by the probabilities of the cases and the components' mean centre, (2 H, B)."""

@@ -13,14 +13,13 @@ from caloman_cli.models.heads.halving import Halving, HalvingNetwork, Offsets, n
 from caloman_cli.models.heads.harmonics import Harmonics
 from caloman_cli.models.heads.scales import Scales
 from caloman_cli.models.heads.shares import LogShares, ShareHead
-from caloman_cli.models.heads.sight import TOLD, Sight
+from caloman_cli.models.heads.sight import Sight
+from caloman_cli.models.heads.told import FAR, LEAST, TOLD, put, standards, tell, told, written
 from caloman_cli.models.nn.logistic import SMALLEST
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.conditions import Conditions
 
-_LEAST = 1e-5  # of a layer's energy, that networks are told
 _NOTHING = 1e-12
-_FAR = 5.0  # standard deviations that they are told
 
 
 class Halved(NamedTuple):
@@ -42,14 +41,14 @@ class Constants(NamedTuple):
 
     Args:
         of_layer: The layers of the halves, int64 (2 H,).
-        level, spread: Of the logarithms of their shares, (2 H, 1).
+        scale, shift: Which standardise the logarithms of their shares, (2 H, 1).
         at: Where components lie.
         random: Two uniform numbers and a logistic one for each halving, (3, H, B), or None.
     """
 
     of_layer: Tensor
-    level: Tensor
-    spread: Tensor
+    scale: Tensor
+    shift: Tensor
     at: Offsets
     random: Tensor | None
 
@@ -80,6 +79,12 @@ class Multiscale(ShareHead[Halved]):
             ahead.
         most: Patches of a layer that are seen at once: where there are more, the larger ones that
             they come from stand for them.
+        paired: Whether all patches of a scale are those of a grid, and share networks of what is
+            next to them where that looks the same. Otherwise every patch is halved in the middle,
+            and those of a size share networks.
+        energies: Whether networks that look at what is next to a patch are told energies, too, and
+            not only shares of the layer's: how many voxels a few cuts of energy light follows
+            from these.
         harmonics: How many harmonics in alpha of each layer latents hold, beside what the encoder
             learns: 1 for which way it leans, 2 for how it is drawn out, too; for encoders that
             hold moments.
@@ -87,6 +92,8 @@ class Multiscale(ShareHead[Halved]):
         rank: Of more layers than these, so many combinations of each harmonic and of centres.
         blur: Noise with which latents know all of these, in units of how they vary: a layer of one
             lit voxel leans in one of few directions, which no smooth density learns.
+        gain: Of what networks that look at what is next to a patch say: these begin with nothing,
+            and an optimiser's step moves them so much further. For trainings of few steps.
         geometry: The detector.
         conditions: Tells the layers' energies.
 
@@ -111,42 +118,47 @@ class Multiscale(ShareHead[Halved]):
         phases: Count = 2,
         sight: Natural = 0,
         most: Count = 256,
+        paired: bool = False,
+        energies: bool = False,
         harmonics: Natural = 0,
         centres: bool = False,
         rank: Count = 4,
         blur: Positive = 0.1,
+        gain: Positive = 1.0,
         *,
         geometry: Geometry,
         conditions: Conditions,
     ) -> None:
         super().__init__(components, geometry=geometry, conditions=conditions)
-        self.scales = Scales(geometry, phases, sight)
+        self.paired = paired
+        self.scales, self.n_told = Scales(geometry, phases, sight, paired), TOLD + energies
         self.levels = LogShares(self.scales.n_patches)  # log of a patch's share of its layer
         self.halving = Halving(self.scales.n_halved, components)
-        networks = list(self._networks(state, most, hidden, local))
+        networks = list(self._networks(state, most, hidden, local, gain))
         self.networks = nn.ModuleList(nn.ModuleList(step) for step in networks)
         self.harmonics = Harmonics(geometry, harmonics, rank, centres)
         self.moment_dim, self.moment_sigma = self.harmonics.dim, blur
         self.out_dim = state * geometry.n_layers + self.moment_dim
         steps = [sum(network.footprint for network in step) for step in networks]
-        known = (1 + TOLD) * self.scales.n_patches + 3 * sum(self.scales.n_halved)
+        known = (1 + self.n_told) * self.scales.n_patches + 3 * sum(self.scales.n_halved)
         self.footprint = known + 2 * self.out_dim + max(steps, default=0)
         self.feature_dim = self.x_dim + 2 * sum(self.scales.n_halved)
 
     def _networks(
-        self, state: int, most: int, hidden: int, local: int
+        self, state: int, most: int, hidden: int, local: int, gain: float
     ) -> Iterator[list[HalvingNetwork]]:
         """Of each step, one for each tree that it halves."""
-        seen, raw = Sight(self.scales, state, most), n_raw(self.components)
+        seen, raw = Sight(self.scales, state, most, self.n_told), n_raw(self.components)
         for step in range(len(self.scales.n_halved)):
             yield [
                 HalvingNetwork(
                     seen.all_of(number, step),
                     seen.next_to(number, step),
-                    tree.kinds(step),
+                    seen.kinds(number, step) if self.paired else tree.kinds(step),
                     hidden,
                     local,
                     raw,
+                    gain,
                 )
                 for number, tree in enumerate(self.scales.trees)
                 if tree.steps[step].now
@@ -162,7 +174,7 @@ class Multiscale(ShareHead[Halved]):
 
     def _measure(self, x: Tensor, c: Tensor) -> None:
         shares = self.scales.energies(x).mT
-        self.levels.add(torch.log(shares.clamp(min=_LEAST)), shares > 0)
+        self.levels.add(torch.log(shares.clamp(min=LEAST)), shares > 0)
         energies = self._energies(c)
         self.halving.measure(*self._halves(x, energies))
         self.harmonics.add(x, energies)
@@ -175,7 +187,7 @@ class Multiscale(ShareHead[Halved]):
     def features(self, x: Tensor) -> Tensor:
         """Which voxels are lit, how patches are halved, and which halves are alone."""
         first, second = self.scales.halves(self.scales.energies(x))
-        portions = self.halving.standardised(first, second).clamp(-_FAR, _FAR)
+        portions = self.halving.standardised(first, second).clamp(-FAR, FAR)
         alone = (first > 0).to(x) - (second > 0).to(x)
         return torch.cat([(x > 0).to(x), portions.mT, alone.mT], 1)
 
@@ -206,12 +218,17 @@ class Multiscale(ShareHead[Halved]):
     def _log_prob(self, params: Halved, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
         if not self.networks:
             return x.new_zeros(len(x))
-        nothing = x.new_zeros(1, len(x))
-        level, spread = self.levels.mean.unsqueeze(1), self.levels.std.unsqueeze(1)
-        lit, bright = _told(self.scales.energies(x), level, spread)
-        table = torch.cat([lit, nothing, bright, nothing, params.state.mT])
+        table = self._table(params, x)
         raw = torch.cat([self._raw(table, step) for step in range(len(self.networks))], 1)
         return self.halving.log_prob(raw, first, second)
+
+    def _table(self, params: Halved, x: Tensor) -> Tensor:
+        """All that is known of shares, whose rows :class:`Sight` names."""
+        nothing = x.new_zeros(1, len(x))
+        shares = self.scales.energies(x)
+        energies = shares * params.energies.mT.index_select(0, self.scales.of_layer)
+        known = told(shares, energies, *standards(self.levels), self.n_told)
+        return torch.cat([row for one in known for row in (one, nothing)] + [params.state.mT])
 
     def sample(self, params: Halved, noise: Noise) -> Tensor:
         return self._made(params, noise)
@@ -221,12 +238,14 @@ class Multiscale(ShareHead[Halved]):
         return self._made(params, None)
 
     def _made(self, params: Halved, noise: Noise | None) -> Tensor:
-        write = _written if noise is None else _put
+        write = written if noise is None else put
         energies, state = params.energies.mT, params.state.mT
         n, rows, layers = self.scales.n_patches, energies.shape[1], slice(0, len(energies))
         patches = write(energies.new_zeros(n, rows), layers, energies)
-        table = torch.cat([energies.new_zeros(TOLD * (n + 1), rows), state])
-        table = write(table, layers, energies.sign())
+        table = torch.cat([energies.new_zeros(self.n_told * (n + 1), rows), state])
+        scale, shift = (of_all[layers] for of_all in standards(self.levels))
+        known = told(energies.sign(), energies, scale, shift, self.n_told)
+        table = tell(table, layers, known, n, write)
         inverse = 1.0 / energies.clamp(min=_NOTHING)
         for step, constants in enumerate(self._constants(noise)):
             energy = patches.index_select(0, self.scales.halved(step))
@@ -238,9 +257,8 @@ class Multiscale(ShareHead[Halved]):
             made = self.scales.made(step)
             patches = write(patches, made, halves)
             shares = halves * inverse.index_select(0, constants.of_layer)
-            for number, told in enumerate(_told(shares, constants.level, constants.spread)):
-                behind = number * (n + 1)
-                table = write(table, slice(made.start + behind, made.stop + behind), told)
+            known = told(shares, halves, constants.scale, constants.shift, self.n_told)
+            table = tell(table, made, known, n, write)
         voxels = patches.index_select(0, self.scales.back).mT
         return self._normalised(voxels / self.layers.spread(params.energies).clamp(min=_NOTHING))
 
@@ -248,8 +266,7 @@ class Multiscale(ShareHead[Halved]):
         """Of each step, all split at once."""
         halved = self.scales.n_halved
         made = [len(self.scales.of_layer) - 2 * sum(halved), *(2 * count for count in halved)]
-        level, spread = (part.unsqueeze(1) for part in (self.levels.mean, self.levels.std))
-        fields = [part.split(made)[1:] for part in (self.scales.of_layer, level, spread)]
+        fields = [part.split(made)[1:] for part in (self.scales.of_layer, *standards(self.levels))]
         at = map(
             Offsets._make, zip(*(x.split(halved, 1) for x in self.halving.offsets()), strict=True)
         )
@@ -265,21 +282,3 @@ class Multiscale(ShareHead[Halved]):
         own = cast(nn.ModuleList, self.networks[step])
         said = [network(table) for network in own]
         return said[0] if len(said) == 1 else torch.cat(said, 1)
-
-
-def _told(shares: Tensor, level: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """Which patches are lit, and with which share of their layer, of shares (N, B)."""
-    lit = (shares > 0).to(shares)
-    bright = (shares.clamp(min=_LEAST).log() - level) / spread
-    return lit, bright.clamp(-_FAR, _FAR) * lit
-
-
-def _put(whole: Tensor, where: slice, values: Tensor) -> Tensor:
-    """``whole`` with ``values`` in its rows ``where``."""
-    whole[where] = values
-    return whole
-
-
-def _written(whole: Tensor, where: slice, values: Tensor) -> Tensor:
-    """A copy of it, for gradients of all kinds."""
-    return whole.slice_scatter(values, 0, where.start, where.stop)

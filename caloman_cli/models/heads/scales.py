@@ -40,26 +40,31 @@ class Tree(NamedTuple):
 
     def kinds(self, step: int) -> Tensor:
         """Numbers of what a step halves, the same for patches that differ by their angle."""
-        shapes = [(end - start, *rings) for start, end, *rings in self._halved(step)]
+        shapes = [(end - start, *rings) for start, end, *rings in self.halved(step)]
         kinds = {shape: kind for kind, shape in enumerate(dict.fromkeys(shapes))}
         return torch.tensor([kinds[shape] for shape in shapes])
 
-    def _halved(self, step: int) -> list[Patch]:
+    def halved(self, step: int) -> list[Patch]:
+        """What a step halves."""
         return [self.patches[i] for i in self.steps[step].now]
 
 
 class Scales(nn.Module):
     """All patches of all layers, in the order in which they are made, and the steps that do.
 
-    A patch is halved along its longer side, along alpha if both are alike. After the layers come,
-    step by step, first halves and then second ones, of one tree after the other: of a tree patch
-    by patch, and of a patch layer by layer.
+    A patch is halved along its longer side, along alpha if both are alike; paired ones all along
+    the same one, and two neighbours each make the patches of the scale before: what is left over
+    at the end stands alone, and patches look alike at every angle.
+
+    After the layers come, step by step, first halves and then second ones, of one tree after the
+    other: of a tree patch by patch, and of a patch layer by layer.
 
     Args:
         geometry: The detector.
         phases: Steps of each scale; patches next to each other are halved in different ones.
         sight: Layers before and behind that each one sees; where there are any, those of
             neighbouring layers are halved in different steps, too.
+        paired: Whether a scale's patches are those of a grid.
 
     Attributes:
         trees: One for each shape of layers and of those that these see, or two.
@@ -74,7 +79,9 @@ class Scales(nn.Module):
     back: Tensor
     of_layer: Tensor
 
-    def __init__(self, geometry: Geometry, phases: int, sight: int = 0) -> None:
+    def __init__(
+        self, geometry: Geometry, phases: int, sight: int = 0, paired: bool = False
+    ) -> None:
         super().__init__()
         self.layers = geometry.layers
         self.around = [list(_around(i, sight, len(self.layers))) for i in range(len(self.layers))]
@@ -84,7 +91,10 @@ class Scales(nn.Module):
             shapes = (self._shape(i) for i in (number, *(near for near, _ in self.around[number])))
             alike.setdefault((first, *shapes), []).append(number)
         self.trees = _aligned(
-            [(own, *_scales(shape, phases, first)) for (first, shape, *_), own in alike.items()],
+            [
+                (own, *_scales(shape, phases, first, paired))
+                for (first, shape, *_), own in alike.items()
+            ],
             phases,
         )
         self.n_patches = geometry.n_layers
@@ -180,23 +190,48 @@ def _aligned(
 
 
 def _scales(
-    shape: tuple[int, int], phases: int, first: int
+    shape: tuple[int, int], phases: int, first: int, paired: bool
 ) -> tuple[list[Patch], list[list[Step]]]:
     """Patches of a layer of so many slices and rings, and the steps of each scale."""
     slices, rings = shape
     patches: list[Patch] = [(0, slices, 0, rings)]
     there: list[int] = [0]
     scales: list[list[Step]] = []
-    while large := {i: patches[i] for i in there if _size(patches[i]) > 1}:
+    grid = [_power(slices), _power(rings)]
+    while any(_size(patches[i]) > 1 for i in there):
+        if paired:
+            halves = _of_grid({i: patches[i] for i in there}, grid)
+        else:
+            halves = {i: _halves(patches[i]) for i in there if _size(patches[i]) > 1}
         scale = []
-        for now in _in_phases(large, phases, first):
+        for now in _in_phases({i: patches[i] for i in halves}, phases, first):
             scale.append(Step(there, now))
-            pairs = [_halves(patches[i]) for i in now]
             start = len(patches)
-            patches += [half for half, _ in pairs] + [half for _, half in pairs]
+            patches += [half for side in (0, 1) for half in (halves[i][side] for i in now)]
             there = [*range(start, len(patches)), *(i for i in there if i not in now)]
         scales.append(scale)
     return patches, scales
+
+
+def _power(n: int) -> int:
+    """Of two, the smallest that is not below n."""
+    return 1 << (n - 1).bit_length()
+
+
+def _of_grid(patches: dict[int, Patch], grid: list[int]) -> dict[int, tuple[Patch, Patch]]:
+    """Halves of those patches that are larger than a grid's cells, once its longer side is halved.
+
+    ``grid`` has the cells' slices and rings, and is changed.
+    """
+    rings = grid[1] > grid[0]
+    grid[rings] //= 2
+    found = {}
+    for number, (a, b, r, s) in patches.items():
+        if not rings and b - a > grid[0]:
+            found[number] = (a, a + grid[0], r, s), (a + grid[0], b, r, s)
+        elif rings and s - r > grid[1]:
+            found[number] = (a, b, r, r + grid[1]), (a, b, r + grid[1], s)
+    return found
 
 
 def _in_phases(patches: dict[int, Patch], phases: int, first: int) -> list[list[int]]:

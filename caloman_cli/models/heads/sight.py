@@ -5,9 +5,8 @@ from torch import Tensor
 
 from caloman_cli.data.geometry import Layer
 from caloman_cli.models.heads.scales import Patch, Scales
+from caloman_cli.models.heads.told import TOLD
 
-TOLD = 2
-"""Numbers that networks are told of a patch: whether it is lit, and how bright."""
 NEAR = 8
 """Patches next to one that its halving looks at closely."""
 ABOVE = 2
@@ -16,18 +15,19 @@ ABOVE = 2
 
 class Sight:
     """Rows of a table with a row for each patch's first number, one of zeros, the same of the
-    second numbers, and behind them what decoders say of layers.
+    other numbers, and behind them what decoders say of layers.
 
     Args:
         scales: The patches.
         state: S, numbers that a decoder says of a layer.
         most: Patches of a layer that are seen at once: where there are more, larger ones stand
             for them.
+        told: Numbers that are told of patches next to one, the first :data:`TOLD` of all others.
     """
 
-    def __init__(self, scales: Scales, state: int, most: int) -> None:
-        self.scales, self.state, self.most = scales, state, most
-        self.rows = TOLD * (scales.n_patches + 1)
+    def __init__(self, scales: Scales, state: int, most: int, told: int = TOLD) -> None:
+        self.scales, self.state, self.most, self.told = scales, state, most, told
+        self.rows = told * (scales.n_patches + 1)
         """Where what the decoder says begins."""
         self._found: dict[tuple[int, ...], Tensor] = {}
         self._whose = {
@@ -45,7 +45,7 @@ class Sight:
                 there = self._there(other, step)
                 seen.append(there if exists else self._nothing(len(there)))
             own = self.rows + layer * self.state + torch.arange(self.state)
-            columns.append(torch.cat([self._told(torch.cat(seen)), own]))
+            columns.append(torch.cat([self._told(torch.cat(seen), TOLD), own]))
         return torch.stack(columns, 1)
 
     def next_to(self, number: int, step: int) -> Tensor:
@@ -60,8 +60,22 @@ class Sight:
             for other, exists in self.scales.around[layer]:
                 over = self._closest(number, other, step, ABOVE)
                 seen.append(over if exists else self._nothing(*over.shape))
-            columns.append(self._told(torch.cat(seen, 1), 1))
+            columns.append(self._told(torch.cat(seen, 1), self.told, 1))
         return torch.stack(columns, 2)
+
+    def kinds(self, number: int, step: int) -> Tensor:
+        """Numbers of what a step halves of a tree, int64 (H,): the same for patches that differ by
+        their angle, and of which so do those that touch them."""
+        tree = self.scales.trees[number]
+        slices = tree.patches[0][1]
+        found: dict[tuple[Patch | None, ...], int] = {}
+        kinds = []
+        touching = self._pairs(number, number, step, 1 + NEAR).tolist()
+        for (first, *_), near in zip(tree.halved(step), touching, strict=True):
+            around = (tree.patches[i] if i >= 0 else None for i in near)
+            turned = tuple(one and _turned(one, first, slices) for one in around)
+            kinds.append(found.setdefault(turned, len(found)))
+        return torch.tensor(kinds)
 
     def _closest(self, number: int, layer: int, step: int, most: int) -> Tensor:
         """Places of a layer's patches closest to those that a step halves of a tree, (H, most)."""
@@ -100,9 +114,15 @@ class Sight:
         there = [one.there for one in steps if len(one.there) <= self.most][-1]
         return self.scales.places[number][there, position]
 
-    def _told(self, places: Tensor, axis: int = 0) -> Tensor:
-        """The rows of all that is told of patches."""
-        return torch.cat([places + i * (self.scales.n_patches + 1) for i in range(TOLD)], axis)
+    def _told(self, places: Tensor, told: int, axis: int = 0) -> Tensor:
+        """The rows of so many numbers that are told of patches."""
+        return torch.cat([places + i * (self.scales.n_patches + 1) for i in range(told)], axis)
+
+
+def _turned(patch: Patch, first: int, slices: int) -> Patch:
+    """As it is seen from a slice."""
+    start, end, inner, outer = patch
+    return (start - first) % slices, end - start, inner, outer
 
 
 def _edges(patches: list[Patch], which: list[int]) -> Tensor:
