@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from caloman_cli.data.geometry import Geometry
+from caloman_cli.metrics.classifier.inputs import LowLevelInput
 from caloman_cli.metrics.classifier.training import ClassifierSettings, new_network
 
 _STEPS, _SECONDS = 5, 1.0  # timed, at most
@@ -43,11 +44,10 @@ def _step(
     device: torch.device,
 ) -> float:
     """Seconds of a step, without reading its showers."""
-    width = 1 + geometry.n_voxels + geometry.n_layers
     if settings.mode == "high":
         width = 1 + 6 * geometry.n_layers
-    if settings.mode == "resnet":
-        width = 1 + geometry.n_layers + 2 * geometry.n_voxels
+    else:
+        width = LowLevelInput(geometry, geometry.threshold, settings.mode == "low_normed").width
     model = new_network(units, width, geometry, 1, np.random.default_rng(0), device)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     inputs = torch.zeros(rows, width, device=device)

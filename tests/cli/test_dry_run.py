@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.evaluation import classifier_cost, cost
 from caloman_cli.evaluation.classifier_cost import training_seconds
 from caloman_cli.evaluation.cost import say_cost
@@ -128,3 +128,14 @@ def test_a_classifier_takes_repeats_times_epochs_times_steps(monkeypatch):
     )  # fmt: skip
     found = training_seconds(settings, 10_000, Geometry.from_dict(TINY), torch.device("cpu"))
     assert found == pytest.approx(3 * 20 * (12 + 4 / 3) * 0.5)
+
+
+@pytest.mark.parametrize("mode", ["low", "low_normed", "high", "resnet"])
+def test_steps_of_every_network_are_timed(mode):
+    """The inputs that are timed are as wide as those that the network takes."""
+    layers = tuple(Layer(number, (0.0, 1.0, 2.0, 3.0), 4) for number in range(5))
+    box = Geometry("box", "photon", layers, 0.1, 2.0, incident_range=(1e3, 1e5))
+    settings = ClassifierSettings(
+        mode, "small", None, 2, 2e-4, 40, 1, None, False, "final"
+    )  # fmt: skip
+    assert training_seconds(settings, 100, box, torch.device("cpu")) > 0
