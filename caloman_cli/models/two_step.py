@@ -353,6 +353,7 @@ def _rebuilt(path: Path, content: dict[str, Any]) -> TwoStep:
             f"{path} does not fit this caloman ({__version__}), its settings or tensors are"
             f" others ({said}): it was written by {origin}; use that, or train again"
             if facts_read
+            and isinstance(error, RuntimeError)  # torch's, of tensors and their sizes
             else f"{path} is damaged ({said}): train again"
         ) from error
     model.spectrum = spectrum

@@ -181,7 +181,7 @@ def test_settings_that_are_no_sizes_may_be_large(content, tmp_path):
         "_target_": "caloman_cli.models.calibrations.VoxelSpectrum", "showers": 10**9,
     }  # fmt: skip
     torch.save(large, tmp_path / "large.pt")
-    with pytest.raises(UserError, match="parts do not fit"):  # its tables are not there
+    with pytest.raises(UserError, match="does not fit this"):  # its tables are not there
         load_model(tmp_path / "large.pt")
 
 
