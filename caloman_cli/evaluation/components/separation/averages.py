@@ -14,6 +14,7 @@ from caloman_cli.evaluation.components.separation.pages import (
     RATIO,
     energy_label,
     page_grid,
+    ratio_axes,
 )
 from caloman_cli.evaluation.components.separation.response import MIN_ENTRIES, energy_edges
 from caloman_cli.evaluation.components.separation.rows import Side, shower_rows
@@ -183,11 +184,7 @@ def _page(
         handles.append(Line2D([], [], color=colour, linestyle=line, label=label))
     image.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=10)
     for index, part in enumerate(parts):
-        cell = grid[index // across, index % across].subgridspec(
-            2, 1, height_ratios=(3, 1), hspace=0.0
-        )
-        upper = image.add_subplot(cell[0])
-        lower = image.add_subplot(cell[1], sharex=upper)
+        upper, lower = ratio_axes(image, grid[index // across, index % across])
         _panel(upper, lower, [(mean[part], error[part]) for mean, error, _ in profiles])
         upper.tick_params(labelbottom=False)
         upper.set_title(part_label(geometry, edges, part), loc="left", pad=4)

@@ -21,6 +21,7 @@ from caloman_cli.evaluation.components.separation.pages import (
     nice,
     page_grid,
     panel_title,
+    ratio_axes,
     separation_said,
 )
 from caloman_cli.evaluation.components.separation.response import (
@@ -130,11 +131,7 @@ def _page(
     image.suptitle(nice(title + by_energy), fontsize=12, y=top, va="top")
     image.legend(handles=handles, loc="lower center", ncols=columns, fontsize=9.5)
     for index, name in enumerate(names):
-        cell = grid[index // across, index % across].subgridspec(
-            2, 1, height_ratios=(3, 1), hspace=0.0
-        )
-        upper = image.add_subplot(cell[0])
-        lower = image.add_subplot(cell[1], sharex=upper)
+        upper, lower = ratio_axes(image, grid[index // across, index % across])
         items = [histograms[name] for histograms in runs.values()]
         _main(upper, items, truth.get(name))
         _ratios(lower, items, truth.get(name))

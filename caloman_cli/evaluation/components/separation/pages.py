@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
+from matplotlib.gridspec import GridSpec, SubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -95,11 +95,7 @@ def _page(
     image.suptitle(nice(title + by_energy), fontsize=12, y=top, va="top")
     image.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=10)
     for index, item in enumerate(page):
-        cell = grid[index // across, index % across].subgridspec(
-            2, 1, height_ratios=(3, 1), hspace=0.0
-        )
-        upper = image.add_subplot(cell[0])
-        lower = image.add_subplot(cell[1], sharex=upper)
+        upper, lower = ratio_axes(image, grid[index // across, index % across])
         _main(upper, item, truth.get(item.name))
         _ratio(lower, item, truth.get(item.name))
         upper.tick_params(labelbottom=False)
@@ -148,6 +144,13 @@ def _main(ax: Axes, item: Histogram, truth: Histogram | None) -> None:
                 transform=ax.transAxes, color="0.35")  # fmt: skip
         return
     legend_above(ax, lines)
+
+
+def ratio_axes(image: Figure, cell: SubplotSpec) -> tuple[Axes, Axes]:
+    """Axes of a cell of a grid, and below them those of ratios."""
+    parts = cell.subgridspec(2, 1, height_ratios=(3, 1), hspace=0.0)
+    upper = image.add_subplot(parts[0])
+    return upper, image.add_subplot(parts[1], sharex=upper)
 
 
 def legend_above(ax: Axes, lines: Sequence[Line2D]) -> None:
