@@ -133,13 +133,13 @@ def test_patches_of_a_kind_are_told_alike(slices, paired):
     assert shared > slices
 
 
-def test_patches_of_fifty_slices_look_alike_on_a_grid_only():
-    """In the last steps there are as many kinds as pairs of rings, not one for half of all."""
-    for paired, least, most in ((False, 30, 158), (True, 9, 9)):
-        scales = Scales(_layer(50, 18), 2, 0, paired)
-        last = max(range(len(scales.n_halved)), key=lambda step: scales.n_halved[step])
-        kinds = len(Sight(scales, 3, 256).kinds(0, last).unique())
-        assert least <= kinds <= most
+@pytest.mark.parametrize(("paired", "sizes", "kinds"), [(False, 12, 39), (True, 9, 9)])
+def test_patches_of_fifty_slices_look_alike_on_a_grid_only(paired, sizes, kinds):
+    """Where most are halved there are as many kinds as pairs of rings, and not three of a size."""
+    scales = Scales(_layer(50, 18), 2, 0, paired)
+    most = max(range(len(scales.n_halved)), key=lambda step: scales.n_halved[step])
+    assert len(scales.trees[0].kinds(most).unique()) == sizes
+    assert len(Sight(scales, 3, 256).kinds(0, most).unique()) == kinds
 
 
 def test_paired_patches_are_those_of_a_grid():
@@ -211,3 +211,22 @@ def test_networks_that_are_told_energies_tell_two_of_equal_shares_apart():
             ]
     assert torch.equal(*said[False])
     assert not torch.allclose(*said[True])
+
+
+def test_a_gain_is_of_what_is_said_of_neighbours_alone():
+    torch.manual_seed(0)
+    x, c = share_rows(ALIKE)
+    said = {}
+    for gain in (1.0, 4.0):
+        torch.manual_seed(1)
+        conditions = shares(ALIKE).conditions
+        head = Multiscale(8, 8, 4, 2, gain=gain, geometry=ALIKE, conditions=conditions)
+        head.prepare(TensorRows(x, c))
+        table = head._table(head.params(torch.zeros(len(x), head.out_dim), c), x)
+        network = head.networks[-1][0]
+        with torch.no_grad():
+            of_layer = network(table)  # at first nothing is said of neighbours
+            torch.nn.init.constant_(network.adds, 0.5)
+            said[gain] = network(table) - of_layer
+    assert said[1.0].abs().max() > 1e-2
+    torch.testing.assert_close(said[4.0], 4.0 * said[1.0], atol=1e-4, rtol=1e-4)
