@@ -4,8 +4,11 @@ import pytest
 import torch
 from scipy.special import iv
 
+from caloman_cli.models.densities.constrained_ebm import ConstrainedEBM
+from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.constrained import brought, constrained_mala, jacobian_of
 from caloman_cli.models.noise import Noise
+from caloman_cli.models.trainable import TensorRows
 
 ROWS = 4000
 SLOW = pytest.mark.slow
@@ -92,3 +95,15 @@ def test_the_jacobian_is_that_of_each_row():
     value, jacobian = jacobian_of(sphere, q)
     torch.testing.assert_close(jacobian, 2 * q.unsqueeze(1))
     torch.testing.assert_close(value, sphere(q))
+
+
+def test_chains_that_do_not_find_the_manifold_begin_at_their_rows():
+    """Newton's method for an arcus tangens runs away from where it is flat, to 1e20 and more."""
+    torch.manual_seed(0)
+    z, c = torch.randn(64, 2), torch.zeros(64, 1)
+    latents = Latents(2, constraint=lambda z, c: torch.atan(20.0 * (z[:, :1] - 3.0)))
+    density = ConstrainedEBM([8], chains=64, latents=latents, c_dim=1)
+    density.prepare(TensorRows(z, c))
+    assert float(density.chains.y.abs().max()) < 10.0
+    density.loss((z, c)).backward()
+    assert all(torch.isfinite(p.grad).all() for p in density.parameters())

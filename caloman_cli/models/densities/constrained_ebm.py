@@ -109,7 +109,8 @@ class ConstrainedEBM(EBM):
         return lambda y: self._constraint[0](self._outer(y, c), c) / self.factor[0, 0]
 
     def _anew(self, rows: Tensor, c: Tensor) -> Tensor:
-        return brought(self._manifold(c), rows)[0]
+        found, there = brought(self._manifold(c), rows)
+        return torch.where(there.unsqueeze(1), found, rows)  # Newton's method may lead far away
 
     def _walk(self, y: Tensor, c: Tensor, noise: Noise, size: Tensor) -> tuple[Tensor, Tensor]:
         found = self._gone(y, c, noise, self.walk, size)
