@@ -21,6 +21,9 @@ AUGMENT= row rae head.harmonics=0 encoder=rae encoder.latent_dim=10
 AUGMENT= row codes head.harmonics=0 encoder=vqvae encoder.latent_dim=16 encoder.n_codes=16 density=ar_codes
 row harmonics head.centres=false
 row harmonics_alone head.centres=false encoder=none
+# Heads that draw all voxels at once: independent, or correlated by a few factors.
+row parallel head=hurdle_mixture
+row copula head=hurdle_mixture_copula
 # The same first steps, other densities.
 row longer reuse="$out/harmonics" head.centres=false trainer.density.epochs=60
 row wider reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 density.hidden=128 density.n_layers=6

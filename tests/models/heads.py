@@ -18,6 +18,7 @@ from tests.contracts.groups import image_geometry, share_rows, shares
 ORDERS = ["layer", "ring", "half_ring"]
 HEADS = {
     "hurdle_mixture": lambda **build: HurdleMixture(2, **build),
+    "hurdle_mixture_copula": lambda **build: HurdleMixture(2, 2, **build),
     **{
         order: lambda order=order, **build: Autoregressive(order, 16, 16, 2, **build)
         for order in ORDERS

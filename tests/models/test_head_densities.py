@@ -60,6 +60,7 @@ HEADS = {
     "rings": (lambda **build: Autoregressive("ring", 8, 8, 2, **build), RINGS),
     "layer": (lambda **build: Autoregressive("layer", 8, 8, 2, **build), RINGS),
     "hurdle": (lambda **build: HurdleMixture(2, **build), RINGS),
+    "hurdle with a copula": (lambda **build: HurdleMixture(2, 2, **build), RINGS),
     "multiscale": (lambda **build: Multiscale(8, 8, 4, 3, **build), SLICES),
     "multiscale of rings": (lambda **build: Multiscale(8, 8, 4, 2, 1, **build), RINGS),
     "multiscale on a grid": (
@@ -69,11 +70,19 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("name", HEADS)
+SLOW = "hurdle with a copula"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name == SLOW else []) for name in HEADS],
+)
 def test_every_pattern_of_lit_voxels_and_all_shares_add_up_to_one(name, monkeypatch):
     """But for what a head mends after it was drawn: no lit voxel, a walk that does not end."""
     make, geometry = HEADS[name]
     head, c = prepared(make, geometry)
+    if "copula" in name:
+        head.copula.loadings.data.normal_(std=0.7)
     params = head.params(0.5 * torch.randn(1, head.out_dim).double(), c)
 
     def of(n):
@@ -91,7 +100,7 @@ def test_every_pattern_of_lit_voxels_and_all_shares_add_up_to_one(name, monkeypa
         monkeypatch.setattr(head, "_normalised", lambda x: x)
         drawn = head.sample(of(20_000), Noise(0, 0, 20_000)).double()
     whole = (drawn.sum(1) - 1.0).abs() < 1e-5
-    if name == "hurdle":  # whose shares are scaled, and no larger than one
+    if name.startswith("hurdle"):  # whose shares are scaled, and no larger than one
         whole = ((drawn > 0).sum(1) == 1) | (drawn.sum(1) > 0) & (drawn < 1.0).all(1)
     expected = float(whole.double().mean())
     assert expected == 1.0 if name.startswith("multiscale") else 0.5 < expected < 0.97

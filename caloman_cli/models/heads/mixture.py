@@ -27,6 +27,8 @@ from caloman_cli.models.nn.logistic import LOG_SCALE, SHIFT, SMALLEST, log_logis
 from caloman_cli.models.nn.marks import choose, mark
 
 _LARGEST = 1.0 - 1e-7  # a survival probability, kept from 1
+_LEAST = 1e-30  # the same, kept from 0
+_ROUNDS = 10  # of the search for a quantile
 
 
 class Mixture(NamedTuple):
@@ -131,10 +133,66 @@ def value(m: Mixture, choice: Tensor, place: Tensor, edge: Tensor | None = None)
     scale = torch.exp(log_scale)
     if edge is None:
         return center + scale * torch.logit(place, SMALLEST)
+    return _above(center, scale, torch.log1p(-place), edge)
+
+
+def _above(center: Tensor, scale: Tensor, log_survival: Tensor, edge: Tensor) -> Tensor:
+    """Where a truncated component has such a survival probability."""
     # In logarithms: far above a component a survival probability is 0 in float32.
-    survival = F.logsigmoid((center - edge) / scale) + torch.log1p(-place)
+    survival = F.logsigmoid((center - edge) / scale) + log_survival
     y = center + scale * (torch.log1p(-survival.exp().clamp(max=_LARGEST)) - survival)
     return torch.maximum(y, edge)
+
+
+def tails(m: Mixture, y: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities that a lit voxel is above y and below it, precise where they are small.
+
+    Args:
+        m: Parameters.
+        y: Shape (\\*, S).
+        edge: The cut in units of y, broadcast to (\\*, S); :math:`-\\infty` for none.
+    """
+    inverse = torch.exp(-m.log_scale)
+    log_above = F.logsigmoid((m.center - y.unsqueeze(-2)) * inverse)
+    log_above = log_above - F.logsigmoid((m.center - edge.unsqueeze(-2)) * inverse)
+    log_above = log_above.clamp(max=0.0)
+    weight = torch.softmax(m.weight, -2)
+    return (weight * log_above.exp()).sum(-2), (weight * -torch.expm1(log_above)).sum(-2)
+
+
+def quantile(m: Mixture, survival: Tensor, edge: Tensor) -> Tensor:
+    """Where a lit voxel's y (\\*, S) is above with a given probability; for drawing: no gradient.
+
+    A mixture's quantile lies between those of its components: from there by Newton's steps in the
+    logarithm of the smaller tail, or by halving where these lead out, always as many.
+
+    Args:
+        m: Parameters.
+        survival: In (0, 1), shape (\\*, S).
+        edge: The cut in units of y, broadcast to (\\*, S); :math:`-\\infty` for none.
+    """
+    above = survival.clamp(_LEAST, _LARGEST)
+    scale, weight = torch.exp(m.log_scale), torch.softmax(m.weight, -2)
+    of_each = _above(m.center, scale, above.log().unsqueeze(-2), edge.unsqueeze(-2))
+    y = (weight * of_each).sum(-2)
+    if m.center.shape[-2] == 1:
+        return y
+    low, high = of_each.amin(-2), of_each.amax(-2)
+    inverse, upper = 1.0 / scale, above < 0.5
+    kept = F.logsigmoid((m.center - edge.unsqueeze(-2)) * inverse)
+    wanted = torch.where(upper, above.log(), torch.log1p(-above))
+    for _ in range(_ROUNDS):
+        t = (m.center - y.unsqueeze(-2)) * inverse
+        parts = weight * torch.exp((F.logsigmoid(t) - kept).clamp(max=0.0))
+        found, density = parts.sum(-2), (parts * torch.sigmoid(-t) * inverse).sum(-2)
+        too_low = found > above
+        low, high = torch.where(too_low, y, low), torch.where(too_low, high, y)
+        tail = torch.where(upper, found, 1.0 - found).clamp(min=_LEAST)
+        step = tail * (tail.log() - wanted) / density.clamp(min=_LEAST)
+        following = torch.where(upper, y + step, y - step)
+        inside = (following >= low) & (following <= high)
+        y = torch.where(inside, following, 0.5 * (low + high))
+    return y
 
 
 def typical(m: Mixture) -> tuple[Tensor, Tensor]:
