@@ -111,6 +111,23 @@ def carried(
     )
 
 
+def as_learned(model: "TwoStep", showers: Showers, device: torch.device) -> Showers:
+    """Showers in the orientation in which the model learns them; the same where it has none.
+
+    Latents of a model of canonical showers say nothing of which way a shower really leans: that is
+    drawn by itself.
+    """
+    if model.preprocess.orientation is None:
+        return showers
+    blocks = []
+    for energies, voxels in showers.iterate(block_rows(showers.geometry.n_voxels)):
+        rows = (torch.as_tensor(part, dtype=torch.float32, device=device)
+                for part in (voxels, energies))  # fmt: skip
+        blocks.append(model.preprocess.seen(*rows)[0].cpu().numpy())
+    name = f"{showers.name}, canonical"
+    return Showers.from_arrays(showers.energies, np.concatenate(blocks), showers.geometry, name)
+
+
 def _against_their_own(mean: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """KL of normals of these means and widths (N, M) against those of all rows together [nats]."""
     variance = mean.var(0) + np.square(sigma).mean(0)

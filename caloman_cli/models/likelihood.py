@@ -22,6 +22,13 @@ depends on the encoder:
   or of each lit one where noise stands for the dark ones (:class:`DequantizeZeros`).
 - ``codes``, where it is one of finitely many: the term of the shower's own codes.
 
+With ``preprocess.orientation=canonical`` the whole is
+:math:`p(x) = \frac{1}{|G|} \sum_g p_c(g x)` of the distribution of canonical showers, whose draws
+may be in any orientation. What is given is the term of x's own canonical orientation,
+:math:`\log p_c(g^* x) - \log |G|`, times those g that move no layer with energy: all of the whole
+on a manifold, which the others' images cross in nothing that has a volume; else a lower bound on
+it, exact as far as :math:`p_c` draws canonical showers only.
+
 The readout cut of generated showers, their scaling to the layers' energies and the calibration are
 left out.
 """
@@ -158,10 +165,10 @@ def likelihood_of(
     context = model.preprocess.context(voxels, e_inc)
     x, c = model.preprocess(voxels, e_inc)
     layers = model.energy.log_prob(context.layers, e_inc).double()
-    found = _way(model)
+    turns, found = model.preprocess.log_turns(context), _way(model)
     if found == "manifold":
-        return Likelihood(layers, _manifold(model, x, c, context)[:, None])
-    per_mev = _per_mev(model, voxels, x, context)
+        return Likelihood(layers, (_manifold(model, x, c, context) + turns)[:, None])
+    per_mev = _per_mev(model, voxels, x, context) + turns
     if found == "voxels":
         z = model.encoder.encode(x, c)
         volume = model.encoder.half_logdet(z, c)
@@ -187,8 +194,8 @@ def _manifold(model: "TwoStep", x: Tensor, c: Tensor, context: Context) -> Tenso
         mean = encoder.head.mean(encoder.decode(z, c))
         return model.preprocess.inverse(mean, Context(*of_row), readout=False)
 
-    z = encoder.encode(x, c)
-    return model.density.log_prob(z, c).double() - half_logdet(decoder, z, c, *context)
+    z, given = encoder.encode(x, c), (context.e_inc, context.layers)  # turns keep volumes
+    return model.density.log_prob(z, c).double() - half_logdet(decoder, z, c, *given)
 
 
 def _per_mev(model: "TwoStep", voxels: Tensor, x: Tensor, context: Context) -> Tensor:

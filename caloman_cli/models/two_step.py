@@ -116,6 +116,7 @@ class TwoStep(nn.Module):
         c = self.preprocess.condition(context)
         z = self.density.sample(c, noise)
         z = z if instead is None else instead(z)
+        context = self.preprocess.drawn(context, noise)  # parts of the noise are drawn from last
         return self.preprocess.inverse(self._decoded(z, c, noise), context)
 
     def _decoded(self, z: Tensor, c: Tensor, noise: Noise) -> Tensor:
@@ -251,6 +252,11 @@ def build(cfg: DictConfig | dict, geometry: Geometry) -> TwoStep:
     energy: EnergyModel = make(config, "energy")(geometry=geometry)
     head = make(config, "head")(geometry=geometry, conditions=preprocess.conditions)
     encoder: Encoder = make(config, "encoder")(**dims, head=head)
+    if preprocess.orientation is not None and encoder.n_turns > 1:
+        raise UserError(
+            "encoder.augment=true turns at random what preprocess.orientation=canonical has "
+            "brought to one orientation: give encoder.augment=false"
+        )
     density: Density = make(config, "density")(latents=encoder.latents, c_dim=preprocess.c_dim)
     calibration = (
         make(config, "calibration")(geometry=geometry) if "calibration" in config else None

@@ -14,7 +14,7 @@ from caloman_cli.config.settings import TrainerSettings
 from caloman_cli.data.cache import default_cache_dir, voxel_array
 from caloman_cli.data.files import replacing
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.data.scan import scan_array
+from caloman_cli.data.scan import Report, scan_array
 from caloman_cli.data.showers import Showers, block_rows
 from caloman_cli.data.sources import Dataset, open_dataset, split_indices
 from caloman_cli.data.spectrum import Spectrum
@@ -73,7 +73,7 @@ def run(cfg: DictConfig) -> Path:
     _require_two(showers, len(showers))
     voxels = None if complete else voxel_array(showers, asked.cache_dir)
     if voxels is not None and (cfg.overwrite or not directory.config_path.exists()):
-        _look_through(showers, voxels, cfg.accept, turned=asked.turned)
+        _look_through(showers, voxels, cfg.accept, asked.turning)
     if cfg.reuse is None or complete:
         reuse = None
     else:
@@ -110,6 +110,8 @@ def dry_run(cfg: DictConfig) -> None:
     parts = split_indices(total, cfg.dataset.validation_fraction, 0)
     sizes = Sizes(*map(len, parts))
     energies, voxels = showers.read(0, len(showers))
+    looked_at = scan_array(energies, voxels, geometry, block_rows(geometry.n_voxels))
+    _say_asymmetric(looked_at, asked.turning, f"{len(showers)} of {showers.name}")
     rows = ShowerRows(VoxelStore(voxels, energies, asked.device), np.arange(len(showers)))
     model = built(cfg, geometry, asked.device)
     model.preprocess.fit(rows)
@@ -140,7 +142,7 @@ class _Asked(NamedTuple):
     cache_dir: Path
     dataset: Dataset
     logger: Logger
-    turned: bool  # whether the encoder learns showers that are turned about the axis
+    turning: tuple[str, str] | None  # the key that makes all orientations alike: as it is, as not
 
 
 def _understood(cfg: DictConfig) -> tuple[DictConfig, _Asked]:
@@ -160,8 +162,12 @@ def _understood(cfg: DictConfig) -> tuple[DictConfig, _Asked]:
             f"trainer.latents=mean: head={option_of('head', model.encoder.head)} has its decoder "
             "told of moments with noise, which means lack: use trainer.latents=sample"
         )
-    logger, turned = make_logger(cfg.logger), model.encoder.n_turns > 1
-    return cfg, _Asked(settings, device, cache_dir, dataset, logger, turned)
+    logger, turning = make_logger(cfg.logger), None
+    if model.encoder.n_turns > 1:
+        turning = "encoder.augment=true", "encoder.augment=false"
+    elif model.preprocess.orientation is not None:
+        turning = "preprocess.orientation=canonical", "preprocess.orientation=none"
+    return cfg, _Asked(settings, device, cache_dir, dataset, logger, turning)
 
 
 def _require_two(showers: Showers, n: int) -> None:
@@ -191,7 +197,10 @@ def _require_a_distribution(showers: Showers, total: int | None = None) -> None:
 
 
 def _look_through(
-    showers: Showers, voxels: np.ndarray, accept: str | list[str], *, turned: bool
+    showers: Showers,
+    voxels: np.ndarray,
+    accept: str | list[str],
+    turning: tuple[str, str] | None,
 ) -> None:
     """Say what ``data check`` would say; refuse what it calls not ok."""
     geometry = showers.geometry
@@ -207,13 +216,19 @@ def _look_through(
         )
     for text in (*report.faults.values(), *report.warnings):
         log.warning("%s: %s", showers.name, text)
-    if turned and report.asymmetric:
-        first, *others = report.asymmetric
-        log.warning(
-            "%s: encoder.augment=true turns and mirrors showers in training, but layer %d is not"
-            " symmetric about the axis: %s%s; what is drawn will be: give encoder.augment=false",
-            *(showers.name, first.layer, first, f" ({len(others)} more)" if others else ""),
-        )
+    _say_asymmetric(report, turning, showers.name)
+
+
+def _say_asymmetric(report: Report, turning: tuple[str, str] | None, name: str) -> None:
+    """Warn where showers are turned about an axis that they are not symmetric about."""
+    if turning is None or not report.asymmetric:
+        return
+    (key, instead), (first, *others) = turning, report.asymmetric
+    log.warning(
+        "%s: %s turns and mirrors showers, but layer %d is not symmetric about the axis: %s%s;"
+        " what is drawn will be: give %s",
+        *(name, key, first.layer, first, f" ({len(others)} more)" if others else "", instead),
+    )
 
 
 def _train(

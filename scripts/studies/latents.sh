@@ -20,6 +20,7 @@ AUGMENT= row wae head.harmonics=0 encoder=wae encoder.latent_dim=10
 AUGMENT= row rae head.harmonics=0 encoder=rae encoder.latent_dim=10
 AUGMENT= row codes head.harmonics=0 encoder=vqvae encoder.latent_dim=16 encoder.n_codes=16 density=ar_codes
 row harmonics head.centres=false
+AUGMENT= row canonical head.centres=false preprocess.orientation=canonical
 row harmonics_alone head.centres=false encoder=none
 # Heads that draw all voxels at once: independent, or correlated by a few factors.
 row parallel head=hurdle_mixture

@@ -1,6 +1,6 @@
 # A row of a table of what latents are worth; sourced by scripts that are given TRAIN.hdf5 [ROW ...]. A fifth of one file judges and is not learned from.
 #   row NAME SETTING...     trains OUT/NAME, the settings of "model" first, and judges it by what stands in "judges"
-#   AUGMENT= row NAME ...   the same of an encoder that cannot turn showers
+#   AUGMENT= row NAME ...   the same without turning showers at random: of encoders that cannot, or in one orientation
 
 train=$1
 shift

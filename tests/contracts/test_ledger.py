@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from caloman_cli.data.showers import Showers
-from caloman_cli.evaluation.carried import carried
+from caloman_cli.evaluation.carried import as_learned, carried
 from caloman_cli.evaluation.replaced import Replacement
 from caloman_cli.models.noise import Noise
+from caloman_cli.models.preprocess.orientation import Orientation
 from caloman_cli.models.trainable import TensorRows
 from caloman_cli.models.two_step import TwoStep
 from tests.contracts.groups import showers, toy_for
@@ -82,6 +83,19 @@ def test_a_head_that_listens_hears_other_latents(tiny_geometry):
         assert not np.array_equal(voxels, own)
         same = real.geometry.layer_energies(torch.from_numpy(voxels))
         torch.testing.assert_close(same, layers, rtol=1e-4, atol=1e-2)
+
+
+def test_what_canonical_latents_are_read_of_is_canonical(tiny_geometry):
+    model, real = made("vae", "hurdle_mixture", tiny_geometry)
+    assert as_learned(model, real, CPU) is real
+    model.preprocess.orientation = orientation = Orientation(tiny_geometry)
+    energies, voxels = as_learned(model, real, CPU).read(0, len(real))
+    np.testing.assert_array_equal(energies, real.energies)
+    seen = torch.from_numpy(voxels)
+    assert torch.equal(orientation.turns(seen, orientation.of(seen)), seen)
+    before = torch.from_numpy(real.read(0, len(real))[1])
+    assert not torch.equal(before, seen)
+    torch.testing.assert_close(before.sort(1).values, seen.sort(1).values)
 
 
 def test_replaced_latents_keep_means_and_widths_and_nothing_else(tiny_geometry):

@@ -1,6 +1,7 @@
 """Every option of conf/preprocess keeps the border between MeV and numbers."""
 
 import copy
+from itertools import product
 
 import pytest
 import torch
@@ -20,9 +21,10 @@ def cut_showers(geometry, n=60):
     return torch.where(voxels >= geometry.threshold, voxels, 0.0), e_inc
 
 
-@pytest.fixture(params=options("preprocess"))
+@pytest.fixture(params=product(options("preprocess"), ("none", "canonical")), ids="-".join)
 def preprocess(request, detector):
-    made = maker("preprocess", request.param)(geometry=detector)
+    option, orientation = request.param
+    made = maker("preprocess", option)(orientation=orientation, geometry=detector)
     made.fit(TensorRows(*cut_showers(detector)))
     return made
 
@@ -53,8 +55,8 @@ def test_anything_decodes_to_energies(preprocess, detector):
 
 
 def test_statistics_travel(preprocess, request, detector):
-    option = request.node.callspec.params["preprocess"]
-    fresh = maker("preprocess", option)(geometry=detector)
+    option, orientation = request.node.callspec.params["preprocess"]
+    fresh = maker("preprocess", option)(orientation=orientation, geometry=detector)
     fresh.load_state_dict(preprocess.state_dict())
     x, c = preprocess(*cut_showers(detector, 7))
     torch.manual_seed(0)
@@ -70,7 +72,7 @@ def test_log_det_is_that_of_the_jacobian(preprocess, detector):
     torch.manual_seed(1)
     e_inc = torch.tensor([[5e3], [8e4]], dtype=torch.float64)
     voxels = detector.threshold + torch.rand(2, detector.n_voxels) * e_inc / detector.n_voxels
-    context = exact.context(voxels, e_inc)
+    seen, context = exact.seen(voxels, e_inc)
 
     def forward(row):
         x = row[None]
@@ -80,7 +82,7 @@ def test_log_det_is_that_of_the_jacobian(preprocess, detector):
 
     found = exact.log_det(voxels, e_inc)
     assert found.dtype == torch.float64
-    for i, row in enumerate(voxels):
+    for i, row in enumerate(seen):
         sign, expected = torch.linalg.slogdet(torch.func.jacrev(forward)(row))
         assert sign == 1
         torch.testing.assert_close(found[i], expected, rtol=1e-9, atol=1e-6)

@@ -131,7 +131,7 @@ def test_voxels_of_an_identity_are_the_change_of_variables(monkeypatch):
     )  # fmt: skip
     layers = torch.tensor([[4.0]])
     monkeypatch.setattr(
-        model.preprocess, "context", lambda v, e: Context(e, layers.expand(len(v), 1))
+        model.preprocess, "seen", lambda v, e: (v, Context(e, layers.expand(len(v), 1)))
     )
     grid = (torch.arange(250) + 0.5) * 4.0 / 250
     both = torch.stack(torch.meshgrid(grid, grid, indexing="ij"), 2).flatten(0, 1)
@@ -163,7 +163,7 @@ def test_showers_on_a_plane_of_principal_components(preprocess, tiny_geometry):
 
     def generated(z, i):
         mean = model.encoder.decode(z[None], c[i : i + 1])[0]
-        of_row = Context(*(part[i : i + 1] for part in context))
+        of_row = Context(context.e_inc[i : i + 1], context.layers[i : i + 1])
         for step in reversed(
             list(model.preprocess.transforms)[1 if preprocess != "caloman" else 0 :]
         ):

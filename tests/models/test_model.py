@@ -169,7 +169,7 @@ def test_log_prob_works_with_conditions_and_has_every_term(tiny_geometry):
 
     def shower(z, i):
         mean = model.encoder.decode(z[None], c[i : i + 1]).mean
-        of_row = Context(*(part[i : i + 1] for part in context))
+        of_row = Context(context.e_inc[i : i + 1], context.layers[i : i + 1])
         return model.preprocess.inverse(mean, of_row, readout=False)[0]
 
     jacobian = torch.stack([torch.func.jacrev(shower)(z[i], i) for i in range(20)]).double()

@@ -24,7 +24,7 @@ from caloman_cli.models.two_step import load_model
 from caloman_cli.training.interruption import Preempted
 from caloman_cli.training.rows import ShowerRows, VoxelStore
 from caloman_cli.training.trainer import Trainer
-from caloman_cli.verbs.train import run
+from caloman_cli.verbs.train import dry_run, run
 
 N = 90
 SMALL = [
@@ -222,7 +222,12 @@ def test_a_run_of_before_a_key_came_is_complete_all_the_same(whole, tiny_geometr
     """After an upgrade a finished run, and every job of a sweep, is asked for again."""
     path, text = whole / "config.yaml", (whole / "config.yaml").read_text()
     older = OmegaConf.load(path)
-    for group, key in (("encoder", "augment"), ("trainer", "tf32"), (None, "calibration")):
+    for group, key in (
+        ("encoder", "augment"),
+        ("preprocess", "orientation"),
+        ("trainer", "tf32"),
+        (None, "calibration"),
+    ):
         (older if group is None else older[group]).pop(key)
     monkeypatch.setattr(Trainer, "fit", None)
     try:
@@ -230,6 +235,8 @@ def test_a_run_of_before_a_key_came_is_complete_all_the_same(whole, tiny_geometr
         assert run(compose(whole.parent, tiny_geometry)) == whole
         with pytest.raises(UserError, match="encoder.augment: None -> True"):
             run(compose(whole.parent, tiny_geometry, "encoder.augment=true"))
+        with pytest.raises(UserError, match="preprocess.orientation: None -> canonical"):
+            run(compose(whole.parent, tiny_geometry, "preprocess.orientation=canonical"))
     finally:
         path.write_text(text)
 
@@ -361,9 +368,18 @@ def test_showers_that_are_all_the_same_are_refused(config, files):
     assert not (files / "run").exists()
 
 
-@pytest.mark.parametrize("augment, dim, lines", [(True, 0.3, 1), (True, 1, 0), (False, 0.3, 0)])
+@pytest.mark.parametrize("verb", [run, dry_run])
+@pytest.mark.parametrize(
+    ("turned", "dim", "instead"),
+    [
+        ("encoder.augment=true", 0.3, "encoder.augment=false"),
+        ("preprocess.orientation=canonical", 0.3, "preprocess.orientation=none"),
+        ("encoder.augment=true", 1, None),
+        ("encoder.augment=false", 0.3, None),
+    ],
+)
 def test_turning_what_is_not_symmetric_is_warned_of(
-    config, files, tiny_geometry, caplog, augment, dim, lines
+    config, files, tiny_geometry, caplog, verb, turned, dim, instead
 ):
     rng = np.random.default_rng(1)
     with h5py.File(files / "train.hdf5", "r+") as file:
@@ -371,12 +387,13 @@ def test_turning_what_is_not_symmetric_is_warned_of(
         voxels = 1e3 * rng.dirichlet(np.ones(tiny_geometry.n_voxels), 200)
         voxels[:, tiny_geometry.slices[1]][:, :2] *= dim  # one of four slices
         file["showers"], file["incident_energies"] = voxels, np.full((200, 1), 2e3)
-    run(config("encoder=vae", f"encoder.augment={augment}".lower()))
+    verb(config("encoder=vae", turned))
     said = [message for message in caplog.messages if "not symmetric" in message]
-    assert len(said) == lines
+    assert len(said) == (instead is not None)
     if said:
-        assert "but layer 1 is not symmetric about the axis: slices hold 0." in said[0]
-        assert said[0].endswith("give encoder.augment=false")
+        assert f"{turned} turns and mirrors showers, but layer 1 is not symmetric" in said[0]
+        assert "about the axis: slices hold 0." in said[0]
+        assert said[0].endswith(f"give {instead}")
 
 
 def test_two_showers_are_said_to_be_few(config, files, caplog):

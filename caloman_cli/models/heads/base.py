@@ -1,9 +1,7 @@
 """How a decoder speaks about voxels."""
 
-import math
 from typing import Generic, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from caloman_cli.data.geometry import Geometry
@@ -11,6 +9,7 @@ from caloman_cli.models.kinds import Kind
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.conditions import Conditions
 from caloman_cli.models.trainable import RowSource
+from caloman_cli.models.turns import Turns
 
 Params = TypeVar("Params", bound=tuple)
 
@@ -37,6 +36,8 @@ class Head(nn.Module, Generic[Params]):
         deterministic: Whether :meth:`sample` gives :meth:`mean`.
         sums_to_one: Whether voxels are drawn as shares, some of them zero, that sum to one in
             each non-empty layer.
+        turned: (showers (B, V), turns (B,)) -> showers, each rotated or mirrored by its own of
+            the ``n_turns``.
     """
 
     out_dim: int
@@ -54,6 +55,7 @@ class Head(nn.Module, Generic[Params]):
         self.geometry = geometry
         # In a tuple: the module belongs to the preprocessing, which saves its statistics.
         self._conditions = (conditions,)
+        self.turned = Turns(geometry)
         self.x_dim = self.feature_dim = geometry.n_voxels
 
     @property
@@ -110,25 +112,4 @@ class Head(nn.Module, Generic[Params]):
     @property
     def n_turns(self) -> int:
         """How many rotations about the axis, with and without mirroring, map voxels on voxels."""
-        slices = [layer.n_alpha for layer in self.geometry.layers if layer.n_alpha > 1]
-        return 2 * math.gcd(*slices) if slices else 1
-
-    def turned(self, x: Tensor, turn: Tensor) -> Tensor:
-        """Showers rotated about the axis and mirrored or not, all layers of one alike.
-
-        A symmetry of detectors that particles enter at normal incidence, without a magnetic field.
-
-        Args:
-            x: Showers, (B, V).
-            turn: Which of the ``n_turns``, int64 (B,); odd ones mirror.
-        """
-        x, step, mirrored = x.clone(), turn[:, None] // 2, turn[:, None] % 2 > 0
-        for layer, part in zip(self.geometry.layers, self.geometry.slices, strict=True):
-            n = layer.n_alpha
-            if n > 1:
-                own = torch.arange(n, device=x.device)
-                source = torch.where(mirrored, -1 - own, own) + step * (2 * n // self.n_turns)
-                image = x[:, part].unflatten(1, (n, layer.n_r))
-                source = (source % n).unsqueeze(2).expand_as(image)
-                x[:, part] = image.gather(1, source).flatten(1)
-        return x
+        return self.turned.count

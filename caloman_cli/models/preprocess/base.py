@@ -15,10 +15,13 @@ class Context(NamedTuple):
         e_inc: Incident energies [MeV], shape (B, 1).
         layers: Energies of the layers [MeV], shape (B, L): true in training,
             generated in sampling.
+        turn: By which turn showers in canonical orientation become what they are, int64 (B,);
+            None: they stay as they are.
     """
 
     e_inc: Tensor
     layers: Tensor
+    turn: Tensor | None = None
 
 
 Stream = Callable[[], Iterable[tuple[Tensor, Context]]]

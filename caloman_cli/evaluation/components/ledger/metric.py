@@ -9,7 +9,7 @@ from annotated_types import Ge, MinLen
 from caloman_cli.config.values import checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
-from caloman_cli.evaluation.carried import Carried, carried
+from caloman_cli.evaluation.carried import Carried, as_learned, carried
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.components.ledger.distances import DRAWS
 from caloman_cli.evaluation.components.ledger.pages import (
@@ -77,7 +77,7 @@ class Ledger:
         model = cast("TwoStep", comparison.model)
         showers = spread(comparison.reference, self.max_showers)
         rows = carried(model, showers, comparison.device, comparison.seed, self.latents)
-        read = self._read(comparison, showers, rows)
+        read = self._read(comparison, as_learned(model, showers, comparison.device), rows)
         rivals = Rivals(model, comparison, self.judges, self.without, self.max_showers)
         said = rivals.said()
         comparison.draw("ledger", ledger_figure(read.targets, read.found, rows), _CAPTION)
@@ -95,7 +95,8 @@ class Ledger:
             **said.details(),
             "without": rivals.other,
         }
-        notes = [_NOTE[self.latents], *_moments_note(rows), *rivals.notes, _verdict(read, said)]
+        notes = [_NOTE[self.latents], *_moments_note(rows), *_orientation_note(model),
+                 *rivals.notes, _verdict(read, said)]  # fmt: skip
         used: dict[str, str | float | None] = {
             "latents": self.latents, "showers": len(showers),
         }  # fmt: skip
@@ -220,6 +221,13 @@ def _moments_note(rows: Carried) -> list[str]:
         " off a shower, told with a noise of 0.1; what the learned ones predict by themselves has "
         "a column of its own, and nats of learned latents leave moments out."
     ]
+
+
+def _orientation_note(model: "TwoStep") -> list[str]:
+    if model.preprocess.orientation is None:
+        return []
+    return ["Observables are those of showers in canonical orientation, which is what this model "
+            "learns: the way a shower leans is drawn apart from its latents."]  # fmt: skip
 
 
 def _verdict(read: Read, said: Said) -> str:
