@@ -40,10 +40,28 @@ def test_pictures_of_latents_name_the_model(caloman, tmp_path, denoising_run):
     few = ("evaluation.lid.times=3", "evaluation.lid.draws=2", "evaluation.lid.max_showers=50")
     result = caloman(
         "evaluate", f"run={denoising_run}", "evaluation=only", "output=out",
-        "metric=[lid,manifold_memorisation,manifold]", *few, *NAMED,
+        "metric=[lid,manifold_memorisation,manifold,likelihood,ood,ledger]", *few, *NAMED,
         "evaluation.manifold_memorisation.max_showers=150", "evaluation.manifold.max_showers=60",
+        "evaluation.likelihood.draws=2", "evaluation.likelihood.max_showers=40",
+        "evaluation.ood.sets=[swapped]", "evaluation.ood.draws=1", "evaluation.ood.max_showers=40",
+        "evaluation.ledger.judges=[high]", "evaluation.ledger.max_showers=200",
     )  # fmt: skip
     assert result.status == 0, result.err
-    for stem in ("lid", "manifold_memorisation", "manifold"):
+    for stem in ("lid", "manifold_memorisation", "manifold", "likelihood", "ood", "ledger"):
         text = (tmp_path / f"out/plots/{stem}.svg").read_text()
         assert "our model" in text and "beam" in text, stem
+
+
+def test_the_picture_of_posteriors_names_everybody(caloman, tmp_path, on_files, files):
+    rival = tmp_path / "theirs.hdf5"
+    rival.write_bytes(files["generated"].read_bytes())
+    result = caloman(
+        "evaluate", *on_files, "evaluation=multiclass", "evaluation.multiclass.mode=high",
+        f"evaluation.multiclass.others=[{rival}]", "evaluation.multiclass.units=8",
+        "evaluation.multiclass.epochs=1", *NAMED, "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    text = (tmp_path / "out/plots/multiclass.svg").read_text()
+    names = ("our model  1", "theirs  2", "other runs  3", "mean log-posterior, beam")
+    assert all(name in text for name in names)
+    assert "generated" not in text and "independent" not in text

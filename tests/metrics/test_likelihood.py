@@ -43,6 +43,8 @@ def evaluated(model, geometry, **settings):
         reference=Showers.from_arrays(e_inc.numpy(), voxels.numpy(), geometry),
         device=torch.device("cpu"),
         seed=5,
+        reference_label="reference",
+        model_label="model",
         draw=lambda stem, image, caption: drawn.update({stem: caption}),
     )
     section = Likelihood(**settings)(comparison)

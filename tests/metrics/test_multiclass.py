@@ -33,6 +33,10 @@ def test_log_posteriors_of_gaussians_are_the_known_ones(tiny_geometry):
     assert found["uniform"] == pytest.approx(-math.log(3))
     assert sum(found["chosen"].values()) == pytest.approx(1)
     np.testing.assert_allclose(np.sum(found["confusion"], 1), 1)
+    posteriors = np.exp(logs) @ (real * np.gradient(x))
+    np.testing.assert_allclose(found["posteriors"][0], posteriors, atol=0.05)
+    np.testing.assert_allclose(np.sum(found["posteriors"], 1), 1, rtol=1e-5)
+    assert np.argmax(found["posteriors"][2]) == 1  # of the showers of "far"
 
 
 def test_equal_generators_get_the_even_guess(tiny_geometry):

@@ -91,7 +91,8 @@ class Likelihood:
                 "volume there, its latents are more than the directions that showers vary in"
             )
         known = _Table(table.draws, *(column[finite] for column in table[1:]))
-        comparison.draw("likelihood", likelihood_figure(known), _caption(known))
+        labels = comparison.reference_label, comparison.model_label
+        comparison.draw("likelihood", likelihood_figure(known, labels), _caption(known))
         used: dict[str, str | float | None] = {
             "measure": model.measure, "draws": known.draws[-1], "showers": len(finite),
         }  # fmt: skip
@@ -187,8 +188,13 @@ def _by_energy(table: _Table) -> list[dict[str, float]]:
     ]
 
 
-def likelihood_figure(table: _Table) -> Figure:
-    """How the bound rises with the draws, and log p over the lit voxels at each energy."""
+def likelihood_figure(table: _Table, labels: tuple[str, str]) -> Figure:
+    """How the bound rises with the draws, and log p over the lit voxels at each energy.
+
+    Args:
+        table: log p of showers.
+        labels: What these showers and the model are called.
+    """
     several = len(table.draws) > 1
     with house_style():
         image = figure(7.2 if several else 3.8, 3.4, "constrained")
@@ -212,6 +218,7 @@ def likelihood_figure(table: _Table) -> Figure:
         panels[-1].set_xscale("log")
         panels[-1].set_xlabel("incident energy [GeV]")
         panels[-1].set_ylabel("log p per lit voxel [nats]")
+        image.suptitle(f"{labels[0]}, under {labels[1]}", fontsize=10)
         return image
 
 

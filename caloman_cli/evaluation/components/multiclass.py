@@ -1,12 +1,27 @@
 """Which of several generators real showers look most like."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from caloman_cli.config.values import Count
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.style import (
+    GENERATED,
+    MAPPING,
+    REFERENCE_EDGE,
+    SECOND,
+    TRUTH,
+    colour_map,
+    figure,
+    house_style,
+)
 from caloman_cli.metrics.classifier.inputs import Mode
 from caloman_cli.metrics.classifier.multiclass import MulticlassTest
 from caloman_cli.metrics.classifier.training import Preset
@@ -14,6 +29,11 @@ from caloman_cli.metrics.score import Score, key_of
 
 SECTION = "log-posterior"
 REAL = "independent real showers"
+_CAPTION = (
+    "Left: the mean log-posterior of each generator, given real showers, which the network has "
+    "not learned from; dotted: an even guess. Right: the mean posterior of a column's generator, "
+    "given the showers of a row, none of them learned from."
+)
 
 
 class Multiclass:
@@ -65,6 +85,10 @@ class Multiclass:
             device=comparison.device,
             cache_dir=comparison.cache_dir,
         )
+        said = {comparison.label: comparison.model_label, REAL: comparison.truth_label}
+        colours = {comparison.label: GENERATED, REAL: TRUTH}
+        image = multiclass_figure(found, said, colours, comparison.reference_label)
+        comparison.draw("multiclass", image, _CAPTION)
         real = found["log_posterior"].get(REAL)
         key = "log-posterior resnet" if self.mode == "resnet" else "log-posterior"
         scores = []
@@ -119,3 +143,54 @@ class Multiclass:
 
 def _spread(value: dict[str, float | None]) -> float | None:
     return value["error"] if value["std"] is None else value["std"]
+
+
+def multiclass_figure(
+    found: Mapping[str, Any],
+    said: Mapping[str, str],
+    colours: Mapping[str, str],
+    reference: str,
+) -> Figure:
+    """Log-posteriors of all generators, and posteriors by whose showers are asked about.
+
+    Args:
+        found: What :class:`caloman_cli.metrics.classifier.multiclass.MulticlassTest` returns.
+        said: What generators are called, where that is not their name.
+        colours: Of generators that are not one of the others.
+        reference: What the real showers that judge are called.
+    """
+    names = found["classes"]
+    words = [said.get(name, name) for name in names]
+    with house_style():
+        wide = 3.4 + 0.5 * len(names) + 0.08 * max(map(len, [reference, *words]))
+        image = figure(wide, 1.3 + 0.36 * len(names), "constrained")
+        left, right = image.subplots(1, 2, sharey=True, width_ratios=[3, 0.8 + 0.5 * len(names)])
+        for place, name in enumerate(names, start=1):
+            value = found["log_posterior"][name]
+            left.errorbar(
+                value["mean"], place, xerr=_spread(value), color=colours.get(name, SECOND),
+                marker="o", linestyle="", capsize=2,
+            )  # fmt: skip
+        left.axvline(found["uniform"], color=REFERENCE_EDGE, linewidth=0.9, linestyle=":")
+        left.locator_params(axis="x", nbins=4)
+        left.set_xlabel(f"mean log-posterior, {reference}")
+        _matrix(right, np.array(found["posteriors"]))
+        numbers = [str(number) for number in range(1, len(words) + 1)]
+        numbered = [f"{word}  {number}" for word, number in zip(words, numbers, strict=True)]
+        left.set_yticks(range(len(words) + 1), labels=[reference, *numbered])
+        right.set_xticks(range(len(words)), labels=numbers)
+        right.set_xlabel("mean posterior of")
+        left.tick_params(which="both", right=False)
+        right.tick_params(which="both", length=0)
+        return image
+
+
+def _matrix(ax: Axes, posteriors: np.ndarray) -> None:
+    """Posteriors (K + 1, K) as colours and numbers; real showers, the first row, stand apart."""
+    ax.imshow(posteriors, cmap=colour_map(MAPPING), vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(posteriors):
+        ax.text(
+            column, row, f"{value:.2f}", ha="center", va="center", fontsize=8,
+            color="black" if value > 0.6 else "white",
+        )  # fmt: skip
+    ax.axhline(0.5, color="white", linewidth=3)

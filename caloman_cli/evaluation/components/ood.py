@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from caloman_cli.config.values import Count, Positive, Several, Share, checked
 from caloman_cli.data.showers import Showers
@@ -112,7 +113,9 @@ class OOD:
             for name, other in others.items()
         }
         limits = self.test.thresholds(train.values)
-        comparison.draw("ood", ood_figure(inside, others, limits), _caption(self.by_energy))
+        labels = comparison.reference_label, comparison.model_label
+        image = ood_figure(inside, others, limits, labels)
+        comparison.draw("ood", image, _caption(self.by_energy))
         used: dict[str, str | float | None] = {
             "noise": self.noise, "showers at most": self.max_showers,
             "factor": self.distortion.factor, "layer": self.distortion.layer, "draws": self.draws,
@@ -243,8 +246,17 @@ def _plain(found: Told) -> dict[str, list[float | None]]:
     }
 
 
-def ood_figure(inside: Told, others: dict[str, Told], limits: np.ndarray) -> Figure:
-    """The reference in grey and one set in colour a panel, with the thresholds."""
+def ood_figure(
+    inside: Told, others: dict[str, Told], limits: np.ndarray, labels: tuple[str, str]
+) -> Figure:
+    """The reference in grey and one set in colour a panel, with the thresholds.
+
+    Args:
+        inside: The reference.
+        others: The sets, by name.
+        limits: Thresholds of log p and local dimension, shape (2,).
+        labels: What the reference and the model are called.
+    """
     columns = min(3, len(others))
     rows = -(-len(others) // columns)
     with house_style():
@@ -259,10 +271,17 @@ def ood_figure(inside: Told, others: dict[str, Told], limits: np.ndarray) -> Fig
             ax.set_title(name)
         for ax in panels.flat[len(others) :]:
             ax.axis("off")
-        for ax in panels[-1]:
+        for ax in panels.flat[max(len(others) - columns, 0) : len(others)]:
+            ax.tick_params(labelbottom=True)  # though an empty panel may be below
             ax.set_xlabel("log p")
         for ax in panels[:, 0]:
             ax.set_ylabel("FLIPD")
+        keys = [
+            Patch(color=REFERENCE_EDGE, label=labels[0]),
+            Patch(color=GENERATED, label="the set"),
+        ]
+        image.legend(handles=keys, loc="outside lower center", ncols=2)
+        image.suptitle(f"under {labels[1]}", fontsize=10)
         return image
 
 

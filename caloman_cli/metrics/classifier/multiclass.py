@@ -118,11 +118,12 @@ class MulticlassTest:
             ``own``, likewise ``mean`` and ``std`` of log p(k|x) over generator k's own unseen
             showers; ``chosen``, the fraction of real showers that look most like k;
             ``confusion``, fractions of generator k's (row) unseen showers that look most like j
-            (column); ``accuracy`` on them; ``n_reference``, ``n_train``, ``n_test``, ``n_val``
-            (all generators together), ``preset``, ``units`` (None for the ResNet), ``epochs``,
-            ``protocol``, ``threshold`` [MeV], ``parameters``; ``repeats``, each one's mean
-            log-posteriors in the order of ``classes``; ``warning``, a sentence where the showers
-            are few, else None.
+            (column); ``posteriors``, the mean p(j|x) over real showers (first row) and over
+            generator k's unseen ones (row k + 1); ``accuracy`` on the latter; ``n_reference``,
+            ``n_train``, ``n_test``, ``n_val`` (all generators together), ``preset``, ``units``
+            (None for the ResNet), ``epochs``, ``protocol``, ``threshold`` [MeV], ``parameters``;
+            ``repeats``, each one's mean log-posteriors in the order of ``classes``; ``warning``,
+            a sentence where the showers are few, else None.
 
         Raises:
             UserError: Fewer than two submissions, a submission of fewer than 100 showers, voxels
@@ -228,6 +229,12 @@ class MulticlassTest:
             "chosen": np.bincount(posterior.argmax(1), minlength=n_classes) / len(posterior),
             "own": np.array([own[true == number].mean() for number in range(n_classes)]),
             "confusion": confusion / confusion.sum(1, keepdims=True),
+            "posteriors": np.stack(
+                [
+                    np.exp(rows).mean(0)
+                    for rows in (posterior, *(unseen[true == k] for k in range(n_classes)))
+                ]
+            ),
             "accuracy": float(np.mean(unseen.argmax(1) == true)),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         }
@@ -251,6 +258,7 @@ def _summary(runs: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, 
         "own": {name: {"mean": mean, "std": std} for name, mean, std in own},
         "chosen": dict(zip(names, over("chosen")[0], strict=True)),
         "confusion": np.mean([run["confusion"] for run in runs], 0).tolist(),
+        "posteriors": np.mean([run["posteriors"] for run in runs], 0).tolist(),
         "accuracy": float(np.mean([run["accuracy"] for run in runs])),
         "parameters": runs[0]["parameters"],
         "repeats": [run["mean"].tolist() for run in runs],

@@ -80,7 +80,9 @@ class Ledger:
         read = self._read(comparison, as_learned(model, showers, comparison.device), rows)
         rivals = Rivals(model, comparison, self.judges, self.without, self.max_showers)
         said = rivals.said()
-        comparison.draw("ledger", ledger_figure(read.targets, read.found, rows), _CAPTION)
+        labels = comparison.reference_label, comparison.model_label
+        image = ledger_figure(read.targets, read.found, rows, labels)
+        comparison.draw("ledger", image, _CAPTION)
         scores = [
             *_carried_scores(model, rows),
             *_read_scores(read),

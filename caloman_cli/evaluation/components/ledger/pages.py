@@ -68,8 +68,17 @@ def rivals_grid(said: Said) -> Grid:
     )
 
 
-def ledger_figure(targets: Sequence[Observable], found: Found, rows: Carried) -> Figure:
-    """R^2 of observables, and what each latent carries where that is known."""
+def ledger_figure(
+    targets: Sequence[Observable], found: Found, rows: Carried, labels: tuple[str, str]
+) -> Figure:
+    """R^2 of observables, and what each latent carries where that is known.
+
+    Args:
+        targets: The observables.
+        found: How well each of them is explained.
+        rows: What latents carry.
+        labels: What the showers and the model are called.
+    """
     known = [(target, each) for target in targets if (each := found[target.name]) is not None]
     each_carries = rows.nats.mean(0) if rows.nats is not None else None
     words = "nats"
@@ -81,6 +90,7 @@ def ledger_figure(targets: Sequence[Observable], found: Found, rows: Carried) ->
         _bars(panels[0], known)
         if each_carries is not None:
             _latents(panels[1], each_carries, rows, words)
+        image.suptitle(f"{labels[0]}, read from latents of {labels[1]}", fontsize=10)
     return image
 
 
