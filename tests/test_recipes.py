@@ -65,7 +65,7 @@ def runs() -> list[str]:
     """Shell that the recipes run, build arguments filled in."""
     sections = definition()
     given = dict(line.split("=", 1) for line in sections["arguments"])
-    shell = ["\n".join(sections[name]) for name in ("post", "test", "runscript")]
+    shell = ["\n".join(sections[name]) for name in ("environment", "post", "test", "runscript")]
     filled = [re.sub(r"{{ (\w+) }}", lambda name: given[name[1]], text) for text in shell]
     return [*filled, *(rest for word, rest in dockerfile() if word == "RUN")]
 
@@ -86,7 +86,7 @@ def test_the_dockerfile_parses():
 
 def test_the_definition_parses():
     sections = definition()
-    assert set(sections) == {"", "arguments", "files", "post", "test", "runscript"}
+    assert set(sections) == {"", "arguments", "files", "environment", "post", "test", "runscript"}
     assert [line.partition(": ")[0] for line in sections[""]] == ["Bootstrap", "From"]
 
 
@@ -146,3 +146,11 @@ def test_what_is_copied_is_enough_for_the_wheel(tmp_path):
         text=True,
     )
     assert made.returncode == 0, made.stderr
+
+
+def test_packages_of_the_users_home_do_not_hide_the_images():
+    """Apptainer shows the home folder: Python would look into ~/.local before the image."""
+    environment = "\n".join(definition()["environment"])
+    asked = f"{environment}\nexec {sys.executable} -c 'import sys; print(sys.flags.no_user_site)'"
+    said = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "1"
