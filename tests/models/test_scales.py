@@ -130,12 +130,12 @@ def test_patches_of_a_kind_are_told_alike(slices, paired):
             alike = turned.setdefault(int(kinds[row]), [end - start, rings, seen])
             assert alike == [end - start, rings, seen]
         shared += len(now) - len(turned)
-    assert shared > slices
+    assert shared >= slices
 
 
-@pytest.mark.parametrize(("paired", "sizes", "kinds"), [(False, 12, 39), (True, 9, 9)])
+@pytest.mark.parametrize(("paired", "sizes", "kinds"), [(False, 12, 39), (True, 18, 18)])
 def test_patches_of_fifty_slices_look_alike_on_a_grid_only(paired, sizes, kinds):
-    """Where most are halved there are as many kinds as pairs of rings, and not three of a size."""
+    """Where most are halved there are as many kinds as rings, and not three of a size."""
     scales = Scales(_layer(50, 18), 2, 0, paired)
     most = max(range(len(scales.n_halved)), key=lambda step: scales.n_halved[step])
     assert len(scales.trees[0].kinds(most).unique()) == sizes
@@ -143,19 +143,23 @@ def test_patches_of_fifty_slices_look_alike_on_a_grid_only(paired, sizes, kinds)
 
 
 def test_paired_patches_are_those_of_a_grid():
-    """Seven slices by three rings: the whole, 4 and 3, 2 2 2 1, rings 2 and 1, ..."""
+    """Seven slices by three rings: the whole, 4 and 3, rings 2 and 1, 2 2 2 1, ...
+
+    Slices are halved last: neighbours of one ring, which one particle lights, then see each other.
+    """
     scales = Scales(_layer(7, 3), 2, 0, paired=True)
     (tree,) = scales.trees
     halved = [sorted(tree.halved(step)) for step in range(len(tree.steps))]
     assert halved[0] == [(0, 7, 0, 3)]
     assert sorted(halved[1] + halved[2]) == [(0, 4, 0, 3), (4, 7, 0, 3)]
-    columns = [(0, 2), (2, 4), (4, 6), (6, 7)]
-    assert sorted(halved[3] + halved[4]) == [(a, b, 0, 3) for a, b in columns]
+    quarters = [(a, b, *rings) for a, b in ((0, 4), (4, 7)) for rings in ((0, 2), (2, 3))]
+    assert sorted(halved[3] + halved[4]) == sorted(quarters)
     # The last slice stands alone, and is not halved with the others.
-    assert sorted(halved[5] + halved[6]) == [
-        (a, b, *rings) for a, b in columns[:-1] for rings in ((0, 2), (2, 3))
+    columns = [(0, 2), (2, 4), (4, 6), (6, 7)]
+    assert sorted(halved[5] + halved[6]) == [(a, b, 0, 2) for a, b in columns]
+    assert sorted(halved[7] + halved[8]) == [
+        (a, b, r, r + 1) for a, b in columns[:-1] for r in range(3)
     ]
-    assert sorted(halved[7] + halved[8]) == [(a, a + 1, 0, 2) for a in range(7)]
     assert len(halved) == 9
 
 
@@ -164,7 +168,9 @@ def _layer(slices, rings):
     return Geometry("one", "photon", (layer,), 0.1, 2.0, incident_range=(1e3, 1e5))
 
 
-@pytest.mark.parametrize("settings", [{}, {"sight": 1, "paired": True, "energies": True}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"sight": 1, "paired": True, "energies": True, "counted": True}]
+)
 @pytest.mark.parametrize("detector", [ALIKE, MIXED], ids=lambda detector: detector.name)
 def test_a_draw_is_told_what_its_density_is_told(detector, settings, monkeypatch):
     torch.manual_seed(0)

@@ -1,7 +1,7 @@
 """Sampled voxels, scale by scale: every layer is halved again and again, many patches at once."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from caloman_cli.config.values import Count, Natural, Positive, Several, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
-from caloman_cli.models.heads.halving import Halving, HalvingNetwork, Offsets, n_raw
+from caloman_cli.models.heads.counted import CountedHalving
+from caloman_cli.models.heads.halving import Halving, PlacedHalving, n_raw
+from caloman_cli.models.heads.halving_network import HalvingNetwork
 from caloman_cli.models.heads.harmonics import Harmonics
 from caloman_cli.models.heads.scales import Scales
 from caloman_cli.models.heads.shares import LogShares, ShareHead
@@ -42,14 +44,14 @@ class Constants(NamedTuple):
     Args:
         of_layer: The layers of the halves, int64 (2 H,).
         scale, shift: Which standardise the logarithms of their shares, (2 H, 1).
-        at: Where components lie.
+        at: What the halvings have to know.
         random: Two uniform numbers and a logistic one for each halving, (3, H, B), or None.
     """
 
     of_layer: Tensor
     scale: Tensor
     shift: Tensor
-    at: Offsets
+    at: Any
     random: Tensor | None
 
 
@@ -94,6 +96,9 @@ class Multiscale(ShareHead[Halved]):
             lit voxel leans in one of few directions, which no smooth density learns.
         gain: Of what networks that look at what is next to a patch say: these begin with nothing,
             and an optimiser's step moves them so much further. For trainings of few steps.
+        counted: Whether halvings begin with what was counted of showers to learn from: how often
+            halves are lit and how they share, by the energy of a patch, for each kind of patch.
+            Networks then say how others differ from these.
         geometry: The detector.
         conditions: Tells the layers' energies.
 
@@ -125,6 +130,7 @@ class Multiscale(ShareHead[Halved]):
         rank: Count = 4,
         blur: Positive = 0.1,
         gain: Positive = 1.0,
+        counted: bool = False,
         *,
         geometry: Geometry,
         conditions: Conditions,
@@ -133,8 +139,14 @@ class Multiscale(ShareHead[Halved]):
         self.paired = paired
         self.scales, self.n_told = Scales(geometry, phases, sight, paired), TOLD + energies
         self.levels = LogShares(self.scales.n_patches)  # log of a patch's share of its layer
-        self.halving = Halving(self.scales.n_halved, components)
         networks = list(self._networks(state, most, hidden, local, gain))
+        self.halving: Halving[Any]
+        if counted:
+            kinds = [network.kinds for step in networks for network in step]
+            layers = [network.layers for step in networks for network in step]
+            self.halving = CountedHalving(self.scales.n_halved, components, kinds, layers)
+        else:
+            self.halving = PlacedHalving(self.scales.n_halved, components)
         self.networks = nn.ModuleList(nn.ModuleList(step) for step in networks)
         self.harmonics = Harmonics(geometry, harmonics, rank, centres)
         self.moment_dim, self.moment_sigma = self.harmonics.dim, blur
@@ -267,15 +279,12 @@ class Multiscale(ShareHead[Halved]):
         halved = self.scales.n_halved
         made = [len(self.scales.of_layer) - 2 * sum(halved), *(2 * count for count in halved)]
         fields = [part.split(made)[1:] for part in (self.scales.of_layer, *standards(self.levels))]
-        at = map(
-            Offsets._make, zip(*(x.split(halved, 1) for x in self.halving.offsets()), strict=True)
-        )
         random: Iterable[Tensor | None] = [None] * len(halved)
         if noise is not None:
             whole = noise.uniform(3, sum(halved), rows_last=True)
             whole[2].logit_(SMALLEST)
             random = whole.split(halved, 1)
-        return map(Constants, *fields, at, random)
+        return map(Constants, *fields, self.halving.steps(), random)
 
     def _raw(self, table: Tensor, step: int) -> Tensor:
         """What the networks say of a step, (P, H, B), of a table of what is known before it."""

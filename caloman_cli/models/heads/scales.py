@@ -223,7 +223,7 @@ def _of_grid(patches: dict[int, Patch], grid: list[int]) -> dict[int, tuple[Patc
 
     ``grid`` has the cells' slices and rings, and is changed.
     """
-    rings = grid[1] > grid[0]
+    rings = grid[1] >= grid[0]
     grid[rings] //= 2
     found = {}
     for number, (a, b, r, s) in patches.items():

@@ -1,0 +1,131 @@
+"""What was counted of halvings, by the energy of the patch that is halved."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_BINS, _PER_FOLD, _LOWEST = 64, 5.0, 0.6  # of log energies in cuts: how many, how fine, from where
+_FINE, _FARTHEST = 480, 12.0  # bins of logits of portions, and where the last one ends
+_KNOTS = 33  # quantiles of these that are kept
+_ENOUGH = 100  # counts in a bin; else its neighbours are counted with it
+_GAP = 1e-3  # between knots, at least
+_LEAST = 1e-3  # cuts: energies are told apart
+_EVERYWHERE = 0.3  # of a case, beside what was counted
+
+
+class Tables(nn.Module):
+    """Frequencies of cases and quantiles of portions, by a patch's energy, of K kinds of patches.
+
+    Between the middles of bins both are interpolated, so that edges of spectra, which lie at other
+    portions of other energies, stay sharp.
+
+    Args:
+        kinds: How many kinds there are.
+    """
+
+    cases: Tensor
+    portions: Tensor
+    knots: Tensor
+
+    def __init__(self, kinds: int) -> None:
+        super().__init__()
+        knots = torch.logit((torch.arange(_KNOTS) + 0.5) / _KNOTS)
+        self.register_buffer("knots", knots, persistent=False)
+        self.register_buffer("cases", torch.zeros(kinds * _BINS, 3))
+        self.register_buffer("portions", knots.repeat(kinds * _BINS, 1))
+        self._cases = torch.zeros(0)
+        self._portions = torch.zeros(0)
+
+    def add(self, case: Tensor, energy: Tensor, kind: Tensor, y: Tensor) -> None:
+        """Take patches, all (N,).
+
+        Args:
+            case: Which half is lit, or 2 for both.
+            energy: In cuts.
+            kind: int64.
+            y: Logits of first halves' portions, which count where both are lit.
+        """
+        bins = ((energy.log() - _LOWEST) * _PER_FOLD).long().clamp(0, _BINS - 1) + kind * _BINS
+        both = case == 2
+        at = ((y[both] + _FARTHEST) * (_FINE / 2 / _FARTHEST)).long().clamp(0, _FINE - 1)
+        cases = torch.bincount(bins * 3 + case, minlength=self.cases.numel())
+        portions = torch.bincount(bins[both] * _FINE + at, minlength=len(self.cases) * _FINE)
+        # int32 and on the CPU: these are the largest numbers by far.
+        cases, portions = cases.cpu().int(), portions.cpu().int()
+        self._cases = self._cases + cases if len(self._cases) else cases
+        self._portions = self._portions + portions if len(self._portions) else portions
+
+    def finish(self) -> None:
+        """Set the tables from what was added."""
+        cases = _widened(self._cases.view(-1, _BINS, 3)) + _EVERYWHERE
+        self.cases.copy_(torch.log(cases / cases.sum(2, keepdim=True)).flatten(0, 1))
+        found = [_quantiles(_widened(one)) for one in self._portions.view(-1, 1, _BINS, _FINE)]
+        self.portions.copy_(torch.cat(found).flatten(0, 1))
+        self._cases, self._portions = torch.zeros(0), torch.zeros(0)
+
+    def of_cases(self, energy: Tensor, kind: Tensor) -> Tensor:
+        """Log-probabilities of the cases, (3, \\*), of energies and kinds (\\*)."""
+        bins, part = _between(energy, kind)
+        found = self.cases[bins].lerp(self.cases[bins + 1], part.unsqueeze(-1))
+        return found.movedim(-1, 0)
+
+    def standard(self, y: Tensor, energy: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of portions as numbers that would be standard logistic ones, and the log-slope.
+
+        All (\\*): were a portion's distribution nothing but what was counted.
+        """
+        bins, part = _between(energy, kind)
+        ends = self.portions[bins].lerp(self.portions[bins + 1], part.unsqueeze(-1))
+        place = (y.unsqueeze(-1) >= ends[..., 1:-1]).sum(-1)
+        low, high = (ends.gather(-1, (place + i).unsqueeze(-1)).squeeze(-1) for i in (0, 1))
+        start, stop = self.knots[place], self.knots[place + 1]
+        slope = (stop - start) / (high - low)
+        return start + (y - low) * slope, slope.log()
+
+    def portion(self, t: Tensor, energy: Tensor, kind: Tensor) -> Tensor:
+        """The inverse: logits of portions, (\\*)."""
+        bins, part = _between(energy, kind)
+        place = (torch.sigmoid(t) * _KNOTS - 0.5).long().clamp(0, _KNOTS - 2)
+        flat, row = self.portions.flatten(), bins * _KNOTS + place
+        low, high = (flat[row + i].lerp(flat[row + i + _KNOTS], part) for i in (0, 1))
+        start, stop = self.knots[place], self.knots[place + 1]
+        return low + (t - start) * (high - low) / (stop - start)
+
+
+def _between(energy: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
+    """The bin whose middle is below an energy, and how far it is on to the next one's."""
+    place = (energy.clamp(min=_LEAST).log() - _LOWEST) * _PER_FOLD - 0.5
+    place = place.clamp(0, _BINS - 1.001)
+    low = place.floor()
+    return low.long() + kind * _BINS, place - low
+
+
+def _widened(counts: Tensor) -> Tensor:
+    """Counts (K, bins, .), float64, with so many bins next to each that they are enough."""
+    counts = counts.double()
+    found, totals = counts, counts.sum(2)
+    done = totals >= _ENOUGH
+    sums, totals = (F.pad(x.cumsum(1), [0] * (2 * x.dim() - 4) + [1, 0]) for x in (counts, totals))
+    place, bins = torch.arange(counts.shape[1]), counts.shape[1]
+    width = 1
+    while not bool(done.all()) and width < 2 * bins:
+        low, high = (place - width).clamp(min=0), (place + width + 1).clamp(max=bins)
+        now = ~done & ((totals[:, high] - totals[:, low] >= _ENOUGH) | (width >= bins))
+        found = torch.where(now.unsqueeze(2), sums[:, high] - sums[:, low], found)
+        done, width = done | now, width + max(1, width // 2)
+    return found
+
+
+def _quantiles(counts: Tensor) -> Tensor:
+    """Logits of portions at the knots, (K, bins, knots), of counts (K, bins, fine bins)."""
+    whole = counts.sum((0, 1))
+    counts = counts + whole / whole.sum().clamp(min=1.0) + 1e-9
+    below = F.pad(counts.cumsum(2), (1, 0))
+    below = below / below[..., -1:]
+    at = ((torch.arange(_KNOTS, dtype=torch.float64) + 0.5) / _KNOTS).expand(*below.shape[:2], -1)
+    place = torch.searchsorted(below, at.contiguous()).clamp(1, _FINE)
+    low, high = below.gather(2, place - 1), below.gather(2, place)
+    width = 2 * _FARTHEST / _FINE
+    found = width * (place - 1 + (at - low) / (high - low)) - _FARTHEST
+    gaps = found.diff(dim=2).clamp(min=_GAP)
+    return torch.cat([found[..., :1], found[..., :1] + gaps.cumsum(2)], 2)

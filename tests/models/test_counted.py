@@ -1,0 +1,97 @@
+"""Halvings that begin with what was counted."""
+
+import torch
+
+from caloman_cli.models.heads.counted import CountedHalving
+from caloman_cli.models.heads.halving import logit, n_raw
+from caloman_cli.models.heads.tables import Tables
+
+EDGE = 100.0  # cuts: no voxel has less
+
+
+def pairs(n, seed=0):
+    """Two voxels, each of them lit in three of four showers, by one particle or two."""
+    torch.manual_seed(seed)
+    particles = 1 + (torch.rand(2, n) < 0.3)
+    energy = particles * EDGE - EDGE * torch.log(torch.rand(2, n))
+    first, second = energy * (torch.rand(2, n) < 0.75)
+    return first.unsqueeze(0), second.unsqueeze(0)
+
+
+def counted(first, second):
+    halving = CountedHalving([len(first)], 3, [torch.zeros(len(first), dtype=torch.long)], [1])
+    for rows in zip(first.split(7000, 1), second.split(7000, 1), strict=True):
+        halving.measure(*rows)
+    halving.measured()
+    return halving
+
+
+def drawn(halving, energy):
+    """What is drawn where networks say nothing."""
+    random = torch.rand(3, *energy.shape)
+    random[2].logit_(1e-7)
+    (at,) = halving.steps()
+    raw = torch.zeros(n_raw(3), *energy.shape)
+    return halving.draw(raw, energy, random, at).chunk(2)
+
+
+def test_pairs_are_drawn_as_they_were_counted_before_anything_is_learned():
+    first, second = pairs(100_000)
+    ours, others = drawn(counted(first, second), first + second)
+    torch.testing.assert_close(ours + others, first + second, rtol=1e-5, atol=0)
+    both, pair = (first > 0) & (second > 0), (ours > 0) & (others > 0)
+    for low, high in ((0, 2 * EDGE), (2 * EDGE, 3 * EDGE), (3 * EDGE, 5 * EDGE), (5 * EDGE, 1e9)):
+        there = (first + second >= low) & (first + second < high)
+        assert abs(float(both[there].float().mean() - pair[there].float().mean())) < 0.03
+    # Nothing below the edge: 2 per mille are, of a bin's width.
+    assert float((ours[pair] < 0.95 * EDGE).float().mean()) < 0.01
+    levels = torch.linspace(0.05, 0.95, 19)
+    found, real = (logit(*x).sort().values for x in ((ours[pair], others[pair]),
+                                                     (first[both], second[both])))  # fmt: skip
+    assert float((found.quantile(levels) - real.quantile(levels)).abs().max()) < 0.05
+
+
+def test_portions_of_two_energies_are_told_apart():
+    """Of little energy both halves are alike, of much one is at the edge."""
+    halving = counted(*pairs(200_000))
+    spread = []
+    for energy in (250.0, 900.0):
+        ours, others = drawn(halving, torch.full((1, 20_000), energy))
+        pair = (ours > 0) & (others > 0)
+        assert float((ours[pair] < 0.95 * EDGE).float().mean()) < 0.02
+        spread.append(float(logit(ours[pair], others[pair]).std()))
+    assert spread[0] < 0.35 < 0.8 < spread[1]
+
+
+def test_logits_go_there_and_back():
+    halving = counted(*pairs(50_000))
+    energy = torch.empty(1, 2000).uniform_(0.1, 12.0).exp()
+    kinds = torch.zeros(1, 1, dtype=torch.long)
+    t = torch.linspace(-12, 12, 2000).unsqueeze(0).double()
+    tables = halving.counted.double()
+    y = tables.portion(t, energy.double(), kinds)
+    back, slope = tables.standard(y, energy.double(), kinds)
+    torch.testing.assert_close(back, t, atol=1e-6, rtol=1e-6)
+    step = 1e-6
+    higher = tables.portion(t + step, energy.double(), kinds)
+    inside = ((t + step).sigmoid() * 33 - 0.5).floor() == (t.sigmoid() * 33 - 0.5).floor()
+    torch.testing.assert_close(
+        (step / (higher - y)).log()[inside], slope[inside], atol=1e-4, rtol=1e-4
+    )
+
+
+def test_where_little_was_counted_neighbouring_energies_speak():
+    tables = Tables(2)
+    energy = torch.tensor([20.0] * 300 + [400.0] * 2)
+    case = torch.tensor([0] * 150 + [1] * 150 + [2] * 2)
+    tables.add(case, energy, torch.zeros(302, dtype=torch.long), torch.full((302,), 1.5))
+    tables.finish()
+    zero = torch.zeros(1, dtype=torch.long)
+    far, near, other = (
+        torch.exp(tables.of_cases(torch.tensor([at]), zero + kind))[:, 0]
+        for at, kind in ((400.0, 0), (20.0, 0), (20.0, 1))
+    )
+    assert near[0] > 0.49 and near[2] < 0.01
+    assert 0.005 < far[2] < 0.01  # two of 302: a hundred are asked for
+    torch.testing.assert_close(other, torch.full((3,), 1 / 3))
+    assert torch.isfinite(tables.portions).all() and (tables.portions.diff(dim=1) > 0).all()
