@@ -148,19 +148,26 @@ def test_a_place_sees_those_before_it_only(name):
         assert (of_c != 0).all()
 
 
-@pytest.mark.parametrize("name", REAL)
-def test_it_begins_with_least_squares(name):
-    """Before a step is made, mean and covariance given c are those of the training rows."""
+@pytest.mark.parametrize(
+    ("name", "components"), [*((name, 10) for name in REAL), ("arm", 1), ("arm", 2)]
+)
+def test_it_begins_with_least_squares(name, components):
+    """Before a step is made, mean and covariance given c are those of the training rows.
+
+    And the likelihood is nearly the normal distribution's, of as many components as there are.
+    """
     torch.manual_seed(0)
     c = torch.randn(3000, 2)
     mixing = torch.randn(3, 3).tril()
     z = c @ torch.randn(2, 3) + torch.randn(3000, 3) @ mixing.T
-    model = build_density(name, 3, 2)
+    model = build_density(name, 3, 2, components=components)
     model.prepare(TensorRows(z, c))
     with torch.no_grad():
         drawn = model.sample(c, Noise(0, 0, 3000))
     both = (torch.cat([rows, c], 1) for rows in (z, drawn))
     torch.testing.assert_close(*(torch.corrcoef(b.T) for b in both), rtol=0, atol=0.05)
+    entropy = mixing.diagonal().abs().log().mean() + 0.5 * math.log(2 * math.pi * math.e)
+    assert nll(model, z, c) == pytest.approx(float(entropy), abs=0.05)
 
 
 def test_a_coordinate_that_is_told_by_others_does_not_break_it():

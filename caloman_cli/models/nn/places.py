@@ -44,7 +44,8 @@ class Mixtures(nn.Module):
         self.mixture = nn.Linear(width, 3 * components)
         with torch.no_grad():
             self.mixture.weight.mul_(0.1)
-            spread = torch.linspace(-1.0, 1.0, components) * (components > 1)
+            reach = {1: 0.0, 2: 0.7}.get(components, 1.0)  # two at 1 would leave no width
+            spread = reach * torch.linspace(-1.0, 1.0, components)
             rest = (1.0 - spread.square().mean()).sqrt().log().expand(components)
             self.mixture.bias.copy_(torch.cat([torch.zeros(components), spread, rest]))
         self.linear = nn.Parameter(torch.zeros(dim, c_dim + dim))
