@@ -31,6 +31,7 @@ class Carried(NamedTuple):
             either is not known exactly, or a point's is infinite.
         n_learned: E.
         n_codes: Of how many codes each latent is one; None: real numbers.
+        n_shower: How many of the E are the shower's; those of layers stand behind them.
     """
 
     z: np.ndarray
@@ -41,11 +42,17 @@ class Carried(NamedTuple):
     over: np.ndarray | None
     n_learned: int
     n_codes: int | None
+    n_shower: int
 
     @property
     def active_learned(self) -> int:
         """How many learned latents are in use."""
         return int(self.active[: self.n_learned].sum())
+
+    @property
+    def active_shower(self) -> int:
+        """How many of these are the shower's."""
+        return int(self.active[: self.n_shower].sum())
 
     @property
     def learned_nats(self) -> np.ndarray | None:
@@ -108,6 +115,7 @@ def carried(
         over,
         encoder.n_learned,
         encoder.latents.n_codes,
+        encoder.n_shower,
     )
 
 

@@ -20,6 +20,26 @@ ANOTHER_PART = "choose another part, e.g. density@density.part=nsf"
 
 
 @dataclass(frozen=True)
+class LayerLatents:
+    """Which latents belong to layers: K of each, layer after layer.
+
+    Args:
+        start: The place of the first one among the D.
+        each: K.
+        told: Of each of the L layers, which columns of c speak of it.
+    """
+
+    start: int
+    each: int
+    told: tuple[tuple[int, ...], ...]
+
+    @property
+    def stop(self) -> int:
+        """The place behind the last one."""
+        return self.start + self.each * len(self.told)
+
+
+@dataclass(frozen=True)
 class Latents:
     """The space of latents z (B, D).
 
@@ -32,6 +52,7 @@ class Latents:
         part_of: The density that hands them to a part of its own, for messages; empty: an encoder
             does.
         constraint: (z (B, D), c (B, C)) -> (B, M), zero where latents are, if they are told so.
+        layers: Which of them are those of layers; None: all are the shower's.
 
     Raises:
         ValueError: These do not fit together.
@@ -45,12 +66,15 @@ class Latents:
     constraint: Callable[[Tensor, Tensor], Tensor] | None = field(
         default=None, compare=False, repr=False
     )
+    layers: LayerLatents | None = None
 
     def __post_init__(self) -> None:
         if self.dim < 1 or self.kind not in get_args(LatentKind):
             raise ValueError(f"no space of latents: {self!r}")
         if (self.kind == "codes") != (self.n_codes is not None and self.n_codes > 1):
             raise ValueError(f"codes need n_codes of 2 or more, real numbers none: {self!r}")
+        if self.layers is not None and self.layers.stop > self.dim:
+            raise ValueError(f"more latents of layers than there are: {self!r}")
 
     def __str__(self) -> str:
         if self.n_codes is None:

@@ -1,6 +1,6 @@
 """What the trainer knows of a model, and what a model knows of its data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -51,6 +51,26 @@ class TensorRows:
     def rows(self, index: np.ndarray) -> tuple[Tensor, ...]:
         where = torch.as_tensor(index, device=self.tensors[0].device)
         return tuple(tensor[where] for tensor in self.tensors)
+
+
+class MappedRows:
+    """Rows of another source, each batch of them passed through a function.
+
+    Args:
+        source: The other one.
+        change: A tuple of tensors -> another one, row by row.
+    """
+
+    def __init__(
+        self, source: RowSource, change: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    ) -> None:
+        self.source, self.change = source, change
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def rows(self, index: np.ndarray) -> tuple[Tensor, ...]:
+        return self.change(self.source.rows(index))
 
 
 def iterate(source: RowSource, batch_size: int) -> Iterator[tuple[Tensor, ...]]:

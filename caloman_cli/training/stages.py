@@ -110,7 +110,13 @@ def _record_latents(shop: Workshop) -> None:
     if "active_latents" in summary:
         return
     active = active_dimensions(run.latents_path, learned)
-    if active:
+    found = {"latents": learned, "active_latents": active}
+    if active and encoder.n_shower < learned:
+        own = active - active_dimensions(run.latents_path, encoder.n_shower)
+        numbers = active, learned, own, learned - encoder.n_shower
+        log.info("%d of %d latents are active, %d of the %d of layers", *numbers)
+        found["active_layer_latents"] = own
+    elif active:
         log.info("%d of %d latents are active", active, learned)
     elif encoder.remedy is None:
         log.info("no learned latents, as is meant")
@@ -120,8 +126,7 @@ def _record_latents(shop: Workshop) -> None:
             " the second step has nothing to learn; %s",
             *(learned, encoder.remedy),
         )
-    found = {"latents": learned, "active_latents": active, **_ease(shop)}
-    summary = folder.finish({**summary, **found})
+    summary = folder.finish({**summary, **found, **_ease(shop)})
     run.record_stage("encoder", summary)
 
 

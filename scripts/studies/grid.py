@@ -29,13 +29,15 @@ from caloman_cli import load_model
 CONF = Path(__file__).parents[2] / "conf"
 # Densities of these widths in each of hundreds of dimensions would take the whole budget.
 WIDE = {"identity": ["standard_normal", "gmm", "nsf", "flow_matching", "diffusion", "mean_flow"]}
-# They learn from another run, serve spaces that showers do not have, or have no latents.
+# They learn from another run, serve spaces that showers do not have or latents of layers, or have
+# no latents.
 APART = {
     "none",
     "consistency",
     "tr0n",
     "unconditional",
     "clustered",
+    "levels",
     "constrained_ebm",
     "implicit",
     "caloman_nsf",

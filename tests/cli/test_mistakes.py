@@ -81,7 +81,10 @@ MISTAKES = {
     ),
     "a part of none": (
         ["train", "density=nsf", "density@density.part=gmm"],
-        ["density@density.part= chooses a part", "density=clustered or tr0n or unconditional"],
+        [
+            "density@density.part= chooses a part",
+            "density=clustered or levels or tr0n or unconditional",
+        ],
     ),
     "unknown part": (
         ["train", "density=clustered", "density@density.part=gm"],

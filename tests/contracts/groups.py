@@ -17,7 +17,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.encoders.base import Encoder
 from caloman_cli.models.heads.base import Head
-from caloman_cli.models.latents import Latents
+from caloman_cli.models.latents import Latents, LayerLatents
 from caloman_cli.models.preprocess.conditions import Conditions
 from caloman_cli.models.preprocess.preprocess import Preprocess
 from caloman_cli.models.trainable import TensorRows
@@ -37,8 +37,10 @@ SMALL = {
 # What else makes an option dear, if its YAML has it.
 LIGHT = {
     "vqvae": {"n_codes": 8, "code_width": 2},
+    "vae_cylinder": {"layer_latents": 1},  # the class is that of vae, which has none
     "forest": {"times": 2, "copies": 2, "trees": 3},
     "unconditional": {"part": {"n_layers": 1, "hidden": 16, "n_blocks": 1}},
+    "levels": {"part": {"n_layers": 1, "hidden": 16, "n_blocks": 1}},
     "clustered": {
         "clusters": 2,
         "least": 20,
@@ -125,9 +127,17 @@ def build_density(option: str, z_dim: int = 4, c_dim: int = 3, **settings) -> De
     """A small density of the latents that it learns, with some settings of one's own."""
     unmade = made("density", option, OmegaConf.merge(small("density", option), settings))
     codes = "real" not in unmade.func.accepts
-    latents = Latents(z_dim, "codes", N_CODES) if codes else Latents(z_dim, constraint=plane)
+    latents = Latents(z_dim, "codes", N_CODES)
+    if not codes:
+        latents = Latents(z_dim, constraint=plane, layers=layered(z_dim, c_dim))
     density: Density = unmade(latents=latents, c_dim=c_dim)
     return density
+
+
+def layered(z_dim: int, c_dim: int) -> LayerLatents:
+    """All but the first and the last of latents are those of layers, one of each."""
+    told = (min(i, c_dim) - 1 for i in range(2, z_dim))
+    return LayerLatents(1, 1, tuple((i,) if c_dim else () for i in told))
 
 
 def plane(z: Tensor, c: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.carried import as_learned, carried
+from caloman_cli.evaluation.components.ledger.metric import _carried_scores
 from caloman_cli.evaluation.replaced import Replacement
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.preprocess.orientation import Orientation
@@ -154,3 +155,20 @@ def test_nats_of_moments_are_those_of_a_channel_with_noise(tiny_geometry):
     moments = rows.mean[:, rows.n_learned :].astype(np.float64)
     known = 0.5 * np.log(1 + moments.var(0) / 0.1**2)
     np.testing.assert_allclose(rows.nats[:, rows.n_learned :].mean(0), known, rtol=1e-3, atol=1e-4)
+
+
+def test_latents_of_layers_have_lines_of_their_own(tiny_geometry):
+    """The ledger counts them, and their nats, beside all that are learned."""
+    model, real = made("vae_cylinder", "gaussian", tiny_geometry)
+    rows = carried(model, real, CPU, 0)
+    assert (rows.n_shower, rows.n_learned) == (3, 6)
+    rows.active[:] = [True, False, True, True, False, False]
+    rows.nats[:] = np.arange(6)
+    found = {score.key: score for score in _carried_scores(model, rows)}
+    assert (found["ledger_nats"].generated, found["ledger_nats_layers"].generated) == (15, 12)
+    assert found["ledger_active"].generated == 3
+    assert found["ledger_active"].note == "of 6; 1 of the 3 of layers"
+    model, real = made("vae", "gaussian", tiny_geometry)
+    none = {score.key: score for score in _carried_scores(model, carried(model, real, CPU, 0))}
+    assert none["ledger_active"].note == "of 3"
+    assert "ledger_nats_layers" not in none

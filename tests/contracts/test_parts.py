@@ -10,7 +10,7 @@ from caloman_cli.models.latents import Latents
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import TensorRows
 from tests.conftest import ROOT
-from tests.contracts.groups import made, options, small, target
+from tests.contracts.groups import layered, made, options, small, target
 from tests.models.adversarial import fit
 
 WHOLES = [
@@ -18,7 +18,7 @@ WHOLES = [
     for name in options("density")
     if "/density@part" in (ROOT / f"conf/density/{name}.yaml").read_text(encoding="utf-8")
 ]
-REFUSED = {"ar_codes", "constrained_ebm"}  # of codes, and of what an encoder constrains
+REFUSED = {"ar_codes", "constrained_ebm", "levels"}  # of what only an encoder hands over
 OF_TR0N = {"forest", "avb"}  # without log_prob, and of several players
 QUICK = {"gmm", "ar_codes", "constrained_ebm"}
 PAIRS = [
@@ -29,7 +29,7 @@ PAIRS = [
 
 
 def test_there_are_densities_of_densities():
-    assert WHOLES == ["clustered", "tr0n", "unconditional"]
+    assert WHOLES == ["clustered", "levels", "tr0n", "unconditional"]
 
 
 @pytest.mark.parametrize("whole", WHOLES)
@@ -49,7 +49,7 @@ def test_a_part_learns_and_draws_or_is_refused(whole, part):
     cfg = small("density", whole)
     cfg.part = small("density", part)
     make = made("density", whole, cfg)
-    sizes = {"latents": Latents(3, encoder="vae"), "c_dim": 2}
+    sizes = {"latents": Latents(3, encoder="vae", layers=layered(3, 2)), "c_dim": 2}
     if part in REFUSED | (OF_TR0N if whole == "tr0n" else set()):
         with pytest.raises(UserError, match=r"choose another part, e\.g\. density@") as refused:
             make(**sizes)

@@ -43,6 +43,7 @@ ELSEWHERE = {
         "arm": "tests/models/test_autoregressive.py",
         "transformer": "tests/models/test_autoregressive.py",
         "clustered": "tests/models/test_clustered.py",
+        "levels": "tests/models/test_levels.py",
         "unconditional": "tests/models/test_tr0n.py",
     },
 }

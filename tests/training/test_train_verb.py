@@ -359,6 +359,25 @@ def test_how_many_latents_are_active_is_kept(whole):
     assert "diffusability" not in kept  # of too few showers
 
 
+def test_latents_of_layers_are_counted_beside(config, caplog):
+    """They are the last six of nine; the density of both is in the model file."""
+    levels = ["encoder.layer_latents=2", "encoder.free_bits=3", "encoder.layer_free_bits=0"]
+    density = ["density=levels", "density.part.n_layers=1", "density.hidden=8"]
+    small = [setting for setting in SMALL if not setting.startswith("density")]
+    with caplog.at_level("INFO"):
+        path = run(config(*levels, *density, small=small))
+    kept = read_json(path / "provenance.json")["stages"]["encoder"]
+    with h5py.File(path / "latents.h5") as file:
+        used = file["mean"][:].reshape(-1, 9).var(0) > 0.01
+    assert kept["latents"] == 9
+    assert kept["active_latents"] == used.sum()
+    assert kept["active_layer_latents"] == used[3:].sum()
+    said = f"{used.sum()} of 9 latents are active, {used[3:].sum()} of the 6 of layers"
+    assert said in caplog.messages
+    model, _ = load_model(path / "model.pt")
+    assert torch.isfinite(model.sample(torch.full((5, 1), 1e4), Noise(0, 0, 5))).all()
+
+
 def test_showers_that_are_all_the_same_are_refused(config, files):
     with h5py.File(files / "train.hdf5", "r+") as file:
         for name in ("showers", "incident_energies"):

@@ -22,7 +22,8 @@ class Autoregressive(Density):
 
     Place i reads one token, of c, of its own number and of :math:`u_{i-1}`; the first one reads
     no latent. A network that sees no later token makes states of them, of which each place's
-    distribution is made. A new density writes ``_network``.
+    distribution is made. A new density writes ``_network``; one whose places are not all of a kind
+    ``_mark``, ``_tokens`` and ``_gains``, too.
 
     Args:
         width: Of tokens and states, W.
@@ -52,11 +53,15 @@ class Autoregressive(Density):
 
     def _build(self, dim: int) -> None:
         self.condition = MLP(self.c_dim + 1, [self.width], self.width, "silu")
+        self._mark(dim)
+        self.places = self._places(dim)
+        self.network = self._network()
+
+    def _mark(self, dim: int) -> None:
+        """Make what tells places apart."""
         self.place = nn.Parameter(torch.randn(dim, self.width) / math.sqrt(self.width))
         # A value may mean something else at each place.
         self.gain = nn.Parameter(torch.ones(dim, self.width))
-        self.places = self._places(dim)
-        self.network = self._network()
 
     def _places(self, dim: int) -> Mixtures | Categories:
         if self.latents.n_codes is None:
@@ -80,23 +85,30 @@ class Autoregressive(Density):
         """(B, W)."""
         return self.condition(torch.cat([c, c.new_ones(len(c), 1)], 1))
 
+    def _tokens(self, c: Tensor) -> Tensor:
+        """What places read of c and of themselves, (B, A, W)."""
+        return self._told(c).unsqueeze(1) + self.place
+
+    def _gains(self) -> Tensor:
+        """Of what each place reads of the value before it, (A, W)."""
+        return self.gain
+
     def _states(self, u: Tensor, c: Tensor) -> Tensor:
         """(B, A, W): that of place i is of c and of latents before i."""
         before = nn.functional.pad(self.places.read(u[:, :-1]), (0, 0, 1, 0))
-        tokens = self._told(c).unsqueeze(1) + self.place + self.gain * before
-        states: Tensor = self.network(tokens)[0]
+        states: Tensor = self.network(self._tokens(c) + self._gains() * before)[0]
         return states
 
     def _log_prob(self, u: Tensor, c: Tensor) -> Tensor:
         return self.places.log_prob(self._states(u, c), u, c)
 
     def _sample(self, c: Tensor, noise: Noise) -> Tensor:
-        told, chances, memory = self._told(c), self.places.chances(noise, c), None
-        u = c.new_zeros(len(c), len(self.place))
-        for i, place in enumerate(self.place):
-            token = told + place
+        tokens, gains = self._tokens(c), self._gains()
+        chances, memory = self.places.chances(noise, c), None
+        u = c.new_zeros(tokens.shape[:2])
+        for i, token in enumerate(tokens.unbind(1)):
             if i:
-                token = token + self.gain[i] * self.places.read(u[:, i - 1 : i])[:, 0]
+                token = token + gains[i] * self.places.read(u[:, i - 1 : i])[:, 0]
             state, memory = self.network(token.unsqueeze(1), memory)
             u[:, i] = self.places.draw(i, state[:, 0], u, c, chances)
         return u

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 from torch import Tensor, nn
 
 from caloman_cli.config.options import option_of
@@ -11,7 +10,7 @@ from caloman_cli.models.densities.base import Density
 from caloman_cli.models.latents import Latents
 from caloman_cli.models.nn.scaler import ScalerKind
 from caloman_cli.models.noise import Noise
-from caloman_cli.models.trainable import RowSource
+from caloman_cli.models.trainable import MappedRows, RowSource
 
 
 @checked
@@ -57,36 +56,25 @@ class Unconditional(Density):
 
     def prepare(self, train: RowSource) -> None:
         super().prepare(train)
-        self.part.prepare(_Alone(self, train))
+        self.part.prepare(MappedRows(train, self._alone))
 
     def averaged_buffers(self) -> list[Tensor]:
         return self.part.averaged_buffers()
 
     def loss(self, batch: tuple[Tensor, ...], player: str = "model") -> Tensor:
         """That of the part, less what the scaling adds to log p [nats] where it has that."""
-        u, c, _ = self.scaled(batch)
-        return self.part.loss((u, c[:, :0]), player)
+        return self.part.loss(self._alone(batch), player)
 
     def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        return self.part.scores(self._alone(batch))
+
+    def _alone(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Rows (z, c) -> (u, nothing)."""
         u, c, _ = self.scaled(batch)
-        return self.part.scores((u, c[:, :0]))
+        return u, c[:, :0]
 
     def _sample(self, c: Tensor, noise: Noise) -> Tensor:
         return self.part.sample(c[:, :0], noise)
 
     def _log_prob(self, u: Tensor, c: Tensor) -> Tensor:
         return self.part.log_prob(u, c[:, :0])
-
-
-class _Alone:
-    """Rows (u, nothing) of rows (z, c)."""
-
-    def __init__(self, density: Density, rows: RowSource) -> None:
-        self.density, self.source = density, rows
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def rows(self, index: np.ndarray) -> tuple[Tensor, ...]:
-        z, c = self.source.rows(index)
-        return self.density.scaler(z)[0], c[:, :0]

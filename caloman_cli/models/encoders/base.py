@@ -11,7 +11,7 @@ from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.jacobian import half_logdet
 from caloman_cli.models.encoders.posterior import DiracPosterior, GaussianPosterior, Posterior
 from caloman_cli.models.heads.base import Head
-from caloman_cli.models.latents import LatentKind, Latents
+from caloman_cli.models.latents import LatentKind, Latents, LayerLatents
 from caloman_cli.models.nn.codebook import Bins
 from caloman_cli.models.trainable import RowSource, Trainable, iterate
 
@@ -26,8 +26,7 @@ class Encoder(Trainable):
     A batch of training rows is the tuple (x, c). Latents are what an encoder learns, and behind
     them the moments that the head would like to be told of a shower, with a little noise and free
     of charge; beside codes they are codes, too, of bins with as many training showers each. These
-    are the business of this class alone. A new encoder writes, of the E latents
-    that it learns,
+    are the business of this class alone. A new encoder writes, of the E latents that it learns,
 
     - ``_posterior(x, c)``, a :class:`~caloman_cli.models.encoders.posterior.Posterior`; or, where
       it can only draw, ``_draw(x, c)`` -> z (B, E), see :attr:`only_draws`;
@@ -36,9 +35,11 @@ class Encoder(Trainable):
     - ``loss((x, c), player)``, which may use all methods here.
 
     Args:
-        n_learned: E, or ``auto``, which is resolved before a model is built.
+        n_learned: E, less those of layers, or ``auto``, which is resolved before a model is
+            built.
         conditional: Let encoder and decoder see c.
         n_codes: Of how many codes each latent is one; None: latents are real numbers.
+        layer_latents: How many latents of each layer are learned behind the ``n_learned``.
         x_dim: Voxels V (given at build time, never in YAML, as the following).
         c_dim: Condition width C.
         head: The distribution that the decoder parametrises.
@@ -47,6 +48,7 @@ class Encoder(Trainable):
         n_turns: Orientations in which training shows a shower, see :meth:`Head.turned`; the
             density model learns latents of turned showers, too.
         remedy: What to try where training leaves no latent in use; None: none is meant to be.
+        n_shower: How many of the E latents are the shower's; those of layers stand behind them.
         most_latents: The largest E that it can learn; what ``auto`` stands for is no larger.
 
     Raises:
@@ -62,20 +64,25 @@ class Encoder(Trainable):
         *,
         conditional: bool = True,
         n_codes: int | None = None,
+        layer_latents: int = 0,
         x_dim: int,
         c_dim: int,
         head: Head,
     ) -> None:
         super().__init__()
         self.most_latents = x_dim
-        self.n_learned = checked_latent_dim(n_learned, x_dim)
+        self.n_shower = self.n_learned = checked_latent_dim(n_learned, x_dim)
+        layers = None
+        if layer_latents:
+            layers = LayerLatents(self.n_shower, layer_latents, head.conditions.of_layers)
+            self.n_learned = layers.stop
         self.head, self.conditional = head, conditional
         self.raw_dim = head.out_dim - head.moment_dim
         self.seen_dim = head.feature_dim + (c_dim if conditional else 0)
         self.told_dim = head.moment_dim + (c_dim if conditional else 0)
         dim = self.n_learned + head.moment_dim
         kind: LatentKind = "real" if n_codes is None else "codes"
-        self.latents = Latents(dim, kind, n_codes, option_of("encoder", self))
+        self.latents = Latents(dim, kind, n_codes, option_of("encoder", self), layers=layers)
         self.bins = None
         if n_codes is not None and head.moment_dim:
             self.bins = Bins(head.moment_dim, n_codes)

@@ -34,6 +34,11 @@ class VAE(Learned):
     much smaller than 1 that a dimension costs :math:`\frac12 (\sigma^2 - 1 - \log \sigma^2) \ge
     \delta` in each shower, whatever its mean.
 
+    With ``layer_latents`` there are two levels: behind the latents of a shower stand some of each
+    layer, which ``density=levels`` draws layer after layer. Here they are independent of each
+    other and of the shower's. How a decoder reads them, says
+    :class:`~caloman_cli.models.encoders.learned.Learned`.
+
     Args:
         latent_dim: D, or ``auto``, which is resolved before a model is built.
         hidden: Hidden widths of the encoder; the decoder mirrors them.
@@ -47,6 +52,8 @@ class VAE(Learned):
         kl_warmup: Training steps in which beta rises linearly from zero.
         augment: Train on showers rotated about the axis and mirrored at random.
         network: See :data:`~caloman_cli.models.encoders.networks.Network`.
+        layer_latents: Latents of each layer beside the shower's.
+        layer_free_bits: ``free_bits`` of these; None: the same.
         x_dim: V.
         c_dim: C.
         head: The distribution that the decoder parametrises.
@@ -81,6 +88,8 @@ class VAE(Learned):
         kl_warmup: Natural = 0,
         augment: bool = False,
         network: Network = "mlp",
+        layer_latents: Natural = 0,
+        layer_free_bits: NotNegative | None = None,
         *,
         x_dim: int,
         c_dim: int,
@@ -94,14 +103,18 @@ class VAE(Learned):
             network,
             conditional=conditional,
             per_latent=2,
+            layer_latents=layer_latents,
             x_dim=x_dim,
             c_dim=c_dim,
             head=head,
         )
-        if free_bits and samples > 1:
-            raise UserError("encoder.free_bits needs encoder.samples=1: it bounds a divergence")
+        free = {"free_bits": free_bits, "layer_free_bits": layer_free_bits}
+        for name, bits in free.items():
+            if bits and samples > 1:
+                raise UserError(f"encoder.{name} needs encoder.samples=1: it bounds a divergence")
         self.beta, self.samples = beta, samples
         self.free_bits, self.kl_warmup = free_bits, kl_warmup
+        self.layer_free_bits = free_bits if layer_free_bits is None else layer_free_bits
         if delta and not _DELTA[0] <= delta <= _DELTA[1]:
             raise UserError(
                 f"encoder.delta={delta:g}: must be from {_DELTA[0]:g} to {_DELTA[1]:g} nats, or 0"
@@ -124,12 +137,18 @@ class VAE(Learned):
         if self.samples > 1:
             return -self._importance_bound(x, c, learned, whole).mean()
         z = whole.sample()
-        kl = learned.kl().mean(0).clamp(min=self.free_bits).sum()
+        kl = self._paid(learned.kl().mean(0))
         return self._beta() * kl - self.head.log_prob(self.decode(z, c), x).mean()
 
     def scores(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """The loss, the reconstruction error and the divergence of the posterior [nats]."""
         return {**super().scores(batch), "kl": self._posterior(*batch).kl().sum(1).mean()}
+
+    def _paid(self, kl: Tensor) -> Tensor:
+        """What divergences (E,) count, shape (): those of layers have a threshold of their own."""
+        shower, own = kl.tensor_split([self.n_shower])
+        whole = shower.clamp(min=self.free_bits).sum()
+        return whole + own.clamp(min=self.layer_free_bits).sum()
 
     def _beta(self) -> float:
         """It rises with the training's steps; validation always takes it whole."""

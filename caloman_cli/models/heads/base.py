@@ -31,6 +31,8 @@ class Head(nn.Module, Generic[Params]):
         moment_sigma: Noise with which latents know them.
         images: How many images of all voxels, in their order, the features begin with, and how
             many the raw output, for networks that see their places.
+        layer_width: Numbers of the raw output for each layer in turn, moments behind them; 0:
+            it is not made of layers.
         footprint: Numbers per shower that exist at once while sampling.
         kind: What :meth:`log_density` is of what :meth:`sample` draws.
         deterministic: Whether :meth:`sample` gives :meth:`mean`.
@@ -47,6 +49,7 @@ class Head(nn.Module, Generic[Params]):
     moment_dim: int = 0
     moment_sigma: float = 0.1
     images: tuple[int, int] = (0, 0)
+    layer_width: int = 0
     deterministic: bool = False
     sums_to_one: bool = False
 

@@ -150,6 +150,7 @@ class Multiscale(ShareHead[Halved]):
         self.networks = nn.ModuleList(nn.ModuleList(step) for step in networks)
         self.harmonics = Harmonics(geometry, harmonics, rank, centres)
         self.moment_dim, self.moment_sigma = self.harmonics.dim, blur
+        self.layer_width = state
         self.out_dim = state * geometry.n_layers + self.moment_dim
         steps = [sum(network.footprint for network in step) for step in networks]
         known = (1 + self.n_told) * self.scales.n_patches + 3 * sum(self.scales.n_halved)

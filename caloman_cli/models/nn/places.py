@@ -18,6 +18,27 @@ SIGMA_FLOOR = 1e-3  # in scaled latents: else a likelihood may grow without end
 _LOG_SIGMA = 3.0  # keeps exp() finite
 _RIDGE = 1e-8  # of a correlation: coordinates may depend on each other
 _LEAST = 1e-6  # of a residual's variance
+_REACH = 2  # layers before, that a linear map of a layer sees
+
+
+def least_squares(u: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Each of u (N, A) from c (N, C) and those before it, in float64.
+
+    Returns:
+        Slopes of c and u (A, C + A), offsets (A,), and the log of what they leave (A,).
+    """
+    both, known = torch.cat([c, u], 1).double(), c.shape[1]
+    mean, std = both.mean(0), both.std(0, correction=0)
+    std = torch.where(std > 0, std, 1.0)
+    both = (both - mean) / std
+    eye = torch.eye(both.shape[1], dtype=both.dtype, device=both.device)
+    root = torch.linalg.cholesky(both.T @ both / len(both) + _RIDGE * eye)
+    residual = root.diagonal()
+    # The rows of this inverse are the residuals, in terms of the numbers.
+    inverse = torch.linalg.solve_triangular(root / residual, eye, upper=False, unitriangular=True)
+    slopes = ((eye - inverse) * std[:, None] / std)[known:]
+    variance = (residual * std)[known:].square()
+    return slopes, mean[known:] - slopes @ mean, 0.5 * variance.clamp(min=_LEAST).log()
 
 
 class Mixtures(nn.Module):
@@ -57,22 +78,10 @@ class Mixtures(nn.Module):
     @torch.no_grad()
     def fit(self, u: Tensor, c: Tensor) -> None:
         """Least squares of each of u (N, A) from c (N, C) and those before it."""
-        both = torch.cat([c, u], 1).double()
-        mean, std = both.mean(0), both.std(0, correction=0)
-        std = torch.where(std > 0, std, 1.0)
-        both = (both - mean) / std
-        eye = torch.eye(both.shape[1], dtype=both.dtype, device=both.device)
-        root = torch.linalg.cholesky(both.T @ both / len(both) + _RIDGE * eye)
-        residual = root.diagonal()
-        # The rows of this inverse are the residuals, in terms of the numbers.
-        inverse = torch.linalg.solve_triangular(
-            root / residual, eye, upper=False, unitriangular=True
-        )
-        slopes = ((eye - inverse) * std[:, None] / std)[self.c_dim :]
+        slopes, offset, log_scale = least_squares(u, c)
         self.linear.copy_(slopes)
-        self.offset.copy_(mean[self.c_dim :] - slopes @ mean)
-        variance = (residual * std)[self.c_dim :].square()
-        self.log_scale.copy_(0.5 * variance.clamp(min=_LEAST).log())
+        self.offset.copy_(offset)
+        self.log_scale.copy_(log_scale)
 
     def read(self, values: Tensor) -> Tensor:
         """What the network is told of values (B, T), shape (B, T, W)."""
@@ -108,6 +117,51 @@ class Mixtures(nn.Module):
         scale = log_scale.exp().unsqueeze(-1)
         sigma = SIGMA_FLOOR + scale * log_sigma.clamp(max=_LOG_SIGMA).exp()
         return log_weights.log_softmax(-1), linear.unsqueeze(-1) + scale * mean, sigma
+
+
+class NearMixtures(Mixtures):
+    """Mixtures whose linear maps, each place's own, see what is near: a few rows tell these.
+
+    That is some columns of c, the layer's own latents before it and those of :data:`_REACH` layers
+    before.
+
+    Args:
+        of_layer: The layer of each place, in order.
+        seen: Of each layer, which columns of c.
+        c_dim: See :class:`Mixtures`.
+        width: See :class:`Mixtures`.
+        components: See :class:`Mixtures`.
+    """
+
+    def __init__(
+        self,
+        of_layer: list[int],
+        seen: list[list[int]],
+        c_dim: int,
+        width: int,
+        components: int,
+    ) -> None:
+        super().__init__(len(of_layer), c_dim, width, components)
+        self.layers = []
+        known = torch.zeros_like(self.known)
+        for layer in sorted(set(of_layer)):
+            own = [i for i, other in enumerate(of_layer) if other == layer]
+            near = [i for i, other in enumerate(of_layer) if 0 < layer - other <= _REACH]
+            columns = [*seen[layer], *(c_dim + i for i in near)]
+            self.layers.append((own, columns))
+            for i in own:
+                known[i, columns + [c_dim + j for j in own if j < i]] = 1.0
+        self.known.copy_(known)
+
+    @torch.no_grad()
+    def fit(self, u: Tensor, c: Tensor) -> None:
+        both = torch.cat([c, u], 1)
+        for own, columns in self.layers:
+            slopes, offset, log_scale = least_squares(u[:, own], both[:, columns])
+            for row, i in enumerate(own):
+                self.linear[i, columns + [self.c_dim + j for j in own]] = slopes[row].to(c)
+            self.offset[own] = offset.to(c)
+            self.log_scale[own] = log_scale.to(c)
 
 
 class Categories(nn.Module):

@@ -54,6 +54,12 @@ class Conditions(nn.Module):
         """C."""
         return 1 + self.n_layers * (2 if self.empty_bits else 1)
 
+    @property
+    def of_layers(self) -> tuple[tuple[int, ...], ...]:
+        """Of each layer, which columns of c speak of it alone."""
+        energies = range(1, 1 + self.n_layers)
+        return tuple((i, i + self.n_layers) if self.empty_bits else (i,) for i in energies)
+
     def fit(self, stream: Stream) -> None:
         """Set mean and standard deviation from the contexts of the training split."""
         moments = Moments()

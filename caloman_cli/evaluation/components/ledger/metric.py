@@ -138,9 +138,13 @@ def _model_of(run: Path) -> Path:
 
 def _carried_scores(model: "TwoStep", rows: Carried) -> list[Score]:
     nats, words, scores = rows.learned_nats, "nats of the learned latents", []
+    of_layers = rows.n_learned - rows.n_shower
     if nats is not None:
         note = "KL of the posterior against N(0, 1)"
         scores.append(_score(words, "ledger_nats", note, nats))
+        if of_layers and rows.nats is not None:
+            nats = rows.nats[:, rows.n_shower : rows.n_learned].sum(1)
+            scores.append(_score("nats of layers' latents", "ledger_nats_layers", note, nats))
     elif rows.n_codes is not None:
         bits = code_bits(rows.z[:, : rows.n_learned]).sum()
         note = "entropy of each position's usage, added up"
@@ -154,6 +158,8 @@ def _carried_scores(model: "TwoStep", rows: Carried) -> list[Score]:
         words = "nats against the second step"
         scores.append(_score(words, "ledger_nats_second", note, rows.over))
     note, used = f"of {rows.n_learned}", rows.active_learned
+    if of_layers:
+        note += f"; {used - rows.active_shower} of the {of_layers} of layers"
     return [*scores, _score("learned latents in use", "ledger_active", note, used)]
 
 
@@ -194,6 +200,7 @@ def _latent_details(rows: Carried) -> dict[str, Any]:
     bits = None if rows.n_codes is None else code_bits(rows.z).round(4).tolist()
     return {
         "learned": rows.n_learned,
+        "of layers": rows.n_learned - rows.n_shower,
         "moments": rows.z.shape[1] - rows.n_learned,
         "in use": rows.active.tolist(),
         "nats": each,
