@@ -25,6 +25,12 @@ row harmonics_alone head.centres=false encoder=none
 # Heads that draw all voxels at once: independent, or correlated by a few factors.
 row parallel head=hurdle_mixture
 row copula head=hurdle_mixture_copula
+# A second level: latents of each layer, drawn layer after layer; by one flow of all; with fewer nats that are free; and harmonics beside them.
+levels=(encoder.layer_latents=2 trainer.density.epochs=40)
+row levels head.harmonics=0 "${levels[@]}" density=levels
+row levels_flat reuse="$out/levels" head.harmonics=0 "${levels[@]}" density=nsf_wide
+row levels_free head.harmonics=0 "${levels[@]}" density=levels encoder.layer_free_bits=0.3
+row levels_harmonics head.centres=false "${levels[@]}" density=levels
 # The same first steps, other densities.
 row longer reuse="$out/harmonics" head.centres=false trainer.density.epochs=60
 row wider reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 density.hidden=128 density.n_layers=6

@@ -11,6 +11,11 @@ source "$(dirname "$0")/latents_row.sh"
 
 row turns head.harmonics=0
 row harmonics head.centres=false
+# A second level: latents of each layer, drawn layer after layer; with fewer nats that are free; and harmonics beside them.
+levels=(encoder.layer_latents=2 density=levels trainer.density.epochs=40 trainer.density.batch_size=128)
+row levels head.harmonics=0 "${levels[@]}"
+row levels_free head.harmonics=0 "${levels[@]}" encoder.layer_free_bits=0.1
+row levels_harmonics head.centres=false "${levels[@]}"
 # The second edition, and wider networks of what is next to patches.
 row nsf_wide density=nsf_wide trainer.density.epochs=40 trainer.density.batch_size=128 head.centres=false
 row local density=nsf_wide trainer.density.epochs=40 trainer.density.batch_size=128 head.centres=false head.local=32
