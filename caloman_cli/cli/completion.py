@@ -101,7 +101,10 @@ def _behind(verb: Verb, words: list[str], word: str) -> list[str]:
     if verb.argument and not words and not equals:
         found += _files(word)
     if key == _DATASET and value and key in groups(verb.config):
-        found += [f"{key}={path}" for path in _files(value)]
+        # Hydra offers absolute paths itself, but folders without their slash.
+        paths = [f"{key}={path}" for path in _files(value)]
+        twice = {path.rstrip("/") for path in paths}
+        found = [name for name in found if name not in twice] + paths
     return found
 
 

@@ -77,6 +77,12 @@ def test_what_is_offered(caloman, folder, monkeypatch, line, offered):
     assert result.out.split() == offered.split()
 
 
+def test_a_run_by_its_absolute_path_is_offered_once(caloman, folder, monkeypatch):
+    """Hydra completes such paths itself, without the slash: Tab would stop between both."""
+    monkeypatch.setenv("COMP_LINE", f"caloman train dataset={folder}/outp")
+    assert caloman("-sc", "query=bash").out.split() == [f"dataset={folder}/outputs/"]
+
+
 def test_keys_are_those_of_the_verb(caloman, monkeypatch):
     monkeypatch.setenv("COMP_LINE", "caloman train ")
     offered = {*caloman("-sc", "query=fish").out.split()}
