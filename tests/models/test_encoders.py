@@ -17,6 +17,7 @@ from caloman_cli.models.heads.gaussian import Gaussian, Normal
 from caloman_cli.models.nn.mlp import MLP
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.trainable import Step, TensorRows
+from caloman_cli.models.turns import Turns
 from tests.contracts.groups import flat, make_head, share_rows
 
 
@@ -239,7 +240,13 @@ def test_showers_are_turned_in_training_only(tiny_geometry, monkeypatch):
     head = make_head("gaussian", tiny_geometry)
     model = VAE(2, (8,), augment=True, x_dim=12, c_dim=7, head=head)
     turned = []
-    monkeypatch.setattr(head, "turned", lambda x, turn: turned.append(turn) or 1000 + x)
+
+    class Listening(Turns):
+        def __call__(self, x, turn):
+            turned.append(turn)
+            return 1000 + x
+
+    monkeypatch.setattr(head, "turned", Listening(tiny_geometry))
     batch = share_rows(tiny_geometry)
     plain = model.eval().loss(batch)
     assert not turned
