@@ -22,9 +22,10 @@ AUGMENT= row codes head.harmonics=0 encoder=vqvae encoder.latent_dim=16 encoder.
 row harmonics head.centres=false
 AUGMENT= row canonical head.centres=false preprocess.orientation=canonical
 row harmonics_alone head.centres=false encoder=none
-# Heads that draw all voxels at once: independent, or correlated by a few factors.
+# Heads that draw all voxels at once: independent, or correlated by a few factors; or half of them, then the others.
 row parallel head=hurdle_mixture
 row copula head=hurdle_mixture_copula
+row refined head=hurdle_mixture_refined
 # A second level: latents of each layer, drawn layer after layer; by one flow of all; with fewer nats that are free; and harmonics beside them.
 levels=(encoder.layer_latents=2 trainer.density.epochs=40)
 row levels head.harmonics=0 "${levels[@]}" density=levels

@@ -19,6 +19,7 @@ ORDERS = ["layer", "ring", "half_ring"]
 HEADS = {
     "hurdle_mixture": lambda **build: HurdleMixture(2, **build),
     "hurdle_mixture_copula": lambda **build: HurdleMixture(2, 2, **build),
+    "hurdle_mixture_refined": lambda **build: HurdleMixture(2, 0, 16, **build),
     **{
         order: lambda order=order, **build: Autoregressive(order, 16, 16, 2, **build)
         for order in ORDERS

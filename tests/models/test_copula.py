@@ -91,29 +91,34 @@ def test_it_integrates_over_its_factor(size):
     assert expected.abs().mean() > 0.05
 
 
-def test_two_voxels_add_up_to_one(monkeypatch):
-    """In units of y: both dark, either, or both with all brightnesses."""
+def test_two_voxels_add_up_to_one():
     torch.manual_seed(4)
     conditions = maker("preprocess", "shares")(geometry=PAIR).conditions
     head = HurdleMixture(2, 1, geometry=PAIR, conditions=conditions).double()
     torch.nn.init.constant_(head.copula.loadings, 1.5)
-    c = conditions(Context(torch.full((1, 1), 100.0), torch.full((1, 2), 20.0))).double()
-    params = head.params(0.5 * torch.randn(1, head.out_dim).double(), c)
-    edge = float(params.edge[0, 0])
+    assert total_of_two_voxels(head) == pytest.approx(1.0, abs=0.01)
+
+
+def total_of_two_voxels(head):
+    """In units of y: both dark, either, or both with all brightnesses."""
+    context = Context(torch.full((1, 1), 100.0), torch.full((1, 2), 20.0))
+    params = head.params(
+        0.5 * torch.randn(1, head.out_dim).double(), head.conditions(context).double()
+    )
     step, n = 0.05, 500
-    y = edge + step * (torch.arange(n).double() + 0.5)
+    y = float(params.edge[0, 0]) + step * (torch.arange(n).double() + 0.5)
     x = torch.cat([torch.zeros(1).double(), y.exp()])
     volume = torch.cat([torch.zeros(1).double(), torch.full((n,), math.log(step)).double()])
     rows = torch.cartesian_prod(x, x)
     with torch.no_grad():
-        every = type(params)(*_expanded(params, len(rows)))
-        found = head.log_prob(every, rows) + (volume[:, None] + volume).flatten()
-    assert float(found.exp().sum()) == pytest.approx(1.0, abs=0.01)
+        found = head.log_prob(expanded(params, len(rows)), rows)
+    return float((found + (volume[:, None] + volume).flatten()).exp().sum())
 
 
-def _expanded(params, n):
+def expanded(params, n):
+    """The same parameters for n rows."""
     m = mixture.Mixture(*(part.expand(n, *part.shape[1:]) for part in params.mixture))
-    return m, params.edge.expand(n, -1)
+    return type(params)(m, params.edge.expand(n, -1))
 
 
 @pytest.mark.parametrize(("rank", "expected"), [(0, 0.0), (2, 0.8)])
