@@ -80,6 +80,41 @@ def test_logits_go_there_and_back():
     )
 
 
+def test_draws_have_the_density_that_is_said_of_them():
+    """Where networks say something, too: the distribution function, of one energy."""
+    halving, n = counted(*pairs(100_000)), 40_000
+    torch.manual_seed(2)
+    raw, random = torch.randn(n_raw(3), 1, 1), torch.rand(3, 1, n)
+    random[2].logit_(1e-7)
+    (at,) = halving.steps()
+    drawn = halving.draw(raw.expand(-1, -1, n), torch.full((1, n), 700.0), random, at)
+    first, second = drawn.double().chunk(2)
+    both = (first > 0) & (second > 0)
+    y = torch.linspace(-12.0, 12.0, 8001, dtype=torch.float64).unsqueeze(0)
+    portion = 1.0 + torch.sigmoid(y) * 698.0
+    density = halving.double().log_prob(raw.double().expand(-1, -1, 8001), portion, 700 - portion)
+    below = density.exp().cumsum(0) * (24.0 / 8000)
+    assert abs(float(below[-1]) - float(both.double().mean())) < 4 * 0.5 / n**0.5
+    found = torch.log((first[both] - 1) / (second[both] - 1)).sort().values
+    share = torch.arange(1, len(found) + 1) / len(found)
+    at = torch.searchsorted(y[0], found).clamp(max=8000)
+    assert float((below[at] / below[-1] - share).abs().max()) < 1.9 / len(found) ** 0.5
+
+
+def test_kinds_of_patches_are_counted_apart():
+    """A step's kinds, patch by patch and layer by layer, are none of another one's."""
+    kinds, layers = [torch.tensor([0, 1]), torch.tensor([0])], [2, 1]
+    halving = CountedHalving([4, 1], 3, kinds, layers)
+    assert halving.kinds.tolist() == [0, 0, 1, 1, 2]
+    first = torch.tensor([300.0, 300.0, 0.0, 0.0, 300.0]).unsqueeze(1).expand(5, 500)
+    second = torch.tensor([0.0, 0.0, 300.0, 300.0, 300.0]).unsqueeze(1).expand(5, 500)
+    halving.measure(first, second)
+    halving.measured()
+    said = halving.counted.of_cases(torch.full((5, 1), 300.0), halving.kinds.unsqueeze(1)).exp()
+    assert said[..., 0].argmax(0).tolist() == [0, 0, 1, 1, 2]
+    assert float(said[..., 0].amax(0).min()) > 0.99
+
+
 def test_where_little_was_counted_neighbouring_energies_speak():
     tables = Tables(2)
     energy = torch.tensor([20.0] * 300 + [400.0] * 2)

@@ -181,9 +181,10 @@ class HurdleMixture(ShareHead[Hurdle]):
 
         Of other layers it knows what no scaling changes: so the sum of each layer is by itself.
         """
-        first, (mean, std) = (
+        first, mean, std = (
             cast(Chessboard, self.chessboard).first,
-            (self.shares.mean, self.shares.std),
+            self.shares.mean,
+            self.shares.std,
         )
         log_share = (y * std + mean).clamp(max=0.0)
         taken = self.layers.spread(self.layers.sum(log_share.exp() * lit * first))
