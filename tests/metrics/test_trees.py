@@ -6,6 +6,7 @@ import pytest
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.components.classifier.trees import histograms
 from caloman_cli.metrics.classifier import tree_test
 from caloman_cli.metrics.classifier.scores import auc_error
 from caloman_cli.metrics.classifier.telling import single_aucs
@@ -212,3 +213,20 @@ def test_a_single_feature_has_its_known_auc():
     assert found[0, 1] == pytest.approx(2 * np.arctan(2) / np.pi, abs=0.01)
     assert found[0, 2] == pytest.approx(0.5, abs=0.01)
     assert found[:, 3] == pytest.approx(0.5)
+
+
+def test_the_longest_words_stay_below_their_panel():
+    """And inside the picture, whichever features are shown."""
+    table = tree_table(showers(patterned(20, 0, 1)))
+    groups = {group: table.columns(group) for group in table.present()}
+    shown = [
+        {"feature": max((table.names[i] for i in columns), key=lambda name: len(in_words(name))),
+         "group": group, "auc": 0.5}
+        for group, columns in groups.items()
+    ]  # fmt: skip
+    image = histograms(shown, [table, table], ["real", "ours"])
+    image.canvas.draw()
+    for ax in image.axes:
+        label = ax.xaxis.label.get_window_extent()
+        assert label.x0 >= 0 and label.x1 <= image.bbox.width
+        assert label.width < 1.15 * ax.get_window_extent().width

@@ -1,5 +1,6 @@
 """What boosted trees on features say: of all, of each group alone, of the single most telling."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -40,6 +41,7 @@ BY_ENERGY = (
     f"({UNOFFICIAL})"
 )
 BINS = 40
+WIDTH = 44  # characters that stand below a panel
 
 
 def judged(
@@ -205,7 +207,7 @@ def histograms(
                 weights = np.full(len(values), 1 / len(values))
                 ax.hist(values, edges, weights=weights, label=label, **look)
             ax.set_title(f"{WORDS[one['group']]}, AUC {one['auc']:.3f}", loc="left")
-            ax.set_xlabel(in_words(one["feature"]))
+            ax.set_xlabel(textwrap.fill(in_words(one["feature"]), WIDTH))
             ax.set_ylim(0)
         panels[0].set_ylabel("fraction of showers")
         image.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
