@@ -216,6 +216,16 @@ def test_bins_hold_as_many_rows_each():
     assert bins(far).tolist() == [[0.0, 7.0]]
 
 
+def test_edges_of_bins_are_between_numbers():
+    """A number that comes again a rounding later keeps its code, whatever the batch it is in."""
+    numbers = torch.tensor([4.0, 1.0, 3.0, 2.0, 6.0, 5.0])[:, None]
+    bins = Bins(1, 3)
+    bins.fit(numbers)
+    torch.testing.assert_close(bins.edges, torch.tensor([[2.5, 4.5]]))
+    for rounding in (-1e-6, 1e-6):
+        assert torch.equal(bins(numbers + rounding), bins(numbers))
+
+
 def test_bins_of_numbers_that_are_often_the_same():
     """Or fewer than bins: what is given is given back."""
     numbers = torch.tensor([0.0] * 6 + [1.0, 2.0, 3.0, 4.0])[:, None]

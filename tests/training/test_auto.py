@@ -90,8 +90,9 @@ def test_who_has_no_choice_has_no_auto(tmp_path):
 def test_a_model_of_it_makes_showers(pair, tmp_path):
     cfg = chosen(tmp_path, *pair)
     model, config = load_model(train.run(cfg) / "model.pt")
-    # What is where a function is zero has fewer dimensions than the latents that are its points.
-    dim = getattr(model.encoder, "manifold_dim", model.encoder.n_learned)
+    # Latents of layers are counted apart; what is where a function is zero has fewer dimensions
+    # than the latents that are its points.
+    dim = getattr(model.encoder, "manifold_dim", model.encoder.n_shower)
     assert 1 <= config["encoder"]["latent_dim"] == dim
     assert model.encoder.latent_dim == model.encoder.n_learned + model.encoder.head.moment_dim
     showers = model.sample(torch.full((5, 1), 1e4), Noise(1, 0, 5))

@@ -107,7 +107,8 @@ class Bins(nn.Module):
         n_codes: K.
 
     Attributes:
-        edges: (M, K - 1), upper ones, which belong to their bins.
+        edges: (M, K - 1), upper ones, halfway between the training numbers beside them: one at
+            a number would leave the code of that very shower to rounding.
         values: (M, K), the means of the bins' numbers.
     """
 
@@ -124,8 +125,9 @@ class Bins(nn.Module):
         """Of numbers (N, M)."""
         n_codes = self.values.shape[1]
         rising = numbers.sort(0).values.T.contiguous()
-        where = torch.arange(1, n_codes, device=numbers.device) * len(numbers) // n_codes
-        self.edges.copy_(rising[:, (where - 1).clamp(min=0)])
+        above = torch.arange(1, n_codes, device=numbers.device) * len(numbers) // n_codes
+        below = (above - 1).clamp(min=0)
+        self.edges.copy_(0.5 * (rising[:, below] + rising[:, above]))
         codes = self.forward(rising.T).T.long()
         counts = torch.zeros_like(self.values).scatter_add_(1, codes, torch.ones_like(rising))
         total = torch.zeros_like(self.values).scatter_add_(1, codes, rising)
