@@ -5,6 +5,7 @@ import torch
 from caloman_cli.models.heads.counted import CountedHalving
 from caloman_cli.models.heads.halving import logit, n_raw
 from caloman_cli.models.heads.tables import Tables
+from caloman_cli.models.nn.logistic import log_logistic
 
 EDGE = 100.0  # cuts: no voxel has less
 
@@ -115,6 +116,21 @@ def test_kinds_of_patches_are_counted_apart():
     assert float(said[..., 0].amax(0).min()) > 0.99
 
 
+def test_a_portion_that_only_other_kinds_had_is_possible():
+    """Kinds lend each other ends: what one has not shown in some hundred patches may come."""
+    tables, n = Tables(2), 500
+    torch.manual_seed(0)
+    kind = torch.cat([torch.zeros(n), torch.ones(20 * n)]).long()
+    y = torch.cat([torch.randn(n) / 4, 3 * torch.randn(20 * n)])
+    tables.add(torch.full_like(kind, 2), torch.full((21 * n,), 50.0), kind, y)
+    tables.finish()
+    far, zero = torch.tensor([4.0]), torch.zeros(1, dtype=torch.long)
+    t, slope = tables.standard(far, torch.tensor([50.0]), zero)
+    assert float(log_logistic(t) + slope) > -20.0
+    near, slope = tables.standard(torch.zeros(1), torch.tensor([50.0]), zero)
+    assert float(log_logistic(near) + slope) > 0.2  # of a normal distribution 0.47
+
+
 def test_where_little_was_counted_neighbouring_energies_speak():
     tables = Tables(2)
     energy = torch.tensor([20.0] * 300 + [400.0] * 2)
@@ -127,6 +143,6 @@ def test_where_little_was_counted_neighbouring_energies_speak():
         for at, kind in ((400.0, 0), (20.0, 0), (20.0, 1))
     )
     assert near[0] > 0.49 and near[2] < 0.01
-    assert 0.005 < far[2] < 0.01  # two of 302: a hundred are asked for
+    assert 0.005 < far[2] < 0.01  # two of 302, fewer than are asked for
     torch.testing.assert_close(other, torch.full((3,), 1 / 3))
     assert torch.isfinite(tables.portions).all() and (tables.portions.diff(dim=1) > 0).all()

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 _BINS, _PER_FOLD, _LOWEST = 64, 5.0, 0.6  # of log energies in cuts: how many, how fine, from where
 _FINE, _FARTHEST = 480, 12.0  # bins of logits of portions, and where the last one ends
 _KNOTS = 33  # quantiles of these that are kept
-_ENOUGH = 100  # counts in a bin; else its neighbours are counted with it
+_ENOUGH = 400  # counts in a bin; else its neighbours are counted with it
+_OF_ALL = 10.0  # counts that all kinds together lend to each bin
 _GAP = 1e-3  # between knots, at least
 _LEAST = 1e-3  # cuts: energies are told apart
 _EVERYWHERE = 0.3  # of a case, beside what was counted
@@ -59,7 +60,10 @@ class Tables(nn.Module):
         """Set the tables from what was added."""
         cases = _widened(self._cases.view(-1, _BINS, 3)) + _EVERYWHERE
         self.cases.copy_(torch.log(cases / cases.sum(2, keepdim=True)).flatten(0, 1))
-        found = [_quantiles(_widened(one)) for one in self._portions.view(-1, 1, _BINS, _FINE)]
+        kinds = self._portions.view(-1, 1, _BINS, _FINE)
+        lent = kinds.sum((0, 1, 2), dtype=torch.float64)
+        lent *= _OF_ALL / lent.sum().clamp(min=1.0)
+        found = [_quantiles(_widened(one) + lent) for one in kinds]
         self.portions.copy_(torch.cat(found).flatten(0, 1))
         self._cases, self._portions = torch.zeros(0), torch.zeros(0)
 
@@ -118,9 +122,7 @@ def _widened(counts: Tensor) -> Tensor:
 
 def _quantiles(counts: Tensor) -> Tensor:
     """Logits of portions at the knots, (K, bins, knots), of counts (K, bins, fine bins)."""
-    whole = counts.sum((0, 1))
-    counts = counts + whole / whole.sum().clamp(min=1.0) + 1e-9
-    below = F.pad(counts.cumsum(2), (1, 0))
+    below = F.pad((counts + 1e-9).cumsum(2), (1, 0))
     below = below / below[..., -1:]
     at = ((torch.arange(_KNOTS, dtype=torch.float64) + 0.5) / _KNOTS).expand(*below.shape[:2], -1)
     place = torch.searchsorted(below, at.contiguous()).clamp(1, _FINE)
