@@ -33,7 +33,7 @@ HEADS = {
         16, 16, 4, 2, 2, 1, paired=True, energies=True, **build
     ),
     "multiscale_counted": lambda **build: Multiscale(
-        16, 16, 4, 2, 2, 1, paired=True, counted=True, **build
+        16, 16, 4, 2, 2, 1, reach=2, paired=True, counted=True, **build
     ),
     "cylinder": lambda **build: Cylinder(8, 4, 16, 2, **build),
     "cylinder_direction": lambda **build: Cylinder(8, 4, 16, 2, direction=True, **build),

@@ -64,7 +64,10 @@ HEADS = {
     "hurdle in two steps": (lambda **build: HurdleMixture(2, 0, 16, **build), RINGS),
     "multiscale": (lambda **build: Multiscale(8, 8, 4, 3, **build), SLICES),
     "multiscale of rings": (lambda **build: Multiscale(8, 8, 4, 2, 1, **build), RINGS),
-    "multiscale counted": (lambda **build: Multiscale(8, 8, 4, 3, counted=True, **build), SLICES),
+    "multiscale counted": (
+        lambda **build: Multiscale(8, 8, 4, 3, reach=1, counted=True, **build),
+        SLICES,
+    ),
     "multiscale on a grid": (
         lambda **build: Multiscale(8, 8, 4, 2, 2, 1, paired=True, energies=True, **build),
         SLICES,

@@ -51,13 +51,14 @@ def test_neighbouring_layers_are_halved_in_turns():
 
 
 @pytest.mark.parametrize(
-    ("most", "paired", "told"), [(256, False, 2), (3, False, 2), (256, True, 3)]
+    ("most", "paired", "told", "reach"),
+    [(256, False, 2, 0), (3, False, 2, 2), (256, True, 3, 0), (256, True, 3, 2)],
 )
 @pytest.mark.parametrize("detector", [ALIKE, MIXED], ids=lambda detector: detector.name)
-def test_only_what_is_known_is_told(detector, most, paired, told):
+def test_only_what_is_known_is_told(detector, most, paired, told, reach):
     """Every row of a step's table that is read has been drawn before, and not too many are."""
     scales = Scales(detector, 2, 1, paired)
-    sight = Sight(scales, 3, most, told)
+    sight = Sight(scales, 3, most, told, reach)
     n = scales.n_patches
     for step in range(len(scales.n_halved)):
         known = set(range(scales.made(step).start)) | {n}
@@ -95,6 +96,27 @@ def test_what_lies_over_a_patch_in_a_layer_of_another_shape():
         assert found.tolist() == scales.places[number][its, 0].tolist()
 
 
+def test_what_a_patch_reaches():
+    """Of sixteen slices the pair 4, 5 reaches 6 to 9 on one side, 0 to 3 on the other."""
+    scales = Scales(_layer(16, 2), 2, 0, paired=True)
+    sight, (tree,) = Sight(scales, 3, 256, reach=2), scales.trees
+    step = max(i for i, step in enumerate(tree.steps) if step.now)
+    now = tree.halved(step)
+
+    def reached(first):
+        row = now.index((first, first + 2, 0, 1))
+        places = sight.next_to(0, step)[row, 9 : 9 + 8, 0].tolist()
+        patches = [tree.patches[i] if i < scales.n_patches else None for i in places]
+        return [one and one[:2] for one in patches if one is None or one[2:] == (0, 1)]
+
+    # Next ones are halved in the step before, those after them are not.
+    first = now[0][0]
+    turned = [(first + k) % 16 for k in (2, 3, 14, 15, 4, 12)]
+    expected = [(i, i + 1) for i in turned[:4]]
+    expected += [(turned[4], turned[4] + 2), None, (turned[5], turned[5] + 2), None]
+    assert reached(first) == expected
+
+
 @pytest.mark.parametrize("sight", [0, 1])
 def test_layers_know_of_each_other_within_sight(sight):
     torch.manual_seed(0)
@@ -112,25 +134,28 @@ def test_layers_know_of_each_other_within_sight(sight):
     assert (abs(float(change)) > 1e-2) == bool(sight)
 
 
-@pytest.mark.parametrize(("slices", "paired"), [(8, False), (8, True), (10, True), (25, True)])
-def test_patches_of_a_kind_are_told_alike(slices, paired):
+@pytest.mark.parametrize(
+    ("slices", "paired", "reach"),
+    [(8, False, 0), (8, True, 0), (8, True, 2), (10, True, 0), (25, True, 0), (25, True, 2)],
+)
+def test_patches_of_a_kind_are_told_alike(slices, paired, reach):
     """What is next to patches that differ by their angle stands in the same order, turned."""
     scales = Scales(_layer(slices, 3), 2, 0, paired)
-    sight, (tree,) = Sight(scales, 3, 256), scales.trees
-    shared = 0
+    sight, (tree,) = Sight(scales, 3, 256, reach=reach), scales.trees
+    shared, told = 0, 9 + 4 * reach
     for step, (_, now) in enumerate(tree.steps):
         known = {place: patch for patch, place in enumerate(scales.places[0][:, 0].tolist())}
         kinds = sight.kinds(0, step) if paired else tree.kinds(step)
         turned: dict[int, list] = {}
         for row, patch in enumerate(now):
             start, end, *rings = tree.patches[patch]
-            told = [known.get(place) for place in sight.next_to(0, step)[row, :9, 0].tolist()]
-            seen = [tree.patches[i] if i is not None else None for i in told]
+            places = sight.next_to(0, step)[row, :told, 0].tolist()
+            seen = [tree.patches[known[i]] if i in known else None for i in places]
             seen = [one and ((one[0] - start) % slices, one[1] - one[0], *one[2:]) for one in seen]
             alike = turned.setdefault(int(kinds[row]), [end - start, rings, seen])
             assert alike == [end - start, rings, seen]
         shared += len(now) - len(turned)
-    assert shared >= slices
+    assert shared >= slices - reach
 
 
 @pytest.mark.parametrize(("paired", "sizes", "kinds"), [(False, 12, 39), (True, 18, 18)])

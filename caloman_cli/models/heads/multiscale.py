@@ -81,6 +81,9 @@ class Multiscale(ShareHead[Halved]):
             ahead.
         most: Patches of a layer that are seen at once: where there are more, the larger ones that
             they come from stand for them.
+        reach: How many of its own widths to both sides along alpha a patch looks closely, beyond
+            those that touch it: what is halved in one step is drawn independently, and voxels that
+            one particle lights lie farther apart than the next one.
         paired: Whether all patches of a scale are those of a grid, and share networks of what is
             next to them where that looks the same. Otherwise every patch is halved in the middle,
             and those of a size share networks.
@@ -123,6 +126,7 @@ class Multiscale(ShareHead[Halved]):
         phases: Count = 2,
         sight: Natural = 0,
         most: Count = 256,
+        reach: Natural = 0,
         paired: bool = False,
         energies: bool = False,
         harmonics: Natural = 0,
@@ -139,7 +143,7 @@ class Multiscale(ShareHead[Halved]):
         self.paired = paired
         self.scales, self.n_told = Scales(geometry, phases, sight, paired), TOLD + energies
         self.levels = LogShares(self.scales.n_patches)  # log of a patch's share of its layer
-        networks = list(self._networks(state, most, hidden, local, gain))
+        networks = list(self._networks(state, most, reach, hidden, local, gain))
         self.halving: Halving[Any]
         if counted:
             kinds = [network.kinds for step in networks for network in step]
@@ -158,10 +162,11 @@ class Multiscale(ShareHead[Halved]):
         self.feature_dim = self.x_dim + 2 * sum(self.scales.n_halved)
 
     def _networks(
-        self, state: int, most: int, hidden: int, local: int, gain: float
+        self, state: int, most: int, reach: int, hidden: int, local: int, gain: float
     ) -> Iterator[list[HalvingNetwork]]:
         """Of each step, one for each tree that it halves."""
-        seen, raw = Sight(self.scales, state, most, self.n_told), n_raw(self.components)
+        seen = Sight(self.scales, state, most, self.n_told, reach)
+        raw = n_raw(self.components)
         for step in range(len(self.scales.n_halved)):
             yield [
                 HalvingNetwork(

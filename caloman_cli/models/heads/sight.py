@@ -10,7 +10,8 @@ from caloman_cli.models.heads.told import TOLD
 NEAR = 8
 """Patches next to one that its halving looks at closely."""
 ABOVE = 2
-"""Patches of another layer over one that its halving looks at closely."""
+"""Patches of another layer over one, or of where it would be turned, that its halving looks at."""
+_OVERLAP = 1e6  # of a voxel that two patches share, beside voxels of common edges
 
 
 class Sight:
@@ -23,10 +24,14 @@ class Sight:
         most: Patches of a layer that are seen at once: where there are more, larger ones stand
             for them.
         told: Numbers that are told of patches next to one, the first :data:`TOLD` of all others.
+        reach: How many of its own widths a patch looks to both sides along alpha.
     """
 
-    def __init__(self, scales: Scales, state: int, most: int, told: int = TOLD) -> None:
+    def __init__(
+        self, scales: Scales, state: int, most: int, told: int = TOLD, reach: int = 0
+    ) -> None:
         self.scales, self.state, self.most, self.told = scales, state, most, told
+        self.turns = [side * away for away in range(1, reach + 1) for side in (1, -1)]
         self.rows = told * (scales.n_patches + 1)
         """Where what the decoder says begins."""
         self._found: dict[tuple[int, ...], Tensor] = {}
@@ -51,12 +56,14 @@ class Sight:
     def next_to(self, number: int, step: int) -> Tensor:
         """What is told of patches next to those that a step halves: int64 (H, M, G).
 
-        A patch itself and those that touch it, corners last; then those over it in other layers.
+        A patch itself and those that touch it, corners last; those that lie where it would be
+        turned; then those over it in other layers.
         """
         tree = self.scales.trees[number]
         columns = []
         for layer in tree.layers:
             seen = [self._closest(number, layer, step, 1 + NEAR)]
+            seen += [self._closest(number, layer, step, ABOVE, turn) for turn in self.turns]
             for other, exists in self.scales.around[layer]:
                 over = self._closest(number, other, step, ABOVE)
                 seen.append(over if exists else self._nothing(*over.shape))
@@ -65,22 +72,26 @@ class Sight:
 
     def kinds(self, number: int, step: int) -> Tensor:
         """Numbers of what a step halves of a tree, int64 (H,): the same for patches that differ by
-        their angle, and of which so do those that touch them."""
+        their angle, and of which so do those in their layer that are told."""
         tree = self.scales.trees[number]
         slices = tree.patches[0][1]
         found: dict[tuple[Patch | None, ...], int] = {}
         kinds = []
-        touching = self._pairs(number, number, step, 1 + NEAR).tolist()
-        for (first, *_), near in zip(tree.halved(step), touching, strict=True):
+        told = [self._pairs(number, number, step, 1 + NEAR, 0)]
+        told += [self._pairs(number, number, step, ABOVE, turn) for turn in self.turns]
+        for (first, *_), near in zip(tree.halved(step), torch.cat(told, 1).tolist(), strict=True):
             around = (tree.patches[i] if i >= 0 else None for i in near)
             turned = tuple(one and _turned(one, first, slices) for one in around)
             kinds.append(found.setdefault(turned, len(found)))
         return torch.tensor(kinds)
 
-    def _closest(self, number: int, layer: int, step: int, most: int) -> Tensor:
-        """Places of a layer's patches closest to those that a step halves of a tree, (H, most)."""
+    def _closest(self, number: int, layer: int, step: int, most: int, turn: int = 0) -> Tensor:
+        """Places of a layer's patches closest to those that a step halves of a tree, (H, most).
+
+        With ``turn`` those that overlap with these turned by so many of their own widths.
+        """
         other, position = self._whose[layer]
-        patches = self._pairs(number, other, step, most)
+        patches = self._pairs(number, other, step, most, turn)
         found = self.scales.places[other][patches, position]
         return torch.where(patches < 0, self.scales.n_patches, found)
 
@@ -90,7 +101,7 @@ class Sight:
             self._found[key] = self._pair(*key)
         return self._found[key]
 
-    def _pair(self, number: int, other: int, step: int, most: int) -> Tensor:
+    def _pair(self, number: int, other: int, step: int, most: int, turn: int) -> Tensor:
         tree, its = self.scales.trees[number], self.scales.trees[other]
         there, slices = its.steps[step].there, tree.patches[0][1]
         now, others = _edges(tree.patches, tree.steps[step].now), _edges(its.patches, there)
@@ -98,8 +109,10 @@ class Sight:
         if (own.n_alpha, own.n_r) != (over.n_alpha, over.n_r):
             now, others = _lengths(now, own, over.n_alpha), _lengths(others, over, own.n_alpha)
             slices *= over.n_alpha
-        length, order = _sorted(*_common(now, others, slices))
-        found = torch.where(length > 0, torch.tensor(there)[order], -1)[:, :most]
+        length, order = _sorted(*_common(_moved(now, turn, slices), others, slices))
+        found = torch.where(
+            length > (_OVERLAP / 2 if turn else 0.0), torch.tensor(there)[order], -1
+        )[:, :most]
         none = torch.full((len(now), most - found.shape[1]), -1)
         return torch.cat([found, none], 1)
 
@@ -127,6 +140,13 @@ def _turned(patch: Patch, first: int, slices: int) -> Patch:
 
 def _edges(patches: list[Patch], which: list[int]) -> Tensor:
     return torch.tensor([patches[i] for i in which], dtype=torch.long).view(-1, 4)
+
+
+def _moved(edges: Tensor, turn: int, slices: int) -> Tensor:
+    """Edges (N, 4) turned by so many of their own widths."""
+    width = edges[:, 1] - edges[:, 0]
+    start = (edges[:, 0] + turn * width) % slices
+    return torch.stack([start, start + width, *edges[:, 2:].unbind(1)], 1)
 
 
 def _lengths(edges: Tensor, layer: Layer, fine: int) -> Tensor:
@@ -157,6 +177,6 @@ def _common(first: Tensor, second: Tensor, slices: int) -> tuple[Tensor, Tensor,
         arc = torch.minimum(b, end + turn) - torch.maximum(a, start + turn)
         short, long = torch.minimum(arc, rings), torch.maximum(arc, rings)
         edge = torch.where((short == 0) & (long >= 0), long.clamp(min=0.5), 0.0)
-        best = torch.maximum(best, torch.where(short > 0, 1e6 * arc * rings, edge))
+        best = torch.maximum(best, torch.where(short > 0, _OVERLAP * arc * rings, edge))
     on = (start + end - a - b + slices) % (2 * slices) - slices
     return best, on, inner + outer - r - s
