@@ -38,4 +38,6 @@ row wider reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 de
 row nsf_wide reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 density=nsf_wide
 # With centres, as the second edition has them; and layers that see each other.
 row centres trainer.density.epochs=40 density=nsf_wide
+# The same in one orientation.
+AUGMENT= row canonical_centres preprocess.orientation=canonical trainer.density.epochs=40 density=nsf_wide
 row sight trainer.density.epochs=40 density=nsf_wide head.sight=1
