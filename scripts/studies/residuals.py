@@ -50,15 +50,15 @@ def residuals(model: TwoStep, real: Showers, steps: list[int]) -> dict[int, np.n
         e_inc = torch.as_tensor(energies).float().view(-1, 1)
         x, c = model.preprocess(torch.as_tensor(voxels).float(), e_inc)
         params = model.encoder.decode(model.encoder.posterior(x, c).sample(), c)
-        table, halves = head._table(params, x), head._halves(x, params.energies)
-        for step, at in enumerate(head.halving.steps()):
+        halves = head.halves(x, params.energies)
+        for step, (raw, at) in enumerate(
+            zip(head.said(params, x), head.halving.steps(), strict=True)
+        ):
             if step not in found:
                 continue
             first, second = (part[starts[step] : starts[step + 1]] for part in halves)
             energy, lit = first + second, (first + second > 0).to(first)
-            cases = head._raw(table, step)[:3]
-            said = head.halving._cases(cases, energy, (energy < 2.0).to(energy), at)
-            alone, _, both = torch.softmax(said, 0) * lit
+            alone, _, both = head.halving.probabilities(raw, energy, at) * lit
             one, pair = (first > 0).to(first), ((first > 0) & (second > 0)).to(first)
             half, was = alone + both / 2, one - pair / 2
             found[step].append(

@@ -6,6 +6,7 @@ from caloman_cli.models.heads.counted import CountedHalving
 from caloman_cli.models.heads.halving import logit, n_raw
 from caloman_cli.models.heads.tables import Tables
 from caloman_cli.models.nn.logistic import log_logistic
+from tests.models.halvings import require_draws_of_density
 
 EDGE = 100.0  # cuts: no voxel has less
 
@@ -82,24 +83,10 @@ def test_logits_go_there_and_back():
 
 
 def test_draws_have_the_density_that_is_said_of_them():
-    """Where networks say something, too: the distribution function, of one energy."""
-    halving, n = counted(*pairs(100_000)), 40_000
+    """Where networks say something, too."""
+    halving = counted(*pairs(100_000))
     torch.manual_seed(2)
-    raw, random = torch.randn(n_raw(3), 1, 1), torch.rand(3, 1, n)
-    random[2].logit_(1e-7)
-    (at,) = halving.steps()
-    drawn = halving.draw(raw.expand(-1, -1, n), torch.full((1, n), 700.0), random, at)
-    first, second = drawn.double().chunk(2)
-    both = (first > 0) & (second > 0)
-    y = torch.linspace(-12.0, 12.0, 8001, dtype=torch.float64).unsqueeze(0)
-    portion = 1.0 + torch.sigmoid(y) * 698.0
-    density = halving.double().log_prob(raw.double().expand(-1, -1, 8001), portion, 700 - portion)
-    below = density.exp().cumsum(0) * (24.0 / 8000)
-    assert abs(float(below[-1]) - float(both.double().mean())) < 4 * 0.5 / n**0.5
-    found = torch.log((first[both] - 1) / (second[both] - 1)).sort().values
-    share = torch.arange(1, len(found) + 1) / len(found)
-    at = torch.searchsorted(y[0], found).clamp(max=8000)
-    assert float((below[at] / below[-1] - share).abs().max()) < 1.9 / len(found) ** 0.5
+    require_draws_of_density(halving, torch.randn(n_raw(3), 1, 1), 700.0)
 
 
 def test_kinds_of_patches_are_counted_apart():

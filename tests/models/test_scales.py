@@ -236,10 +236,7 @@ def test_networks_that_are_told_energies_tell_two_of_equal_shares_apart():
         params = head.params(torch.zeros(1, head.out_dim), c[:1])
         more = params._replace(energies=2.0 * params.energies)
         with torch.no_grad():
-            said[energies] = [
-                head._raw(head._table(one, x[:1]), len(head.networks) - 1)
-                for one in (params, more)
-            ]
+            said[energies] = [head.said(one, x[:1])[-1] for one in (params, more)]
     assert torch.equal(*said[False])
     assert not torch.allclose(*said[True])
 
@@ -253,11 +250,10 @@ def test_a_gain_is_of_what_is_said_of_neighbours_alone():
         conditions = shares(ALIKE).conditions
         head = Multiscale(8, 8, 4, 2, gain=gain, geometry=ALIKE, conditions=conditions)
         head.prepare(TensorRows(x, c))
-        table = head._table(head.params(torch.zeros(len(x), head.out_dim), c), x)
-        network = head.networks[-1][0]
+        params, network = head.params(torch.zeros(len(x), head.out_dim), c), head.networks[-1][0]
         with torch.no_grad():
-            of_layer = network(table)  # at first nothing is said of neighbours
+            of_layer = head.said(params, x)[-1]  # at first nothing is said of neighbours
             torch.nn.init.constant_(network.adds, 0.5)
-            said[gain] = network(table) - of_layer
+            said[gain] = head.said(params, x)[-1] - of_layer
     assert said[1.0].abs().max() > 1e-2
     torch.testing.assert_close(said[4.0], 4.0 * said[1.0], atol=1e-4, rtol=1e-4)

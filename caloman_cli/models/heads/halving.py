@@ -100,13 +100,16 @@ class Halving(nn.Module, Generic[At]):
 
     def mean(self, raw: Tensor, energy: Tensor, at: At) -> Tensor:
         """Halves by the probabilities of the cases and the components' mean centre, (2 H, B)."""
-        impossible = (energy < 2.0).to(energy)
-        cases, *mixture = raw.split(self.sizes)
-        alone, _, both = torch.softmax(self._cases(cases, energy, impossible, at), 0).unbind(0)
-        y = self._typical(mixture, energy, at)
+        alone, _, both = self.probabilities(raw, energy, at).unbind(0)
+        y = self._typical(list(raw.split(self.sizes)[1:]), energy, at)
         part = torch.minimum(1.0 + torch.sigmoid(y) * (energy - 2.0).clamp(min=0.0), energy)
         first = energy * alone + part * both
         return torch.cat([first, energy - first])
+
+    def probabilities(self, raw: Tensor, energy: Tensor, at: At) -> Tensor:
+        """Of the first half alone, the second one alone and both, (3, H, B)."""
+        cases, *_ = raw.split(self.sizes)
+        return torch.softmax(self._cases(cases, energy, (energy < 2.0).to(energy), at), 0)
 
     def _cases(self, cases: Tensor, energy: Tensor, impossible: Tensor, at: At) -> Tensor:
         """Logits of the cases (3, H, B): not both halves where ``impossible`` is 1."""

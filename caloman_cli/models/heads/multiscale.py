@@ -186,7 +186,7 @@ class Multiscale(ShareHead[Halved]):
         """The layers' energies over the cut (B, L)."""
         return self.conditions.layer_energies(c) / self.cut
 
-    def _halves(self, x: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:
+    def halves(self, x: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:
         """All first and second halves, (H, B) each, of shares (B, V) and layers (B, L)."""
         return self.scales.halves(self.scales.energies(x * self.layers.spread(energies)))
 
@@ -194,7 +194,7 @@ class Multiscale(ShareHead[Halved]):
         shares = self.scales.energies(x).mT
         self.levels.add(torch.log(shares.clamp(min=LEAST)), shares > 0)
         energies = self._energies(c)
-        self.halving.measure(*self._halves(x, energies))
+        self.halving.measure(*self.halves(x, energies))
         self.harmonics.add(x, energies)
 
     def _measured(self) -> None:
@@ -221,7 +221,7 @@ class Multiscale(ShareHead[Halved]):
         raise UserError("a multiscale head has no plain mean")
 
     def log_prob(self, params: Halved, x: Tensor) -> Tensor:
-        return self._log_prob(params, x, *self._halves(x, params.energies))
+        return self._log_prob(params, x, *self.halves(x, params.energies))
 
     def log_density(self, params: Halved, x: Tensor) -> Tensor:
         r"""``log_prob`` times :math:`|dy / dx|` of the logits y of portions.
@@ -229,16 +229,19 @@ class Multiscale(ShareHead[Halved]):
         Of a layer, the first halves' energies are as many as there are free voxels, and sums of
         them: their volume is that of voxels.
         """
-        halves = self._halves(x, params.energies)
+        halves = self.halves(x, params.energies)
         found = self._log_prob(params, x, *halves) + self._free_numbers(x, params.energies)
         return found + self.halving.log_slope(*halves)
 
     def _log_prob(self, params: Halved, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
         if not self.networks:
             return x.new_zeros(len(x))
+        return self.halving.log_prob(torch.cat(self.said(params, x), 1), first, second)
+
+    def said(self, params: Halved, x: Tensor) -> list[Tensor]:
+        """What the networks say of each step, (P, H, B), where all before it is that of x."""
         table = self._table(params, x)
-        raw = torch.cat([self._raw(table, step) for step in range(len(self.networks))], 1)
-        return self.halving.log_prob(raw, first, second)
+        return [self._raw(table, step) for step in range(len(self.networks))]
 
     def _table(self, params: Halved, x: Tensor) -> Tensor:
         """All that is known of shares, whose rows :class:`Sight` names."""

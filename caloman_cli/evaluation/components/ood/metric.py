@@ -1,20 +1,18 @@
 """Showers that are not of the dataset, told by log p and local dimension together."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from caloman_cli.config.values import Count, Positive, Several, Share, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import FileError, UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.components.ood.pages import caption, note, ood_figure
+from caloman_cli.evaluation.components.ood.told import Told, plain
 from caloman_cli.evaluation.latents import denoiser_of, encoded
-from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics.lid import LocalDimension, TakesNoiseOff, time_of
 from caloman_cli.metrics.ood import DualTest, at_equal_energy
@@ -32,20 +30,6 @@ _ALONE = {
     "log_prob": "AUC of log p", "lid": "AUC of local dimension",
     "reconstruction": "AUC of reconstruction",
 }  # fmt: skip
-
-
-class Told(NamedTuple):
-    """What a model says of n showers: log p, local dimension, minus the reconstruction error.
-
-    Args:
-        raw: As they are, float64, shape (n, 3).
-        energies: Incident energies [MeV], shape (n,).
-        values: What is compared, shape (n, 3).
-    """
-
-    raw: np.ndarray
-    energies: np.ndarray
-    values: np.ndarray
 
 
 @checked
@@ -115,7 +99,7 @@ class OOD:
         limits = self.test.thresholds(train.values)
         labels = comparison.reference_label, comparison.model_label
         image = ood_figure(inside, others, limits, labels)
-        comparison.draw("ood", image, _caption(self.by_energy))
+        comparison.draw("ood", image, caption(self.by_energy))
         used: dict[str, str | float | None] = {
             "noise": self.noise, "showers at most": self.max_showers,
             "factor": self.distortion.factor, "layer": self.distortion.layer, "draws": self.draws,
@@ -125,13 +109,13 @@ class OOD:
             "t": t0,
             "areas": areas,
             "showers": {
-                name: _plain(found) for name, found in {"reference": inside, **others}.items()
+                name: plain(found) for name, found in {"reference": inside, **others}.items()
             },
         }
         return Section(
             self._scores(train, inside, others, areas),
             details,
-            [_note(model, self.noise, self.test.quantile, self.by_energy), *left],
+            [note(model, self.noise, self.test.quantile, self.by_energy), *left],
             conditions=used,
         )
 
@@ -235,85 +219,3 @@ class OOD:
 def _binomial(share: float, n: int) -> float:
     """Error of a share; of none or all, what one shower more would make."""
     return float(max(np.sqrt(share * (1 - share) / n), 1 / n))
-
-
-def _plain(found: Told) -> dict[str, list[float | None]]:
-    names = ("log_prob", "lid", "reconstruction_error")
-    columns = (found.raw[:, 0], found.raw[:, 1], -found.raw[:, 2])
-    return {
-        name: [float(x) if np.isfinite(x) else None for x in column.round(4)]
-        for name, column in zip(names, columns, strict=True)
-    }
-
-
-def ood_figure(
-    inside: Told, others: dict[str, Told], limits: np.ndarray, labels: tuple[str, str]
-) -> Figure:
-    """The reference in grey and one set in colour a panel, with the thresholds.
-
-    Args:
-        inside: The reference.
-        others: The sets, by name.
-        limits: Thresholds of log p and local dimension, shape (2,).
-        labels: What the reference and the model are called.
-    """
-    columns = min(3, len(others))
-    rows = -(-len(others) // columns)
-    with house_style():
-        image = figure(2.6 * columns + 0.4, 2.5 * rows + 0.3, "constrained")
-        panels = image.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        edges = [_window(inside.values[:, axis], limits[axis]) for axis in (0, 1)]
-        for ax, (name, found) in zip(panels.flat, others.items(), strict=False):
-            _cloud(ax, inside.values, edges, REFERENCE_EDGE)
-            _cloud(ax, found.values, edges, GENERATED)
-            ax.axvline(limits[0], color="black", linewidth=0.8, linestyle=":")
-            ax.axhline(limits[1], color="black", linewidth=0.8, linestyle=":")
-            ax.set_title(name)
-        for ax in panels.flat[len(others) :]:
-            ax.axis("off")
-        for ax in panels.flat[max(len(others) - columns, 0) : len(others)]:
-            ax.tick_params(labelbottom=True)  # though an empty panel may be below
-            ax.set_xlabel("log p")
-        for ax in panels[:, 0]:
-            ax.set_ylabel("FLIPD")
-        keys = [
-            Patch(color=REFERENCE_EDGE, label=labels[0]),
-            Patch(color=GENERATED, label="the set"),
-        ]
-        image.legend(handles=keys, loc="outside lower center", ncols=2)
-        image.suptitle(f"under {labels[1]}", fontsize=10)
-        return image
-
-
-def _window(values: np.ndarray, limit: float) -> tuple[float, float]:
-    """Edges that hold the middle of real showers with room around; the rest lies on them."""
-    finite = values[np.isfinite(values)]
-    low, high = np.quantile(finite, [0.02, 0.98]) if len(finite) else (limit - 1, limit + 1)
-    room = 2 * max(high - low, 1e-9)
-    return float(low - room), float(high + room)
-
-
-def _cloud(ax: Axes, values: np.ndarray, edges: list[tuple[float, float]], colour: str) -> None:
-    x, y = (np.clip(values[:, axis], *edges[axis]) for axis in (0, 1))
-    ax.scatter(x, y, s=4, color=colour, linewidths=0, alpha=0.6)
-
-
-def _caption(by_energy: bool) -> str:
-    units = ", in widths from the median of training showers of like energy" if by_energy else ""
-    return (
-        f"log p and local dimension{units}: the reference grey, each set in colour; what lies far "
-        "outside is drawn on the edge. Accepted is what lies above and right of the dotted "
-        "thresholds."
-    )
-
-
-def _note(model: Any, noise: float, quantile: float, by_energy: bool) -> str:
-    like = " Compared with training showers of like incident energy." if by_energy else ""
-    return (
-        f"Out of distribution: log p is of kind '{model.kind}', the local dimension is FLIPD at "
-        f"a noise of {noise:.3g} of the signal. The dual AUC is that of the best pairs of "
-        "thresholds, which an oracle would have to choose: its notes say what it is where nothing "
-        f"differs. 'Accepted' needs no oracle: both are above the lowest {100 * quantile:g} % of "
-        "training showers or, on "
-        f"both sides, between half as many on either side.{like}"
-    )
