@@ -41,3 +41,7 @@ row centres trainer.density.epochs=40 density=nsf_wide
 # The same in one orientation.
 AUGMENT= row canonical_centres preprocess.orientation=canonical trainer.density.epochs=40 density=nsf_wide
 row sight trainer.density.epochs=40 density=nsf_wide head.sight=1
+# Halvings that know energies, and begin with what was counted by them.
+row energies trainer.density.epochs=40 density=nsf_wide head.energies=true
+row counted trainer.density.epochs=40 density=nsf_wide head.energies=true head.counted=true
+row counted_wide trainer.density.epochs=40 density=nsf_wide head.energies=true head.counted=true head.gain=4 head.local=32
