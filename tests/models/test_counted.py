@@ -120,16 +120,33 @@ def test_a_portion_that_only_other_kinds_had_is_possible():
 
 def test_where_little_was_counted_neighbouring_energies_speak():
     tables = Tables(2)
-    energy = torch.tensor([20.0] * 300 + [400.0] * 2)
-    case = torch.tensor([0] * 150 + [1] * 150 + [2] * 2)
+    energy = torch.tensor([400.0] * 300 + [20.0] * 2)
+    case = torch.tensor([2] * 300 + [0] * 2)
     tables.add(case, energy, torch.zeros(302, dtype=torch.long), torch.full((302,), 1.5))
     tables.finish()
     zero = torch.zeros(1, dtype=torch.long)
     far, near, other = (
         torch.exp(tables.of_cases(torch.tensor([at]), zero + kind))[:, 0]
-        for at, kind in ((400.0, 0), (20.0, 0), (20.0, 1))
+        for at, kind in ((20.0, 0), (400.0, 0), (20.0, 1))
     )
-    assert near[0] > 0.49 and near[2] < 0.01
-    assert 0.005 < far[2] < 0.01  # two of 302, fewer than are asked for
+    assert near[2] > 0.999
+    assert 0.005 < far[0] < 0.01  # two of 302, fewer than are asked for
     torch.testing.assert_close(other, torch.full((3,), 1 / 3))
     assert torch.isfinite(tables.portions).all() and (tables.portions.diff(dim=1) > 0).all()
+
+
+def test_halves_that_were_never_dark_at_an_energy_are_darker_the_less_there_is():
+    """Showers that are dark on one side below an energy alone: above it the share fades."""
+    tables, n = Tables(1), 200_000
+    torch.manual_seed(4)
+    energy = torch.exp(torch.rand(n) * 9.0 + 1.0)
+    case = torch.where(torch.rand(n) < torch.exp(-energy / 40.0), 0, 2)
+    kind = torch.zeros(n, dtype=torch.long)
+    tables.add(case, energy, kind, torch.zeros(n))
+    tables.finish()
+    at = torch.tensor([30.0, 100.0, 1000.0, 3000.0, 8000.0])
+    dark = tables.of_cases(at, torch.zeros(5, dtype=torch.long)).exp()[:2].sum(0)
+    torch.testing.assert_close(dark[:2], torch.exp(-at[:2] / 40.0), rtol=0.15, atol=0)
+    assert (dark.diff() < 0).all()
+    assert dark[2] < 1e-4
+    assert dark[4] < 1e-6

@@ -12,6 +12,8 @@ _OF_ALL = 10.0  # counts that all kinds together lend to each bin
 _GAP = 1e-3  # between knots, at least
 _LEAST = 1e-3  # cuts: energies are told apart
 _EVERYWHERE = 0.3  # of a case, beside what was counted
+_FADES = 0.5  # a bin, of halves that are dark, where no shower had one
+_RAREST = 1e-7  # and so much at least
 
 
 class Tables(nn.Module):
@@ -58,7 +60,8 @@ class Tables(nn.Module):
 
     def finish(self) -> None:
         """Set the tables from what was added."""
-        cases = _widened(self._cases.view(-1, _BINS, 3)) + _EVERYWHERE
+        counts = self._cases.view(-1, _BINS, 3)
+        cases = _fading(_widened(counts) + _EVERYWHERE, counts)
         self.cases.copy_(torch.log(cases / cases.sum(2, keepdim=True)).flatten(0, 1))
         kinds = self._portions.view(-1, 1, _BINS, _FINE)
         lent = kinds.sum((0, 1, 2), dtype=torch.float64)
@@ -102,6 +105,22 @@ def _between(energy: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
     place = place.clamp(0, _BINS - 1.001)
     low = place.floor()
     return low.long() + kind * _BINS, place - low
+
+
+def _fading(cases: Tensor, counts: Tensor) -> Tensor:
+    """Cases (K, bins, 3), of which a dark half fades beyond the last bin that had one in counts.
+
+    What no shower did is not as likely everywhere: the more energy, the less so.
+    """
+    place = torch.arange(counts.shape[1])
+    last = torch.where(counts[..., :2].sum(2) > 0, place, -1).amax(1, keepdim=True)
+    beyond = (place - last - 1).clamp(min=0) * (counts.sum((1, 2)) > 0).view(-1, 1)
+    share = cases / cases.sum(2, keepdim=True)
+    at_last = share.gather(1, last.clamp(min=0).unsqueeze(2).expand(-1, 1, 3))[..., :2]
+    dark = at_last * (_FADES ** beyond.double()).unsqueeze(2).clamp(min=_RAREST)
+    there = share[..., :2]
+    dark = torch.where(beyond.unsqueeze(2) > 0, torch.minimum(dark, there), there)
+    return torch.cat([dark, 1.0 - dark.sum(2, keepdim=True)], 2)
 
 
 def _widened(counts: Tensor) -> Tensor:
