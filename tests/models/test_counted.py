@@ -4,7 +4,7 @@ import torch
 
 from caloman_cli.models.heads.counted import CountedHalving
 from caloman_cli.models.heads.halving import logit, n_raw
-from caloman_cli.models.heads.tables import Tables
+from caloman_cli.models.heads.tables import Place, Tables
 from caloman_cli.models.nn.logistic import log_logistic
 from tests.models.halvings import require_draws_of_density
 
@@ -35,6 +35,11 @@ def drawn(halving, energy):
     (at,) = halving.steps()
     raw = torch.zeros(n_raw(3), *energy.shape)
     return halving.draw(raw, energy, random, at).chunk(2)
+
+
+def said_of(tables, energy, kind):
+    """Probabilities of the cases, (3, *)."""
+    return tables.of_cases(tables.place(energy, Place.of_kind(kind))).exp()
 
 
 def test_pairs_are_drawn_as_they_were_counted_before_anything_is_learned():
@@ -71,11 +76,12 @@ def test_logits_go_there_and_back():
     kinds = torch.zeros(1, 1, dtype=torch.long)
     t = torch.linspace(-12, 12, 2000).unsqueeze(0).double()
     tables = halving.counted.double()
-    y = tables.portion(t, energy.double(), kinds)
-    back, slope = tables.standard(y, energy.double(), kinds)
+    place = tables.place(energy.double(), Place.of_kind(kinds))
+    y = tables.portion(t, place)
+    back, slope = tables.standard(y, place)
     torch.testing.assert_close(back, t, atol=1e-6, rtol=1e-6)
     step = 1e-6
-    higher = tables.portion(t + step, energy.double(), kinds)
+    higher = tables.portion(t + step, place)
     inside = ((t + step).sigmoid() * 33 - 0.5).floor() == (t.sigmoid() * 33 - 0.5).floor()
     torch.testing.assert_close(
         (step / (higher - y)).log()[inside], slope[inside], atol=1e-4, rtol=1e-4
@@ -98,7 +104,7 @@ def test_kinds_of_patches_are_counted_apart():
     second = torch.tensor([0.0, 0.0, 300.0, 300.0, 300.0]).unsqueeze(1).expand(5, 500)
     halving.measure(first, second)
     halving.measured()
-    said = halving.counted.of_cases(torch.full((5, 1), 300.0), halving.kinds.unsqueeze(1)).exp()
+    said = said_of(halving.counted, torch.full((5, 1), 300.0), halving.kinds.unsqueeze(1))
     assert said[..., 0].argmax(0).tolist() == [0, 0, 1, 1, 2]
     assert float(said[..., 0].amax(0).min()) > 0.99
 
@@ -112,9 +118,10 @@ def test_a_portion_that_only_other_kinds_had_is_possible():
     tables.add(torch.full_like(kind, 2), torch.full((21 * n,), 50.0), kind, y)
     tables.finish()
     far, zero = torch.tensor([4.0]), torch.zeros(1, dtype=torch.long)
-    t, slope = tables.standard(far, torch.tensor([50.0]), zero)
+    place = tables.place(torch.tensor([50.0]), Place.of_kind(zero))
+    t, slope = tables.standard(far, place)
     assert float(log_logistic(t) + slope) > -20.0
-    near, slope = tables.standard(torch.zeros(1), torch.tensor([50.0]), zero)
+    near, slope = tables.standard(torch.zeros(1), place)
     assert float(log_logistic(near) + slope) > 0.2  # of a normal distribution 0.47
 
 
@@ -126,7 +133,7 @@ def test_where_little_was_counted_neighbouring_energies_speak():
     tables.finish()
     zero = torch.zeros(1, dtype=torch.long)
     far, near, other = (
-        torch.exp(tables.of_cases(torch.tensor([at]), zero + kind))[:, 0]
+        said_of(tables, torch.tensor([at]), zero + kind)[:, 0]
         for at, kind in ((20.0, 0), (400.0, 0), (20.0, 1))
     )
     assert near[2] > 0.999
@@ -145,7 +152,7 @@ def test_halves_that_were_never_dark_at_an_energy_are_darker_the_less_there_is()
     tables.add(case, energy, kind, torch.zeros(n))
     tables.finish()
     at = torch.tensor([30.0, 100.0, 1000.0, 3000.0, 8000.0])
-    dark = tables.of_cases(at, torch.zeros(5, dtype=torch.long)).exp()[:2].sum(0)
+    dark = said_of(tables, at, torch.zeros(5, dtype=torch.long))[:2].sum(0)
     torch.testing.assert_close(dark[:2], torch.exp(-at[:2] / 40.0), rtol=0.15, atol=0)
     assert (dark.diff() < 0).all()
     assert dark[2] < 1e-4

@@ -6,16 +6,17 @@ import torch
 from torch import Tensor
 
 from caloman_cli.models.heads.halving import Halving, chosen, logit
-from caloman_cli.models.heads.tables import Tables
+from caloman_cli.models.heads.tables import Place, Tables
 from caloman_cli.models.nn.logistic import LOG_SCALE, log_logistic, log_mixture
 
 
-class CountedHalving(Halving[Tensor]):
+class CountedHalving(Halving[Place]):
     """Networks say how halvings differ from those of all patches of a kind at such an energy.
 
     Cases have the logarithms of their frequencies to begin with, and portions are standard
     logistic numbers once they are put through their distribution: a sharp edge of voxels' spectrum
-    is there before the first step. ``At`` is the patches' kinds, (H, 1).
+    is there before the first step. ``At`` is where a patch lies in the tables: of a step the first
+    bin of its kind, (H, 1).
 
     Args:
         groups: How many patches each step halves.
@@ -47,19 +48,20 @@ class CountedHalving(Halving[Tensor]):
         super().measured()
         self.counted.finish()
 
-    def steps(self) -> Iterator[Tensor]:
-        return iter(self.kinds.unsqueeze(1).split(self.groups))
+    def steps(self) -> Iterator[Place]:
+        bins, part = Place.of_kind(self.kinds.unsqueeze(1))
+        return (Place(own, part) for own in bins.split(self.groups))
 
     def log_prob(self, raw: Tensor, first: Tensor, second: Tensor) -> Tensor:
         energy, case, rows, columns = self._there(first, second)  # few patches are lit
-        kinds, both = self.kinds[rows], case == 2
+        place, both = self.counted.place(energy, Place.of_kind(self.kinds[rows])), case == 2
         cases, *mixture = raw[:, rows, columns].split(self.sizes)
         impossible = (~both & (energy < 2.0)).to(energy)
-        of_cases = torch.log_softmax(self._cases(cases, energy, impossible, kinds), 0)
+        of_cases = torch.log_softmax(self._cases(cases, impossible, place), 0)
         found = of_cases.gather(0, case.unsqueeze(0))[0]
         weight, center, log_scale = (part[:, both] for part in mixture)
         y = logit(first[rows, columns][both], second[rows, columns][both])
-        t, slope = self.counted.standard(y, energy[both], kinds[both])
+        t, slope = self.counted.standard(y, Place(place.bins[both], place.part[both]))
         log_scale = log_scale.clamp(*LOG_SCALE)
         parts = log_logistic((t - center) * torch.exp(-log_scale)) - log_scale
         of_part = log_mixture(weight, parts, 0) + slope
@@ -73,23 +75,25 @@ class CountedHalving(Halving[Tensor]):
         case = torch.where(other > 0, torch.where(one > 0, 2, 1), 0)
         return one + other, case, rows, columns
 
-    def _cases(self, cases: Tensor, energy: Tensor, impossible: Tensor, at: Tensor) -> Tensor:
-        said = cases + self.counted.of_cases(energy, at)
-        return torch.addcmul(said, self.never.view(3, *[1] * energy.dim()), impossible)
+    def _at(self, energy: Tensor, at: Place) -> Place:
+        return self.counted.place(energy, at)
+
+    def _cases(self, cases: Tensor, impossible: Tensor, at: Place) -> Tensor:
+        said = cases + self.counted.of_cases(at)
+        return torch.addcmul(said, self.never.view(3, *[1] * impossible.dim()), impossible)
 
     def _drawn(
         self,
         mixture: list[Tensor],
-        energy: Tensor,
         left: Tensor,
         of_component: Tensor,
         noise: Tensor,
-        at: Tensor,
+        at: Place,
     ) -> Tensor:
         weight, center, log_scale = mixture
         center, log_scale, _ = chosen(weight, center, log_scale.clamp(*LOG_SCALE), of_component)
-        return self.counted.portion(torch.addcmul(center, log_scale.exp(), noise), energy, at)
+        return self.counted.portion(torch.addcmul(center, log_scale.exp(), noise), at)
 
-    def _typical(self, mixture: list[Tensor], energy: Tensor, at: Tensor) -> Tensor:
+    def _typical(self, mixture: list[Tensor], energy: Tensor, at: Place) -> Tensor:
         weight, center, _ = mixture
-        return self.counted.portion((torch.softmax(weight, 0) * center).sum(0), energy, at)
+        return self.counted.portion((torch.softmax(weight, 0) * center).sum(0), at)

@@ -88,8 +88,9 @@ class Halving(nn.Module, Generic[At]):
         of_case, of_component, noise = random.unbind(0)
         impossible, left = mark(torch.lt, energy, 2.0), energy - 2.0
         cases, *mixture = raw.split(self.sizes)
-        alone, other, _ = torch.softmax(self._cases(cases, energy, impossible, at), 0).unbind(0)
-        y = self._drawn(mixture, energy, left, of_component, noise, at)
+        at = self._at(energy, at)
+        alone, other, _ = torch.softmax(self._cases(cases, impossible, at), 0).unbind(0)
+        y = self._drawn(mixture, left, of_component, noise, at)
         # Probabilities are rounded: exactly one case, and both only where there is energy for it.
         no_second = mark(torch.lt, of_case, alone)
         second = 1.0 - no_second
@@ -101,7 +102,7 @@ class Halving(nn.Module, Generic[At]):
     def mean(self, raw: Tensor, energy: Tensor, at: At) -> Tensor:
         """Halves by the probabilities of the cases and the components' mean centre, (2 H, B)."""
         alone, _, both = self.probabilities(raw, energy, at).unbind(0)
-        y = self._typical(list(raw.split(self.sizes)[1:]), energy, at)
+        y = self._typical(list(raw.split(self.sizes)[1:]), energy, self._at(energy, at))
         part = torch.minimum(1.0 + torch.sigmoid(y) * (energy - 2.0).clamp(min=0.0), energy)
         first = energy * alone + part * both
         return torch.cat([first, energy - first])
@@ -109,16 +110,21 @@ class Halving(nn.Module, Generic[At]):
     def probabilities(self, raw: Tensor, energy: Tensor, at: At) -> Tensor:
         """Of the first half alone, the second one alone and both, (3, H, B)."""
         cases, *_ = raw.split(self.sizes)
-        return torch.softmax(self._cases(cases, energy, (energy < 2.0).to(energy), at), 0)
+        return torch.softmax(
+            self._cases(cases, (energy < 2.0).to(energy), self._at(energy, at)), 0
+        )
 
-    def _cases(self, cases: Tensor, energy: Tensor, impossible: Tensor, at: At) -> Tensor:
+    def _at(self, energy: Tensor, at: At) -> At:
+        """What is to know of a step's patches at their energies (H, B)."""
+        return at
+
+    def _cases(self, cases: Tensor, impossible: Tensor, at: At) -> Tensor:
         """Logits of the cases (3, H, B): not both halves where ``impossible`` is 1."""
         return torch.addcmul(cases, self.never, impossible)
 
     def _drawn(
         self,
         mixture: list[Tensor],
-        energy: Tensor,
         left: Tensor,
         of_component: Tensor,
         noise: Tensor,
@@ -128,10 +134,9 @@ class Halving(nn.Module, Generic[At]):
 
         Args:
             mixture: Raw weights, centres and log-scales, (K, H, B) each.
-            energy: Of patches, (H, B).
             left: Over two cuts.
             of_component, noise: A uniform and a logistic number for each.
-            at: Of the step.
+            at: Of the step, at their energies.
         """
         raise NotImplementedError
 
@@ -195,7 +200,7 @@ class PlacedHalving(Halving[Offsets]):
         both = alone & (second > 0)
         impossible = (~both & (energy < 2.0)).to(energy)
         cases, weight, *says = raw.split(self.sizes)
-        cases = self._cases(cases, energy, impossible, at)
+        cases = self._cases(cases, impossible, at)
         center, log_scale = self._says(says, at)
         which = torch.where(both, 2, torch.where(alone, 0, 1)).unsqueeze(0)
         of_case = F.log_softmax(cases, 0).gather(0, which)[0]
@@ -207,7 +212,6 @@ class PlacedHalving(Halving[Offsets]):
     def _drawn(
         self,
         mixture: list[Tensor],
-        energy: Tensor,
         left: Tensor,
         of_component: Tensor,
         noise: Tensor,

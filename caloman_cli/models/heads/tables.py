@@ -1,5 +1,7 @@
 """What was counted of halvings, by the energy of the patch that is halved."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +18,23 @@ _FADES = 0.5  # a bin, of halves that are dark, where no shower had one
 _RAREST = 1e-7  # and so much at least
 
 
+class Place(NamedTuple):
+    """Between the middles of which two bins patches (\\*) lie.
+
+    Args:
+        bins: The lower one's row of the tables, int64.
+        part: How far they are on to the next one's.
+    """
+
+    bins: Tensor
+    part: Tensor
+
+    @classmethod
+    def of_kind(cls, kind: Tensor) -> "Place":
+        """The first bin of kinds, int64."""
+        return cls(kind * _BINS, torch.zeros((), device=kind.device))
+
+
 class Tables(nn.Module):
     """Frequencies of cases and quantiles of portions, by a patch's energy, of K kinds of patches.
 
@@ -29,11 +48,23 @@ class Tables(nn.Module):
     cases: Tensor
     portions: Tensor
     knots: Tensor
+    gaps: Tensor
+    corners: Tensor
+    shift: Tensor
+    before: Tensor
 
     def __init__(self, kinds: int) -> None:
         super().__init__()
         knots = torch.logit((torch.arange(_KNOTS) + 0.5) / _KNOTS)
-        self.register_buffer("knots", knots, persistent=False)
+        fixed = {
+            "knots": knots,
+            "gaps": knots.diff(),
+            "corners": torch.tensor([0, 1, _KNOTS, _KNOTS + 1]),
+            "shift": torch.tensor(-_LOWEST * _PER_FOLD - 0.5),
+            "before": torch.tensor(-0.5),
+        }
+        for name, values in fixed.items():
+            self.register_buffer(name, values, persistent=False)
         self.register_buffer("cases", torch.zeros(kinds * _BINS, 3))
         self.register_buffer("portions", knots.repeat(kinds * _BINS, 1))
         self._cases = torch.zeros(0)
@@ -70,41 +101,37 @@ class Tables(nn.Module):
         self.portions.copy_(torch.cat(found).flatten(0, 1))
         self._cases, self._portions = torch.zeros(0), torch.zeros(0)
 
-    def of_cases(self, energy: Tensor, kind: Tensor) -> Tensor:
-        """Log-probabilities of the cases, (3, \\*), of energies and kinds (\\*)."""
-        bins, part = _between(energy, kind)
-        found = self.cases[bins].lerp(self.cases[bins + 1], part.unsqueeze(-1))
-        return found.movedim(-1, 0)
+    def place(self, energy: Tensor, kind: Place) -> Place:
+        """Where patches (\\*) of energies in cuts and of kinds lie."""
+        at = torch.add(self.shift, energy.clamp(min=_LEAST).log(), alpha=_PER_FOLD)
+        at = at.clamp(0, _BINS - 1.001)
+        return Place(at.long() + kind.bins, at.frac())
 
-    def standard(self, y: Tensor, energy: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
+    def of_cases(self, place: Place) -> Tensor:
+        """Log-probabilities of the cases, (3, \\*)."""
+        low, high = self.cases[place.bins], self.cases[place.bins + 1]
+        return low.lerp(high, place.part.unsqueeze(-1)).movedim(-1, 0)
+
+    def standard(self, y: Tensor, place: Place) -> tuple[Tensor, Tensor]:
         """Logits of portions as numbers that would be standard logistic ones, and the log-slope.
 
         All (\\*): were a portion's distribution nothing but what was counted.
         """
-        bins, part = _between(energy, kind)
+        bins, part = place
         ends = self.portions[bins].lerp(self.portions[bins + 1], part.unsqueeze(-1))
-        place = (y.unsqueeze(-1) >= ends[..., 1:-1]).sum(-1)
-        low, high = (ends.gather(-1, (place + i).unsqueeze(-1)).squeeze(-1) for i in (0, 1))
-        start, stop = self.knots[place], self.knots[place + 1]
-        slope = (stop - start) / (high - low)
-        return start + (y - low) * slope, slope.log()
+        knot = (y.unsqueeze(-1) >= ends[..., 1:-1]).sum(-1)
+        low, high = (ends.gather(-1, (knot + i).unsqueeze(-1)).squeeze(-1) for i in (0, 1))
+        slope = self.gaps[knot] / (high - low)
+        return self.knots[knot] + (y - low) * slope, slope.log()
 
-    def portion(self, t: Tensor, energy: Tensor, kind: Tensor) -> Tensor:
+    def portion(self, t: Tensor, place: Place) -> Tensor:
         """The inverse: logits of portions, (\\*)."""
-        bins, part = _between(energy, kind)
-        place = (torch.sigmoid(t) * _KNOTS - 0.5).long().clamp(0, _KNOTS - 2)
-        flat, row = self.portions.flatten(), bins * _KNOTS + place
-        low, high = (flat[row + i].lerp(flat[row + i + _KNOTS], part) for i in (0, 1))
-        start, stop = self.knots[place], self.knots[place + 1]
-        return low + (t - start) * (high - low) / (stop - start)
-
-
-def _between(energy: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
-    """The bin whose middle is below an energy, and how far it is on to the next one's."""
-    place = (energy.clamp(min=_LEAST).log() - _LOWEST) * _PER_FOLD - 0.5
-    place = place.clamp(0, _BINS - 1.001)
-    low = place.floor()
-    return low.long() + kind * _BINS, place - low
+        knot = torch.add(self.before, torch.sigmoid(t), alpha=_KNOTS).long().clamp(0, _KNOTS - 2)
+        row = place.bins * _KNOTS + knot
+        rows = row + self.corners.view(4, *[1] * row.dim())
+        below, above = self.portions.view(-1)[rows].chunk(2)
+        low, high = below.lerp(above, place.part).unbind(0)
+        return torch.addcmul(low, (t - self.knots[knot]) / self.gaps[knot], high - low)
 
 
 def _fading(cases: Tensor, counts: Tensor) -> Tensor:
