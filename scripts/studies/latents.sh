@@ -11,37 +11,40 @@ judges=(metric=[classifier])
 mkdir -p "$out"
 source "$(dirname "$0")/latents_row.sh"
 
-row none head.harmonics=0 encoder=none
-row learned head.harmonics=0
-row learned_16 head.harmonics=0 encoder.latent_dim=16 encoder.free_bits=1.5
+# What halvings knew in the first rows: shares alone, and nothing before the first step.
+before=(head.counted=false head.energies=false head.gain=1 head.local=16)
+
+row none "${before[@]}" head.harmonics=0 encoder=none
+row learned "${before[@]}" head.harmonics=0
+row learned_16 "${before[@]}" head.harmonics=0 encoder.latent_dim=16 encoder.free_bits=1.5
 # Encoders whose latents cannot idle.
-row delta head.harmonics=0 encoder.free_bits=0 encoder.delta=1
-AUGMENT= row wae head.harmonics=0 encoder=wae encoder.latent_dim=10
-AUGMENT= row rae head.harmonics=0 encoder=rae encoder.latent_dim=10
-AUGMENT= row codes head.harmonics=0 encoder=vqvae encoder.latent_dim=16 encoder.n_codes=16 density=ar_codes
-row harmonics head.centres=false
-AUGMENT= row canonical head.centres=false preprocess.orientation=canonical
-row harmonics_alone head.centres=false encoder=none
+row delta "${before[@]}" head.harmonics=0 encoder.free_bits=0 encoder.delta=1
+AUGMENT= row wae "${before[@]}" head.harmonics=0 encoder=wae encoder.latent_dim=10
+AUGMENT= row rae "${before[@]}" head.harmonics=0 encoder=rae encoder.latent_dim=10
+AUGMENT= row codes "${before[@]}" head.harmonics=0 encoder=vqvae encoder.latent_dim=16 encoder.n_codes=16 density=ar_codes
+row harmonics "${before[@]}" head.centres=false
+AUGMENT= row canonical "${before[@]}" head.centres=false preprocess.orientation=canonical
+row harmonics_alone "${before[@]}" head.centres=false encoder=none
 # Heads that draw all voxels at once: independent, or correlated by a few factors; or half of them, then the others.
 row parallel head=hurdle_mixture
 row copula head=hurdle_mixture_copula
 row refined head=hurdle_mixture_refined
 # A second level: latents of each layer, drawn layer after layer; by one flow of all; with fewer nats that are free; and harmonics beside them.
 levels=(encoder.layer_latents=2 trainer.density.epochs=40)
-row levels head.harmonics=0 "${levels[@]}" density=levels
-row levels_flat reuse="$out/levels" head.harmonics=0 "${levels[@]}" density=nsf_wide
-row levels_free head.harmonics=0 "${levels[@]}" density=levels encoder.layer_free_bits=0.3
-row levels_harmonics head.centres=false "${levels[@]}" density=levels
+row levels "${before[@]}" head.harmonics=0 "${levels[@]}" density=levels
+row levels_flat reuse="$out/levels" "${before[@]}" head.harmonics=0 "${levels[@]}" density=nsf_wide
+row levels_free "${before[@]}" head.harmonics=0 "${levels[@]}" density=levels encoder.layer_free_bits=0.3
+row levels_harmonics "${before[@]}" head.centres=false "${levels[@]}" density=levels
 # The same first steps, other densities.
-row longer reuse="$out/harmonics" head.centres=false trainer.density.epochs=60
-row wider reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 density.hidden=128 density.n_layers=6
-row nsf_wide reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 density=nsf_wide
+row longer reuse="$out/harmonics" "${before[@]}" head.centres=false trainer.density.epochs=60
+row wider reuse="$out/harmonics" "${before[@]}" head.centres=false trainer.density.epochs=40 density.hidden=128 density.n_layers=6
+row nsf_wide reuse="$out/harmonics" "${before[@]}" head.centres=false trainer.density.epochs=40 density=nsf_wide
 # With centres, as the second edition has them; and layers that see each other.
-row centres trainer.density.epochs=40 density=nsf_wide
+row centres "${before[@]}" trainer.density.epochs=40 density=nsf_wide
 # The same in one orientation.
-AUGMENT= row canonical_centres preprocess.orientation=canonical trainer.density.epochs=40 density=nsf_wide
-row sight trainer.density.epochs=40 density=nsf_wide head.sight=1
+AUGMENT= row canonical_centres "${before[@]}" preprocess.orientation=canonical trainer.density.epochs=40 density=nsf_wide
+row sight "${before[@]}" trainer.density.epochs=40 density=nsf_wide head.sight=1
 # Halvings that know energies, and begin with what was counted by them.
-row energies trainer.density.epochs=40 density=nsf_wide head.energies=true
-row counted trainer.density.epochs=40 density=nsf_wide head.energies=true head.counted=true
-row counted_wide trainer.density.epochs=40 density=nsf_wide head.energies=true head.counted=true head.gain=4 head.local=32
+row energies trainer.density.epochs=40 density=nsf_wide head.gain=1 head.local=16 head.counted=false
+row counted trainer.density.epochs=40 density=nsf_wide
+row none_counted head.harmonics=0 encoder=none

@@ -24,8 +24,9 @@ done
 row gaussian_0 head=gaussian encoder=none "${energy[@]}"
 row gaussian_drawn head=gaussian head.sigma=voxel head.draw=true encoder.free_bits=0 "${energy[@]}"
 
+before=(head.counted=false head.energies=false head.gain=1 head.local=16)
 for n in 1 2 5 10 20 35; do
-  row "multiscale_$n" head.harmonics=0 encoder.latent_dim="$n" "${energy[@]}"
+  row "multiscale_$n" "${before[@]}" head.harmonics=0 encoder.latent_dim="$n" "${energy[@]}"
 done
-row multiscale_0 head.harmonics=0 encoder=none "${energy[@]}"
-row multiscale_free head.harmonics=0 encoder.free_bits=0 "${energy[@]}"
+row multiscale_0 "${before[@]}" head.harmonics=0 encoder=none "${energy[@]}"
+row multiscale_free "${before[@]}" head.harmonics=0 encoder.free_bits=0 "${energy[@]}"
