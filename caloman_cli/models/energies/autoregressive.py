@@ -179,6 +179,7 @@ class AutoregressiveEnergy(EnergyModel):
         inverse, offsets = scale.reciprocal().split(1), (-mean / scale).split(1)
         component, place = (numbers.split(1) for numbers in (uniform[0], uniform[1].double()))
         below = table.center - (self.max_response * e_inc.t().double()).log()
+        ends = below.new_tensor([-_FAR, _FAR]).unbind()  # as tensors, so that float32 takes them
         taken = []
         for k in range(self.size):
             steps.own.copy_(below)
@@ -191,19 +192,20 @@ class AutoregressiveEnergy(EnergyModel):
             center = torch.addcmul(origin, unit, center.gather(0, which))
             width = unit * spread.gather(0, which).clamp(*_LOG_SCALE).exp()
             y = draw(center, width, place[k], *shares.limits(k, below))
-            passed = below + F.softplus(y, threshold=_NO_THRESHOLD)
-            given = torch.where(shares.valid[k], passed - y, below)
+            kept = shares.kept[k]
+            passed = torch.addcmul(below, F.softplus(y, threshold=_NO_THRESHOLD), kept)
+            given = torch.addcmul(passed, y, kept, value=-1)
             if k < self.size - 1:
-                scaled = bent(torch.addcmul(offsets[k], y, inverse[k]))
-                torch.mul(scaled, shares.kept[k], out=steps.lines[2 * k])
-                logs = torch.addcmul(far[k], given, per_std[k]).clamp(-_FAR, _FAR)
-                torch.mul(logs, shares.kept[k], out=steps.lines[2 * k + 1])
+                bent(torch.addcmul(offsets[k], y, inverse[k]), out=steps.lines[2 * k])
+                logs = torch.addcmul(far[k], given, per_std[k])
+                torch.clamp(logs, *ends, out=steps.lines[2 * k + 1])
+                steps.groups[k].mul_(kept)
             if k == 0:
                 below = given
                 continue
             # The last of the non-empty layers has no coordinate: it takes what is left.
             taken.append(given)
-            below = torch.where(shares.valid[k], passed, below)
+            below = passed
         energies = (table.center - torch.cat([*taken, below])).exp()
         return torch.where(filled, energies.clamp(min=self.floor), 0.0)
 

@@ -82,8 +82,8 @@ class LayerNetworks(nn.Module):
 class Steps:
     """The networks one by one, for sampling: rows last, in few tensor operations a network.
 
-    Network k reads ``own`` and the first M k lines of ``known``, which the caller has written by
-    then; what stands in the others does not matter.
+    Network k sees ``own`` and the first M k lines of ``known``, which the caller has written by
+    then; what stands in the others does not matter as long as it is finite.
 
     Args:
         networks: The networks; what they learn meanwhile is not seen.
@@ -94,6 +94,7 @@ class Steps:
         own: The next network's own number, shape (1, B); without lines where there is none.
         known: The numbers of the coordinates, shape (M L, B), M lines a coordinate.
         lines: The lines of ``known``, shape (1, B) each.
+        groups: Those of each coordinate, shape (M, B).
     """
 
     def __init__(
@@ -102,7 +103,8 @@ class Steps:
         size, hidden = networks.first_bias.shape
         n, width = context.shape[1], len(networks.first) - context.shape[1]
         # The shift is one more hidden unit, which no function bends.
-        told, known = torch.cat([networks.first, networks.shift.unsqueeze(2)], 2).split([n, width])
+        weight = torch.cat([networks.first, networks.shift.unsqueeze(2)], 2)
+        told, known = (weight * networks.mask[:, :, None]).split([n, width])
         known = known.unflatten(0, (-1, size)).transpose(0, 1).flatten(0, 1)
         own = told[:0]
         if networks.own is not None and unit is not None:
@@ -111,16 +113,15 @@ class Steps:
         self._first_bias = F.pad(networks.first_bias, (0, 1)).unsqueeze(2).unbind()
         self._second = networks.second.mT.unbind()
         self._second_bias = networks.second_bias.mT.unbind()
-        self._parts, self._always, self._each = [hidden, 1], len(own) + n, width // size
+        self._parts = [hidden, 1]
         self._seen = context.new_zeros(len(own) + n + width, len(context))
         self.own, there, self.known = self._seen.split([len(own), n, width])
         there.copy_(context.t())
-        self.lines = self.known.split(1)
+        self.lines, self.groups = self.known.split(1), self.known.split(width // size)
 
     def __call__(self, k: int) -> tuple[Tensor, Tensor]:
         """The second hidden layer (H, B) and the shift (1, B) of network k."""
-        n = self._always + self._each * k
-        weight, seen = self._first[k].narrow(1, 0, n), self._seen.narrow(0, 0, n)
-        inner, shift = torch.addmm(self._first_bias[k], weight, seen).split(self._parts)
+        inner = torch.addmm(self._first_bias[k], self._first[k], self._seen)
+        inner, shift = inner.split(self._parts)
         inner = torch.addmm(self._second_bias[k], self._second[k], F.silu(inner))
         return F.silu(inner), shift

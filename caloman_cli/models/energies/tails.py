@@ -20,10 +20,10 @@ def bend(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.clamp(-_BEGIN, _BEGIN) - x.sign() * log_slope, log_slope
 
 
-def bent(x: Tensor) -> Tensor:
-    """The image of :func:`bend` alone, in few tensor operations."""
+def bent(x: Tensor, out: Tensor | None = None) -> Tensor:
+    """The image of :func:`bend` alone, in few tensor operations; written to ``out`` if given."""
     beyond = F.softshrink(x, _BEGIN)
-    return x - beyond + torch.copysign(torch.log1p(beyond.abs()), beyond)
+    return torch.add(x - beyond, torch.copysign(torch.log1p(beyond.abs()), beyond), out=out)
 
 
 def unbend(x: Tensor) -> Tensor:

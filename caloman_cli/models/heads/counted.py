@@ -80,7 +80,8 @@ class CountedHalving(Halving[Place]):
 
     def _cases(self, cases: Tensor, impossible: Tensor, at: Place) -> Tensor:
         said = cases + self.counted.of_cases(at)
-        return torch.addcmul(said, self.never.view(3, *[1] * impossible.dim()), impossible)
+        never = self.never if impossible.dim() > 1 else self.never[..., 0]
+        return torch.addcmul(said, never, impossible)
 
     def _drawn(
         self,

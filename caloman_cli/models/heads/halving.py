@@ -94,7 +94,8 @@ class Halving(nn.Module, Generic[At]):
         # Probabilities are rounded: exactly one case, and both only where there is energy for it.
         no_second = mark(torch.lt, of_case, alone)
         second = 1.0 - no_second
-        both = mark(torch.lt, of_case + other, 1.0) * (1.0 - impossible) * second
+        both = mark(torch.lt, of_case + other, 1.0) * second
+        both = torch.addcmul(both, both, impossible, value=-1.0)
         parts = torch.sigmoid(torch.cat([y, -y])).unflatten(0, (2, -1))
         one = torch.stack([no_second, second - both])
         return torch.addcmul(one * energy, 1.0 + parts * left, both).flatten(0, 1)

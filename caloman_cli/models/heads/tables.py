@@ -59,7 +59,7 @@ class Tables(nn.Module):
         fixed = {
             "knots": knots,
             "gaps": knots.diff(),
-            "corners": torch.tensor([0, 1, _KNOTS, _KNOTS + 1]),
+            "corners": torch.tensor([0, 1, _KNOTS, _KNOTS + 1]).view(4, 1, 1),
             "shift": torch.tensor(-_LOWEST * _PER_FOLD - 0.5),
             "before": torch.tensor(-0.5),
         }
@@ -125,10 +125,9 @@ class Tables(nn.Module):
         return self.knots[knot] + (y - low) * slope, slope.log()
 
     def portion(self, t: Tensor, place: Place) -> Tensor:
-        """The inverse: logits of portions, (\\*)."""
+        """The inverse: logits of portions, (H, B)."""
         knot = torch.add(self.before, torch.sigmoid(t), alpha=_KNOTS).long().clamp(0, _KNOTS - 2)
-        row = place.bins * _KNOTS + knot
-        rows = row + self.corners.view(4, *[1] * row.dim())
+        rows = self.corners + (place.bins * _KNOTS + knot)
         below, above = self.portions.view(-1)[rows].chunk(2)
         low, high = below.lerp(above, place.part).unbind(0)
         return torch.addcmul(low, (t - self.knots[knot]) / self.gaps[knot], high - low)
