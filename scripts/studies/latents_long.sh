@@ -9,14 +9,17 @@ judges=(metric=[classifier])
 mkdir -p "$out"
 source "$(dirname "$0")/latents_row.sh"
 
-row turns head.harmonics=0
-row harmonics head.centres=false
+# What halvings knew in these rows: patches halved in the middle, shares alone, nothing before the first step.
+before=(head.paired=false head.counted=false head.energies=false head.gain=1 head.local=16)
+
+row turns "${before[@]}" head.harmonics=0
+row harmonics "${before[@]}" head.centres=false
 # A second level: latents of each layer, drawn layer after layer; with fewer nats that are free; and harmonics beside them.
 levels=(encoder.layer_latents=2 density=levels trainer.density.epochs=40 trainer.density.batch_size=128)
-row levels head.harmonics=0 "${levels[@]}"
-row levels_free head.harmonics=0 "${levels[@]}" encoder.layer_free_bits=0.1
-row levels_harmonics head.centres=false "${levels[@]}"
+row levels "${before[@]}" head.harmonics=0 "${levels[@]}"
+row levels_free "${before[@]}" head.harmonics=0 "${levels[@]}" encoder.layer_free_bits=0.1
+row levels_harmonics "${before[@]}" head.centres=false "${levels[@]}"
 # The second edition, and wider networks of what is next to patches.
-row nsf_wide density=nsf_wide trainer.density.epochs=40 trainer.density.batch_size=128 head.centres=false
-row local density=nsf_wide trainer.density.epochs=40 trainer.density.batch_size=128 head.centres=false head.local=32
-row wider reuse="$out/harmonics" head.centres=false trainer.density.epochs=40 trainer.density.batch_size=128 density.hidden=128 density.n_layers=6
+row nsf_wide "${before[@]}" density=nsf_wide trainer.density.epochs=40 trainer.density.batch_size=128 head.centres=false
+row local "${before[@]}" density=nsf_wide trainer.density.epochs=40 trainer.density.batch_size=128 head.centres=false head.local=32
+row wider reuse="$out/harmonics" "${before[@]}" head.centres=false trainer.density.epochs=40 trainer.density.batch_size=128 density.hidden=128 density.n_layers=6
