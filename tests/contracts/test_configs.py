@@ -19,7 +19,7 @@ SIBLINGS = {
     "caloman_ds2": ("caloman_photons", {"dataset", "preprocess"}),
     "caloman_ds3": ("caloman_ds2", {"dataset"}),
     "calo_vq_ds2": ("calo_vq_ds1", {"dataset", "encoder", "head", "trainer"}),
-    "flagship_ds3": ("flagship_ds2", {"dataset", "head"}),
+    "flagship_ds3": ("flagship_ds2", {"dataset"}),
     "flagship_pions": ("flagship_photons", {"dataset", "energy"}),
     "flagship1_ds3": ("flagship1_ds2", {"dataset"}),
     "flagship1_pions": ("flagship1_photons", {"dataset", "energy", "head"}),
