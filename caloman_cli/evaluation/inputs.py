@@ -161,12 +161,15 @@ def _run_that_trained(cfg: DictConfig) -> Path | None:
 
 
 def _train(cfg: DictConfig, dataset: Dataset) -> Showers:
-    """The showers that the model learned from, as few as there were."""
-    run = _run_that_trained(cfg)
+    """The showers that the model learned from, as few as there were.
+
+    An evaluation's limit is of what is scored: copies of a shower that was left out would not be
+    found.
+    """
+    run, limit = _run_that_trained(cfg), None
     if run is not None and RunDirectory(run).config_path.is_file():
-        known = dataset.limit, RunDirectory(run).config.dataset.get("limit")
-        limit = min((n for n in known if n is not None), default=None)
-        dataset = replace(dataset, limit=limit)
+        limit = RunDirectory(run).config.dataset.get("limit")
+    dataset = replace(dataset, limit=limit)
     try:
         return dataset.train()
     except UserError as error:

@@ -64,11 +64,29 @@ def test_a_run_is_compared_with_what_it_learned_from_and_judged_by_all(files, tm
     train, reference = f"dataset.train=[{files['truth']}]", f"reference={files['reference']}"
     few = compose("train", ["dataset=ds1_photons", train, "dataset.limit=30", "output=x"])
     RunDirectory(folder).write_config(OmegaConf.to_container(few, resolve=True))
-    for limit, judged, learned in (("null", N, 30), (20, 20, 20), (50, 50, 30)):
+    for limit, judged, learned in (("null", N, 30), (20, 20, 30), (50, 50, 30)):
         cfg = compose("evaluate", [f"run={folder}", reference, f"dataset.limit={limit}"])
         comparison = open_comparison(cfg, evaluated_dataset(cfg))
         assert len(comparison.reference) == judged
         assert len(comparison.train) == learned
+
+
+def test_copies_of_any_training_shower_are_found_among_few_that_are_scored(
+    caloman, files, tmp_path
+):
+    only = ["evaluation=only", "metric=memorisation", "output=out", "dataset=ds1_photons"]
+    with h5py.File(files["truth"]) as known, h5py.File(tmp_path / "copies.hdf5", "w") as file:
+        for name in ("incident_energies", "showers"):
+            file[name] = known[name][:][::-1]
+    given = ["generated=copies.hdf5", f"train={files['truth']}"]
+    result = caloman(
+        "evaluate", *given, f"reference={files['reference']}", *only, "dataset.limit=100"
+    )
+    assert result.status == 0, result.err
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["inputs"]["generated"]["showers"] == 100
+    copies = [row for row in metrics["scores"] if row["quantity"] == "exact copies"]
+    assert [row["generated"] for row in copies] == [1.0]
 
 
 BINNING = """<Bins><Bin pid="11" name="electron"><Layer id="0" r_edges="0,5,10" n_bin_alpha="1"/>
