@@ -54,6 +54,16 @@ def test_what_is_wrong_with_an_experiment(caloman, tmp_path, old, new, said):
     assert result.err.count("\n") == 1
 
 
+def test_an_experiment_names_a_run_and_its_seed_and_what_is_typed_comes_first(caloman, tmp_path):
+    own = "seed: 5\nname: my flow\ntags: [draft]\noutput: there\nevaluate_after: quick\n"
+    written(tmp_path, EXPERIMENT + own, "experiment/mine.yaml")
+    dump = ["config", "dump", "train", "--config-dir", str(tmp_path), "experiment=mine"]
+    config = yaml.safe_load(caloman(*dump).out)
+    assert {key: config[key] for key in yaml.safe_load(own)} == yaml.safe_load(own)
+    assert config["encoder"]["latent_dim"] == 5
+    assert yaml.safe_load(caloman(*dump, "seed=7").out)["seed"] == 7
+
+
 def test_an_option_of_a_group(caloman, tmp_path):
     own = "_target_: caloman_cli.models.encoders.PCA\nlatent_dim: 4\n"
     written(tmp_path, own, "encoder/own.yaml")
