@@ -11,9 +11,6 @@ judges=(metric=[classifier])
 mkdir -p "$out"
 source "$(dirname "$0")/latents_row.sh"
 
-# What halvings knew in the first rows: shares alone, and nothing before the first step.
-before=(head.counted=false head.energies=false head.gain=1 head.local=16)
-
 row none "${before[@]}" head.harmonics=0 encoder=none
 row learned "${before[@]}" head.harmonics=0
 row learned_16 "${before[@]}" head.harmonics=0 encoder.latent_dim=16 encoder.free_bits=1.5

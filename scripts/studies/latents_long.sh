@@ -9,8 +9,7 @@ judges=(metric=[classifier])
 mkdir -p "$out"
 source "$(dirname "$0")/latents_row.sh"
 
-# What halvings knew in these rows: patches halved in the middle, shares alone, nothing before the first step.
-before=(head.paired=false head.counted=false head.energies=false head.gain=1 head.local=16 head.reach=0)
+before+=(head.paired=false head.reach=0)
 
 row turns "${before[@]}" head.harmonics=0
 row harmonics "${before[@]}" head.centres=false

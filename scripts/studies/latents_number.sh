@@ -24,7 +24,6 @@ done
 row gaussian_0 head=gaussian encoder=none "${energy[@]}"
 row gaussian_drawn head=gaussian head.sigma=voxel head.draw=true encoder.free_bits=0 "${energy[@]}"
 
-before=(head.counted=false head.energies=false head.gain=1 head.local=16)
 for n in 1 2 5 10 20 35; do
   row "multiscale_$n" "${before[@]}" head.harmonics=0 encoder.latent_dim="$n" "${energy[@]}"
 done

@@ -2,6 +2,9 @@
 #   row NAME SETTING...     trains OUT/NAME, the settings of "model" first, and judges it by what stands in "judges"
 #   AUGMENT= row NAME ...   the same without turning showers at random: of encoders that cannot, or in one orientation
 
+# What halvings knew when most rows were trained: shares alone, and nothing before the first step.
+before=(head.counted=false head.energies=false head.gain=1 head.local=16)
+
 train=$1
 shift
 wanted=" $* "
