@@ -23,6 +23,8 @@ LOGGERS = ("csv", "mlflow", "tensorboard", "wandb")
 DRY_RUN = "--dry-run"
 DRY = ("train", "sample", "evaluate")
 """The verbs that can say what they would do."""
+_ROLES = ("train", "reference")
+"""Files that have a key of their own beside that of the group ``dataset``."""
 _FIXED = ("hydra.run.dir", "hydra.job.chdir", "hydra.output_subdir", "hydra.sweep.subdir")
 _BARE = (
     ("evaluate", (".hdf5", ".h5"), "generated"),
@@ -65,6 +67,7 @@ class Arguments:
                     f"(see: caloman {verb.words} --help)"
                 )
             self._refuse_fixed(word)
+        _refuse_twice(verb, words)
         texts = text_keys(verb.config)
         self.overrides = [readable(word, texts) for word in spelled_out(verb, words)]
 
@@ -109,6 +112,19 @@ class Arguments:
         if key in _FIXED:
             where = "output=" if "output" in own_keys(self.verb.config) else "out="
             raise UserError(f"{key}= is fixed: {where} says where results go")
+
+
+def _refuse_twice(verb: Verb, words: list[str]) -> None:
+    """``reference=`` and ``dataset.reference=`` say one thing.
+
+    Raises:
+        UserError: Both were typed.
+    """
+    pairs = (word.lstrip("+").partition("=") for word in words)
+    given = {key for key, _, value in pairs if value not in ("", "null")}
+    for role in _ROLES:
+        if role in own_keys(verb.config) and {role, f"dataset.{role}"} <= given:
+            raise UserError(f"{role}= and dataset.{role}= were both given: give one of them")
 
 
 def spelled_out(verb: Verb, words: list[str]) -> list[str]:

@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 
 def evaluated_dataset(cfg: DictConfig) -> Dataset:
-    """The dataset named on the command line, else the run's, with the reference that was given."""
+    """The dataset named on the command line, else the run's, with the files that were given.
+
+    A run that is named as the dataset brings files of its own: those that were given go first.
+    """
     facts = cfg.dataset
     data_dir, cache_dir = cfg.data_dir, cfg.cache_dir
     if "name" not in facts:
@@ -45,11 +48,8 @@ def evaluated_dataset(cfg: DictConfig) -> Dataset:
     facts = facts.copy()
     facts["limit"] = cfg.dataset.limit  # a run's own is that of what it learned from
     for role in ("train", "reference"):
-        if cfg[role] is None:
-            continue
-        if cfg.dataset[role] is not None:
-            raise UserError(f"{role}= and dataset.{role}= were both given: give one of them")
-        facts[role] = [str(cfg[role])]
+        if cfg[role] is not None:
+            facts[role] = [str(cfg[role])]
     return open_dataset(facts, data_dir, cache_dir)
 
 

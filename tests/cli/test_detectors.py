@@ -1,5 +1,6 @@
 """A detector of one's own on the command line: ``geometry=FILE``, then ``dataset=RUN``."""
 
+import json
 import re
 
 import h5py
@@ -165,6 +166,21 @@ def test_a_trained_run_is_the_name_of_its_detector(own, tmp_path):
         geometry = dataset_geometry(facts)
         assert (geometry.n_voxels, geometry.particle, geometry.threshold) == (43, "muon", 0.5)
         assert (facts.train is None) == (place == lone)
+
+
+def test_files_beside_a_run_as_detector_win(own, run_dir, files, tmp_path):
+    """A run that names the detector brings its files; only what was typed twice is refused."""
+    asked = ["evaluate", f"generated={files['generated']}", f"dataset={run_dir}"]
+    asked += ["evaluation=only", "metric=separation", "evaluation.separation.plots=none"]
+    beside = [f"reference={files['truth']}", f"train={files['reference']}"]
+    for words in (beside, [f"dataset.{beside[0].replace('=', '=[')}]"]):
+        said = own(*asked, *words, "output=scores", "overwrite=true")
+        assert said.status == 0, said.err
+        inputs = json.loads((tmp_path / "scores/metrics.json").read_text())["inputs"]
+        assert inputs["reference"]["files"] == ["truth.hdf5"]
+    said = own(*asked, *beside, "dataset.train=[x.hdf5]")
+    assert said.status == 2
+    assert "train= and dataset.train= were both given: give one of them" in said.err
 
 
 def test_an_older_run_has_the_detector_that_its_model_has(own, tmp_path, run_dir):
