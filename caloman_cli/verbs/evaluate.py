@@ -19,8 +19,14 @@ from caloman_cli.evaluation.choice import (
 from caloman_cli.evaluation.comparison import Comparison, Drawn, Metric, Section
 from caloman_cli.evaluation.cost import say_cost
 from caloman_cli.evaluation.identity import refuse_another
-from caloman_cli.evaluation.inputs import check_truth, evaluated_dataset, open_comparison
+from caloman_cli.evaluation.inputs import (
+    check_truth,
+    evaluated_dataset,
+    figure_settings,
+    open_comparison,
+)
 from caloman_cli.evaluation.logged import evaluation_logger, tell
+from caloman_cli.evaluation.looks import keep_looks
 from caloman_cli.evaluation.record import input_facts, input_notes, provenance
 from caloman_cli.evaluation.standing import console, standing, write_standing
 from caloman_cli.evaluation.timing import environment
@@ -78,6 +84,8 @@ def run(cfg: DictConfig) -> Path:
     refuse_strangers(final, MARK)
     if not cfg.overwrite:
         refuse_another(final, cfg, comparison, chosen)
+    keep_looks(final, cfg)
+    comparison.pictures = figure_settings(cfg.figures)
     with appearing(final, OWN, MARK) as comparison.output:
         written, texts = _written(cfg, dataset, comparison, chosen, notes)
         paths = [final / path.relative_to(comparison.output) for path in written]

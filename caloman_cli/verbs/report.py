@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from caloman_cli import __version__
 from caloman_cli.config.figures import ReportLabels
 from caloman_cli.data.files import write_text
+from caloman_cli.evaluation.looks import formats_beside
 from caloman_cli.evaluation.style import save
 from caloman_cli.metrics.score import Grid
 from caloman_cli.report.comparison import RunComparison, compare_runs
@@ -56,6 +57,7 @@ def run(cfg: DictConfig) -> Path:
     but = ["seed"] if by_seed else []
     comparisons = compare_runs(over_seeds(rows) if by_seed else rows, cfg.sort, but)
     output = Path(cfg.output)
+    cfg.figures.format = formats_beside(output, cfg.figures.format)
     with appearing(output, OWN, MARK) as folder:
         paths = [output / path.relative_to(folder) for path in _written(cfg, comparisons, folder)]
     tables = [f"{item.heading}:\n\n{short(item).markdown()}" for item in comparisons]

@@ -106,6 +106,49 @@ def test_only_the_same_evaluation_takes_anothers_place(caloman, tmp_path, files,
     assert (tmp_path / "out/notes.txt").read_text() == "mine"
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """Evaluations whose one metric draws a picture with a name of the reference in it."""
+
+    def separation(self, comparison):
+        image = figure(1, 1, None)
+        image.suptitle(comparison.reference_label)
+        comparison.draw("one", image, "One")
+        return Section([Score("a", "b", 0.1, key="b", goal="lower", summary=True)])
+
+    monkeypatch.setattr("caloman_cli.evaluation.components.Separation.__call__", separation)
+
+
+def test_pictures_that_were_asked_for_stay(caloman, tmp_path, files, drawn):
+    """The same evaluation again draws all formats anew, with the names that were given."""
+    given = [f"generated={files['generated']}", f"reference={files['reference']}"]
+    given += ["evaluation=histograms", "dataset=ds1_photons", "output=out"]
+    looks = ["figures.format=[png,svg]", "figures.labels.reference=beam"]
+    assert caloman("evaluate", *given, *looks).status == 0
+    picture = tmp_path / "out/plots/one.svg"
+    picture.write_text("old")
+    for others, name in (([], "beam"), (["figures.labels.reference=test beam"], "test beam")):
+        again = caloman("evaluate", *given, *others)
+        assert again.status == 0, again.err
+        assert "pictures are drawn in svg, too, as before" in again.out
+        assert name in picture.read_text()
+    assert {path.suffix for path in picture.parent.iterdir()} == {".png", ".svg"}
+    replaced = caloman("evaluate", *given, "overwrite=true")
+    assert "the pictures in svg go, figures.format=[png,svg]" in replaced.out + replaced.err
+    assert {path.suffix for path in picture.parent.iterdir()} == {".png"}
+
+
+def test_pictures_of_a_report_that_were_asked_for_stay(caloman, tmp_path, files, measured):
+    given = [f"generated={files['generated']}", f"reference={files['reference']}", *QUICK]
+    assert caloman("evaluate", *given, "output=out").status == 0
+    assert caloman("report", "runs=out", "figures.format=[pdf]").status == 0
+    kinds = sorted(path.name for path in (tmp_path / "outputs/report/plots").iterdir())
+    assert any(name.endswith(".pdf") for name in kinds)
+    assert caloman("report", "runs=out").status == 0
+    again = sorted(path.name for path in (tmp_path / "outputs/report/plots").iterdir())
+    assert again == kinds
+
+
 def test_no_results_where_other_things_lie(caloman, tmp_path, files, measured):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/chapter.tex").touch()
