@@ -182,11 +182,17 @@ class Application:
         refuse_one_file(jobs, sweep.varied)
         if jobs and keeps_folders(app.compose(jobs[0]), sweep.folder, jobs[0], sweep.varied):
             sweep.names.update(assigned(Path(sweep.folder), jobs, sweep.varied, keep=not self.dry))
-        settings = [*overrides, readable(f"hydra.sweep.dir={sweep.folder}"), "hydra.mode=MULTIRUN"]
-        done = app.run_many(settings, partial(self._task(), sweep=sweep))
-        if not self.dry:
-            show_table(done, self.verb.config)
-        return summarise(done, self.passed_over)
+        task, place = (
+            partial(self._task(), sweep=sweep),
+            readable(f"hydra.sweep.dir={sweep.folder}"),
+        )
+        if self.dry:
+            done = app.run_here([[*job, *self.chosen, place] for job in jobs], task)
+            return summarise(done, self.passed_over)
+        jobs_done = app.run_many([*overrides, place, "hydra.mode=MULTIRUN"], task)
+        outcomes: list[Outcome] = [job.return_value for job in jobs_done]
+        show_table(outcomes, self.verb.config)
+        return summarise(outcomes, self.passed_over)
 
     def _task(self) -> partial[Outcome]:
         return partial(_task, self.verb, self.debug, self.chosen, dry=self.dry)
@@ -305,7 +311,9 @@ def _task(
             from caloman_cli.cli.recipes import said
 
             log.info(said(chosen[0].partition("=")[2], cfg.dataset.name, choices))  # type: ignore[arg-type]
-        with targets.trusting(_named(cfg)):
+        from caloman_cli.runs.dry import dry_run
+
+        with targets.trusting(_named(cfg)), dry_run(dry):
             (check_suites if dry else check_after)(cfg)
             module = import_module(f"caloman_cli.verbs.{verb.config}")
             path = module.dry_run(cfg) if dry else module.run(cfg)

@@ -5,6 +5,7 @@ from the process; its ``Hydra`` object does none of that.
 """
 
 import argparse
+import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
@@ -27,12 +28,14 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, RunMode
 from hydra.version import setbase
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from caloman_cli.config import mistakes
 from caloman_cli.config.compose import CONF, value_keys
 from caloman_cli.config.paths import expanded
 from caloman_cli.errors import UserError
+
+log = logging.getLogger(__name__)
 
 Task = Callable[[DictConfig], Any]
 """What a job does with its config."""
@@ -174,6 +177,26 @@ class HydraApp:
         """Do the jobs of a multirun, here or on a cluster."""
         batches = self._hydra.multirun(self.config, task, list(overrides))
         return [job for batch in batches or [] for job in batch]
+
+    def run_here(self, jobs: Sequence[Sequence[str]], task: Task) -> list[Any]:
+        """Do jobs in this process, without a launcher; no file of Hydra's own is left.
+
+        Args:
+            jobs: The overrides of each.
+            task: What to do.
+
+        Returns:
+            What each returned.
+        """
+        found = []
+        for number, job in enumerate(jobs):
+            cfg = self.compose(job)
+            with open_dict(cfg):
+                cfg.hydra.job.id = cfg.hydra.job.num = number
+            log_as(cfg)
+            log.info("\t#%d : %s", number, " ".join(cfg.hydra.overrides.task))
+            found.append(self.run(cfg, task))
+        return found
 
     def show_config(self, options: argparse.Namespace, overrides: list[str]) -> None:
         """Answer ``--cfg``."""

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hydra.core.utils import JobReturn
-
 log = logging.getLogger(__name__)
 
 _TABLE_FROM = 2  # jobs
@@ -42,14 +40,14 @@ class Outcome(NamedTuple):
     path: str | None
 
 
-def show_table(jobs: Sequence[JobReturn], verb: str) -> None:
+def show_table(outcomes: Sequence[Outcome], verb: str) -> None:
     """Log the runs of a sweep as a table: in what they differ, how they stand, their scores.
 
     Args:
-        jobs: What came back of each.
+        outcomes: Of each job.
         verb: Of which runs come (``train``, ``distill``) or scores of runs (``evaluate``).
     """
-    if verb not in ("train", "distill", "evaluate") or len(jobs) < _TABLE_FROM:
+    if verb not in ("train", "distill", "evaluate") or len(outcomes) < _TABLE_FROM:
         return
     from caloman_cli.report.comparison import compare_runs
     from caloman_cli.report.found import find_evaluations
@@ -58,26 +56,26 @@ def show_table(jobs: Sequence[JobReturn], verb: str) -> None:
     from caloman_cli.report.tables import short
     from caloman_cli.runs.patterns import is_run
 
-    paths = dict.fromkeys(Path(o.path) for job in jobs if (o := job.return_value).path)
+    paths = dict.fromkeys(Path(o.path) for o in outcomes if o.path)
     evaluations = find_evaluations(path for path in paths if path.is_dir())
     found = rows_of(evaluations, [read_job(path) for path in paths if is_run(path)])
     for item in compare_runs(found) if found else []:
         log.info("\n%s:\n\n%s\n", item.heading, short(item).markdown())
 
 
-def summarise(jobs: Sequence[JobReturn], passed_over: Sequence[str] = ()) -> int:
+def summarise(outcomes: Sequence[Outcome], passed_over: Sequence[str] = ()) -> int:
     """Log how the jobs of a multirun ended.
 
     Args:
-        jobs: What came back of each.
+        outcomes: Of each job.
         passed_over: What was asked for and is no job.
 
     Returns:
         The exit status: 0 when all are done, else 1.
     """
-    outcomes: list[Outcome] = [job.return_value for job in jobs]
     failed = [outcome for outcome in outcomes if outcome.status]
-    log.info("%d jobs: %d done, %d failed", len(jobs), len(jobs) - len(failed), len(failed))
+    n = len(outcomes)
+    log.info("%d jobs: %d done, %d failed", n, n - len(failed), len(failed))
     for outcome in failed:
         log.error("failed: %s: %s", outcome.name, outcome.message)
     for text in passed_over:

@@ -85,6 +85,18 @@ def replacing_hdf5(path: Path) -> Iterator["h5py.File"]:
         part.write_bytes(image)
 
 
+def make_folder_of(path: Path) -> None:
+    """Make the folder that a file will lie in, and those above it.
+
+    Raises:
+        CannotWrite: It cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def remove_dead_parts(folder: Path) -> None:
     """Remove what killed processes have left half-written in a folder."""
     with suppress(OSError):

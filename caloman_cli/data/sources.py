@@ -73,24 +73,36 @@ class Dataset:
             )
         return showers
 
-    def trial(self, n: int) -> tuple[Showers, int]:
-        """About n of the showers to learn from, and how many there are; nothing is written.
+    def preview(self, role: str, n: int) -> tuple[Showers, int]:
+        """The showers of a role, and how many there are; nothing is written.
 
-        They come from places all over the files. Where built-in showers have yet to be made, a
-        few are made in memory.
+        Where built-in showers have yet to be made, n of them are made in memory.
 
         Raises:
             UserError: They are missing or not valid.
         """
         if self.builtin is not None and not any(self.own.values()):
-            total, seed = _portion(self.builtin, "train")
-            if not is_sealed(self._builtin_path("train", self.builtin)):
+            total, seed = _portion(self.builtin, role)
+            if not is_sealed(self._builtin_path(role, self.builtin)):
                 from caloman_cli.data.generator import generate
 
                 total = min(total, self.limit or total)
                 made = generate(self.geometry, min(n, total), seed)
-                return Showers.from_arrays(*made, self.geometry, f"{self.name} train"), total
-        showers = self.train()
+                return Showers.from_arrays(*made, self.geometry, f"{self.name} {role}"), total
+        showers = self.train() if role == "train" else self.reference()
+        return showers, len(showers)
+
+    def trial(self, n: int) -> tuple[Showers, int]:
+        """About n of the showers to learn from, and how many there are; nothing is written.
+
+        They come from places all over the files, see :meth:`preview` of built-in ones.
+
+        Raises:
+            UserError: They are missing or not valid.
+        """
+        showers, total = self.preview("train", n)
+        if len(showers) < total:
+            return showers, total
         starts = np.linspace(0, max(0, len(showers) - n // _PLACES), _PLACES).astype(int)
         rows = np.unique(starts[:, None] + np.arange(max(1, n // _PLACES)))
         return showers.subset(rows[rows < len(showers)]), len(showers)

@@ -1,6 +1,7 @@
 """The showers of an evaluation: opened, or made, only when a metric asks."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from caloman_cli.published.caveats import is_toy
 from caloman_cli.runs.detector import run_dataset
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.directory import RunDirectory, find_model
+from caloman_cli.runs.pretrained import results_of
 
 if TYPE_CHECKING:
     from caloman_cli.models.two_step import TwoStep
@@ -53,8 +55,16 @@ def evaluated_dataset(cfg: DictConfig) -> Dataset:
     return open_dataset(facts, data_dir, cache_dir)
 
 
-def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
-    """The comparison that the config describes; nothing is read yet."""
+def open_comparison(
+    cfg: DictConfig, dataset: Dataset, open_reference: Callable[[], Showers] | None = None
+) -> Comparison:
+    """The comparison that the config describes; nothing is read yet.
+
+    Args:
+        cfg: The verb's config.
+        dataset: Whose showers these are.
+        open_reference: Opens what judges; None: the dataset's.
+    """
     device = resolve_device(cfg.device)
     if cfg.run is None:
         label = Path(cfg.generated).stem if cfg.generated is not None else dataset.name
@@ -62,7 +72,7 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
     else:
         model_path = find_model(Path(cfg.run))
         label = RunDirectory(model_path.parent).label
-        folder = RunDirectory(model_path.parent).evaluation
+        folder = RunDirectory(results_of(Path(cfg.run), model_path)).evaluation
     output = folder / cfg.evaluation.name if cfg.output is None else Path(cfg.output)
 
     def open_model() -> "TwoStep":
@@ -85,7 +95,7 @@ def open_comparison(cfg: DictConfig, dataset: Dataset) -> Comparison:
         label,
         find_protocol(cfg.protocol),
         figure_settings(cfg.figures),
-        open_reference=dataset.reference,
+        open_reference=open_reference or dataset.reference,
         open_generated=open_generated if cfg.run or cfg.generated else None,
         open_truth=partial(_truth, cfg, dataset),
         open_train=partial(_train, cfg, dataset),

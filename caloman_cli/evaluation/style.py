@@ -94,7 +94,18 @@ def save(image: Figure, path: Path, formats: Iterable[Format] = (), dpi: int = D
     """
     make_readable(image)
     for kind in dict.fromkeys(("png", *formats)):
-        with replacing(path.with_suffix(f".{kind}")) as part, house_style():
-            image.savefig(part, format=kind, dpi=dpi)
+        _write(image, path.with_suffix(f".{kind}"), dpi)
     image.clear()
     return path
+
+
+def save_as(image: Figure, path: Path) -> None:
+    """Write one file atomically, in the format that its suffix says; the figure is used up."""
+    make_readable(image)
+    _write(image, path, DPI)
+    image.clear()
+
+
+def _write(image: Figure, path: Path, dpi: int) -> None:
+    with replacing(path) as part, house_style():
+        image.savefig(part, format=path.suffix[1:].lower(), dpi=dpi)

@@ -16,8 +16,9 @@ from caloman_cli.config.paths import PRETRAINED
 from caloman_cli.config.values import Count, require
 from caloman_cli.data.cache import default_cache_dir
 from caloman_cli.data.download import RemoteFile, download
-from caloman_cli.data.files import checksum, replacing
-from caloman_cli.errors import FileError, UserError
+from caloman_cli.data.files import checksum, make_folder_of, replacing
+from caloman_cli.errors import CannotWrite, FileError, UserError
+from caloman_cli.runs.dry import is_dry
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +50,15 @@ class Registered:
 def placed(name: str) -> Path:
     """The model of a name, put at ``outputs/pretrained/NAME/model.pt`` where it is not there.
 
+    A dry run fetches and copies nothing: it has the model where that lies.
+
     Raises:
-        UserError: The name or the registry is not known, the file cannot be fetched, or another
-            model is there.
+        UserError: The name or the registry is not known, the file cannot be fetched, another
+            model is there, or the place cannot be written.
     """
     known = registered()
     if name in known:
-        folder = default_cache_dir() / "models"
-        entry = known[name]
-        download([RemoteFile(entry.file, entry.md5, entry.record, entry.doi)], folder)
-        sources = {"model.pt": folder / entry.file}
+        sources = {"model.pt": _fetched(name, known[name])}
     elif name in shipped():
         sources = {path.name: path for path in _files(SHIPPED / name)}
     else:
@@ -68,9 +68,31 @@ def placed(name: str) -> Path:
             " registry of more"
         )
     target = OUTPUT / name
-    for file in sorted(sources, reverse=True):  # the model first: another one is left alone
-        _copy(sources[file], target / file)
+    if is_dry():
+        here = target / "model.pt"
+        if here.exists():
+            _refuse_another(sources["model.pt"], here)
+        return here if here.exists() else sources["model.pt"]
+    try:
+        for file in sorted(sources, reverse=True):  # the model first: another one is left alone
+            _copy(sources[file], target / file)
+    except CannotWrite as error:
+        raise CannotWrite(
+            f"run={PRETRAINED}{name} is put into this folder: {error}: go where it can be written"
+        ) from error
     return target / "model.pt"
+
+
+def results_of(run_path: Path, model_path: Path) -> Path:
+    """The folder in which samples and evaluations of a model lie, also where it is not there yet.
+
+    Args:
+        run_path: What ``run=`` says.
+        model_path: Where its model was found.
+    """
+    run = str(run_path)
+    named = run.startswith(PRETRAINED)
+    return OUTPUT / run.removeprefix(PRETRAINED) if named else model_path.parent
 
 
 def shipped() -> list[str]:
@@ -112,6 +134,18 @@ def _entry(where: str, facts: object) -> Registered:
     return Registered(**facts)
 
 
+def _fetched(name: str, entry: Registered) -> Path:
+    """The file of a registry's entry, in the cache."""
+    folder = default_cache_dir() / "models"
+    if is_dry() and not (folder / entry.file).exists():
+        raise UserError(
+            f"run={PRETRAINED}{name} has yet to be fetched, and a dry run fetches nothing: leave"
+            " --dry-run out"
+        )
+    download([RemoteFile(entry.file, entry.md5, entry.record, entry.doi)], folder)
+    return folder / entry.file
+
+
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.iterdir() if path.suffix in (".pt", ".yaml"))
 
@@ -120,14 +154,19 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a file where it is not there yet.
 
     Raises:
-        UserError: Another one is.
+        UserError: Another one is, or it cannot be written.
     """
     if target.exists():
-        if target.name == "model.pt" and checksum(target) != checksum(source):
-            raise UserError(f"{target} is another model: move {target.parent} away")
+        if target.name == "model.pt":
+            _refuse_another(source, target)
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(target)
     with replacing(target) as part:
         shutil.copyfile(source, part)
     if target.name == "model.pt":
         log.info("%s: a copy of %s", target, source)
+
+
+def _refuse_another(source: Path, target: Path) -> None:
+    if checksum(target) != checksum(source):
+        raise UserError(f"{target} is another model: move {target.parent} away")

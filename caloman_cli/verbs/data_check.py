@@ -18,7 +18,7 @@ def run(cfg: DictConfig) -> Path:
     """
     from caloman_cli.data.check import check_file
     from caloman_cli.data.detector import dataset_geometry
-    from caloman_cli.data.files import write_json
+    from caloman_cli.data.files import make_folder_of, write_json
 
     path = Path(cfg.file).expanduser()
     report = check_file(path, dataset_geometry(cfg.dataset), cfg.chunk)
@@ -26,7 +26,7 @@ def run(cfg: DictConfig) -> Path:
         log.info("%s", report.table())
     if cfg.out is not None:
         out = Path(cfg.out).expanduser()
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder_of(out)
         write_json(out, report.to_dict())
     if not report.facts:
         raise UserError("; ".join(report.errors))

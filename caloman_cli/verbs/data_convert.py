@@ -48,6 +48,7 @@ def _to_points(
     from caloman_cli.data.container import open_hdf5
     from caloman_cli.data.exchange.clouds import clouds_of
     from caloman_cli.data.exchange.formats import ROWS
+    from caloman_cli.data.files import make_folder_of
     from caloman_cli.data.showers import Showers
 
     showers = Showers.from_files([file], geometry)
@@ -62,7 +63,7 @@ def _to_points(
     facts = {key: value for key, value in facts.items() if value is not None}
     facts |= {"geometry": geometry.name, HISTORY: _history(facts, file, len(showers))}
     n_points = 0
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(out)
     with _writing(cfg, out, target, len(showers), geometry, facts) as write:
         for clouds in clouds_of(showers.iterate(ROWS), geometry):
             write(clouds)

@@ -2,15 +2,18 @@
 
 import logging
 from pathlib import Path
+from typing import get_args
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from caloman_cli.config.figures import Format
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 
 log = logging.getLogger(__name__)
 
+_SUFFIXES = tuple(f".{kind}" for kind in get_args(Format))
 _NO_NAMES = ("/", "..")  # of a path
 
 
@@ -18,13 +21,15 @@ def run(cfg: DictConfig) -> Path:
     """Show the detector of a binning file, of a dataset or of a run.
 
     Returns:
-        The drawing, a PNG.
+        The drawing, in the format that its name says.
 
     Raises:
-        UserError: It is not clear which detector is meant, or its file is not readable.
+        UserError: It is not clear which detector is meant, its file is not readable, or ``out``
+            is no name of a drawing.
     """
+    from caloman_cli.data.files import make_folder_of
     from caloman_cli.data.layout import summary, table
-    from caloman_cli.evaluation.style import save
+    from caloman_cli.evaluation.style import save_as
     from caloman_cli.report.detector import drawing
 
     geometry, warnings = _asked(cfg)
@@ -32,8 +37,8 @@ def run(cfg: DictConfig) -> Path:
     log.info("%s\n\n%s", summary(geometry), table(geometry))
     for text in warnings:
         log.warning("%s", text)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save(drawing(geometry), out)
+    make_folder_of(out)
+    save_as(drawing(geometry), out)
     log.info("%s", out)
     return out
 
@@ -63,6 +68,8 @@ def _asked(cfg: DictConfig) -> tuple[Geometry, tuple[str, ...]]:
 def _out(cfg: DictConfig, geometry: Geometry) -> Path:
     """Another drawing for another file, particle, dataset or run, so that a multirun keeps all."""
     if cfg.out is not None:
+        if Path(cfg.out).suffix.lower() not in _SUFFIXES:
+            raise UserError(f"out={cfg.out}: a drawing's name ends in {', '.join(_SUFFIXES)}")
         return Path(cfg.out)
     if cfg.file is not None:
         file = Path(cfg.file)

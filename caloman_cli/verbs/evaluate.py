@@ -2,9 +2,11 @@
 
 import hashlib
 import logging
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from caloman_cli.data.geometry import Geometry
@@ -41,6 +43,7 @@ from caloman_cli.runs.results import appearing, refuse_strangers
 
 log = logging.getLogger(__name__)
 
+_FEW = 500  # built-in showers that a dry run looks at
 MARK = "metrics.json"
 OWN = (
     MARK, "table.md", "table.csv", "report.html", "report.md", "plots",
@@ -110,7 +113,8 @@ def dry_run(cfg: DictConfig) -> None:
     """
     chosen = available_metrics(cfg, suite_metrics(cfg))
     dataset = evaluated_dataset(cfg)
-    comparison = open_comparison(cfg, dataset)
+    seen = cache(partial(dataset.preview, "reference", _FEW))
+    comparison = open_comparison(cfg, dataset, lambda: seen()[0])
     evaluation_logger(cfg)
     refuse_strangers(comparison.output, MARK)
     answerable(comparison, chosen)
@@ -120,14 +124,15 @@ def dry_run(cfg: DictConfig) -> None:
     log.info("evaluation=%s: %s", cfg.evaluation.name, ", ".join(chosen))
     if any("reference" in metric.needs for metric in chosen.values()):
         check_truth(cfg, dataset, comparison)
-        n = _judged(cfg, comparison)
-        log.info("reference: %d showers, %s", len(comparison.reference), comparison.reference.name)
+        reference, total = seen()
+        n = total if cfg.generated is None else min(total, len(comparison.generated))
+        log.info("reference: %d showers, %s", total, reference.name)
         log.info("%d showers are scored", n)
         if cfg.run is not None:
             from caloman_cli.runs.sampling import loaded, pace, say_pace  # files need no model
 
             model, _ = loaded(find_model(Path(cfg.run)), comparison.device)
-            energies = comparison.reference.energies
+            energies = np.resize(reference.energies, (total, 1))
             log.info("parameters that draw showers: %d", model.generating_parameters())
             found = pace(model, energies, seed=cfg.seed, batch_size=cfg.batch_size)
             say_pace(found, n, comparison.device)

@@ -19,6 +19,7 @@ from caloman_cli.models.noise import mix
 from caloman_cli.models.two_step import TwoStep
 from caloman_cli.runs.device import resolve_device
 from caloman_cli.runs.directory import find_model
+from caloman_cli.runs.pretrained import results_of
 from caloman_cli.runs.provenance import Usage
 from caloman_cli.runs.sampling import (
     ENERGIES_STREAM,
@@ -132,7 +133,8 @@ def default_out(cfg: DictConfig, model_path: Path) -> Path:
         source = Path(cfg.energies).stem
     else:
         source = f"n{cfg.n}" + ("" if cfg.energy is None else f"_energy{_asked(cfg.energy)}")
-    return model_path.parent / "samples" / f"{source}_seed{cfg.seed}.hdf5"
+    folder = results_of(Path(cfg.run), model_path)
+    return folder / "samples" / f"{source}_seed{cfg.seed}.hdf5"
 
 
 def _check_choice(cfg: DictConfig) -> None:

@@ -84,6 +84,16 @@ def test_data_geometry_says_and_draws_what_it_understood(own, tmp_path):
     said = own("data", "geometry", "mine.xml", "out=drawn/mine.png")
     assert "warning: layer 1 begins at 5 mm" in said.out + said.err
     assert (tmp_path / "drawn/mine.png").is_file()
+    for name, start in (("b.pdf", b"%PDF"), ("b.svg", b"<?xml"), ("b.PNG", b"\x89PNG")):
+        said = own("data", "geometry", "mine.xml", f"out={name}")
+        assert said.status == 0, said.err
+        assert (tmp_path / name).read_bytes().startswith(start)
+    assert not (tmp_path / "b.png").exists()
+    (tmp_path / "file").touch()
+    for name, why in (("b.jpg", "ends in .png, .pdf, .svg"), ("file/b.png", "cannot be written")):
+        said = own("data", "geometry", "mine.xml", f"out={name}")
+        assert (said.status, said.err.count("\n")) == (2, 1), said.err
+        assert why in said.err
 
 
 def test_several_detectors_are_drawn_side_by_side(own, tmp_path, monkeypatch):

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from caloman_cli.cli.arguments import DRY
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.evaluation import classifier_cost, cost
 from caloman_cli.evaluation.classifier_cost import training_seconds
 from caloman_cli.evaluation.cost import say_cost
 from caloman_cli.metrics.classifier.training import ClassifierSettings
-from caloman_cli.runs import sampling
+from caloman_cli.runs import pretrained, sampling
 from tests.cli.evaluations import N
 from tests.conftest import TINY
 
@@ -48,6 +49,39 @@ def test_a_dry_run_of_a_training(caloman, tmp_path, files):
     assert f"showers: {N} of ds1_photons train" in result.out
     assert "about" in result.out.splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "dataset=builtin_photons", "recipe=none", "encoder=pca"],
+        ["train", "-m", "dataset=builtin_photons", "recipe=none", "encoder=pca", "seed=1,2"],
+        ["sample", "run=pretrained:photons", "n=5"],
+        ["sample", "-m", "run=pretrained:photons", "n=5", "seed=1,2"],
+        ["evaluate", "run=pretrained:photons", "evaluation=histograms"],
+        ["evaluate", "-m", "run=pretrained:photons", "evaluation=histograms,timing"],
+    ],
+)
+def test_a_dry_run_leaves_no_file_anywhere(caloman, tmp_path, monkeypatch, words):
+    """Not in the folder, not in the cache, of one job or of several."""
+    monkeypatch.setenv("CALOMAN_CACHE", str(tmp_path / "cache"))
+    if words[0] == "train":
+        words = [*words, *(f"trainer.{stage}.epochs=2" for stage in ("energy", "density"))]
+    shipped = listing(pretrained.SHIPPED)
+    result = caloman(*words, "--dry-run")
+    assert result.status == 0, result.err
+    assert not list(tmp_path.iterdir())
+    assert listing(pretrained.SHIPPED) == shipped
+    n = 2 if "-m" in words else 1
+    assert result.out.count("dry run: nothing is written") == n
+    assert n == 1 or "2 jobs: 2 done, 0 failed" in result.out
+    if words[0] != "train":
+        assert "outputs/pretrained/photons/" in result.out  # where the results would lie
+
+
+def test_every_verb_with_dry_runs_is_tried():
+    """Those of the test above."""
+    assert set(DRY) == {"train", "sample", "evaluate"}
 
 
 def test_mistakes_are_mistakes_in_a_dry_run_too(caloman, run_dir, files):

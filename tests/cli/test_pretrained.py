@@ -55,6 +55,23 @@ def test_another_model_in_its_place_is_left_alone(caloman, tmp_path):
     assert target.read_text() == "mine"
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(caloman, tmp_path):
+    """The model is put beside where its results go, whatever out= says; a dry run needs none."""
+    (tmp_path / "outputs").touch()
+    asked = ["sample", "run=pretrained:photons", "n=1", "out=x.hdf5"]
+    result = caloman(*asked)
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert "run=pretrained:photons is put into this folder: outputs/pretrained" in result.err
+    assert caloman(*asked, "--dry-run").status == 0
+
+
+def test_a_dry_run_fetches_nothing(caloman, registry):
+    registry(f"{ENTRY}    md5: {'a' * 32}\n")
+    result = caloman("sample", "run=pretrained:mine", "n=2", "--dry-run")
+    assert result.status == 2
+    assert "has yet to be fetched, and a dry run fetches nothing" in result.err
+
+
 def test_a_name_that_is_not_known(caloman):
     result = caloman("sample", "run=pretrained:pions", "n=1")
     assert result.status == 2
