@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from caloman_cli.cli.after import check_after, check_suites, evaluate_after
+from caloman_cli.cli.after import check_suites
 from caloman_cli.cli.arguments import Arguments, check_groups, several_loggers
-from caloman_cli.cli.endings import OK, explain, report
+from caloman_cli.cli.endings import OK
 from caloman_cli.cli.hydra_app import HydraApp, log_as, opened
+from caloman_cli.cli.job import do_job
 from caloman_cli.cli.places import (
     assigned,
-    job_name,
     keeps_folders,
-    own_output,
     refuse_one_file,
     sweep_folder,
     varied_keys,
@@ -32,9 +30,8 @@ from caloman_cli.cli.places import (
 from caloman_cli.cli.runs import each_run
 from caloman_cli.cli.sweep import Outcome, Sweep, show_table, summarise
 from caloman_cli.cli.verbs import Verb
-from caloman_cli.config import mistakes, targets
+from caloman_cli.config import mistakes
 from caloman_cli.config.check import check_config
-from caloman_cli.config.compose import absolute_paths, refuse_misplaced
 from caloman_cli.config.paths import readable
 from caloman_cli.config.plugins import check_hydra
 from caloman_cli.errors import UserError
@@ -195,7 +192,7 @@ class Application:
         return summarise(outcomes, self.passed_over)
 
     def _task(self) -> partial[Outcome]:
-        return partial(_task, self.verb, self.debug, self.chosen, dry=self.dry)
+        return partial(do_job, self.verb, self.debug, self.chosen, dry=self.dry)
 
     def _typed(self, job: list[str]) -> list[str]:
         """A job's overrides without what caloman chose, which is no part of what was asked for."""
@@ -270,72 +267,6 @@ def _leaves(cfg: DictConfig, where: str = "") -> Iterator[str]:
             yield from _leaves(node, key) if key != "hydra" else ()
         elif not name.startswith("_"):
             yield key
-
-
-def _task(
-    verb: Verb,
-    debug: bool,
-    chosen: tuple[str, ...],
-    cfg: DictConfig,
-    sweep: Sweep | None = None,
-    dry: bool = False,
-) -> Outcome:
-    """One job, in this process or on a cluster's node: check, then work.
-
-    Failures are returned, not raised, so that the jobs of a multirun do not stop each other.
-    """
-    hydra_cfg = HydraConfig.get()
-    choices = OmegaConf.to_container(hydra_cfg.runtime.choices)
-    overrides = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
-    assert isinstance(overrides, list)
-    typed = [str(override) for override in overrides if override not in chosen]
-    name = verb.words if sweep is None else job_name(typed, sweep.varied)
-    try:
-        check_config(cfg, verb.config, choices)  # type: ignore[arg-type]
-        if sweep is not None:
-            own_output(cfg, hydra_cfg.sweep.dir, typed, sweep.varied, sweep.names)
-        absolute_paths(cfg, verb.config)
-        refuse_misplaced(cfg)
-        if OmegaConf.select(cfg, "dataset.geometry_xml") is not None:
-            from caloman_cli.data.detector import settle
-
-            settle(cfg)
-        if verb.config == "train" and sweep is None and not _names_a_place(typed):
-            from caloman_cli.runs.unfinished import go_on
-
-            go_on(cfg)
-        from caloman_cli.runs.device import configure_threads
-
-        configure_threads()
-        if chosen:
-            from caloman_cli.cli.recipes import said
-
-            log.info(said(chosen[0].partition("=")[2], cfg.dataset.name, choices))  # type: ignore[arg-type]
-        from caloman_cli.runs.dry import dry_run
-
-        with targets.trusting(_named(cfg)), dry_run(dry):
-            (check_suites if dry else check_after)(cfg)
-            module = import_module(f"caloman_cli.verbs.{verb.config}")
-            path = module.dry_run(cfg) if dry else module.run(cfg)
-            if not dry:
-                evaluate_after(cfg, path)
-    except Exception as error:  # noqa: BLE001  a job's failure is its result
-        place = cfg.get("output") or (cfg.get("run") if verb.config == "evaluate" else None)
-        return Outcome(name, report(error, debug), explain(error)[1], place)
-    return Outcome(name, OK, "", None if path is None else str(path))
-
-
-def _names_a_place(overrides: list[str]) -> bool:
-    keys = {override.lstrip("+").partition("=")[0] for override in overrides}
-    return bool(keys & {"output", "overwrite"})
-
-
-def _named(cfg: DictConfig) -> set[str]:
-    """The classes that the command line names: in the configs that it chose, and as ``trust``."""
-    values = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(values, dict)
-    trust = values.get("trust") or []
-    return targets.named(values) | set([trust] if isinstance(trust, str) else trust)
 
 
 def _refuse_without_slurm(cfg: DictConfig) -> None:

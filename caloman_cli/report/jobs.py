@@ -14,6 +14,7 @@ from caloman_cli.config.stages import LEARNING
 from caloman_cli.errors import UserError
 from caloman_cli.metrics.score import Score
 from caloman_cli.runs.directory import RunDirectory
+from caloman_cli.runs.failures import failure
 from caloman_cli.runs.patterns import runs_of
 
 SECTION = "validation"
@@ -28,7 +29,7 @@ class Job:
     """What one run directory says.
 
     Args:
-        folder: The directory; of a job that has not begun it need not exist.
+        folder: The directory; of a job that failed early or has not begun it need not exist.
         label: What people call it.
         state: One word: ok, running, failed, interrupted, cut off, not begun.
         said: The same with what is known of it.
@@ -55,7 +56,7 @@ class Job:
 
 
 def find_jobs(matches: Iterable[Path], patterns: Sequence[str]) -> list[Job]:
-    """The runs at or below paths, and the jobs of sweeps there that have not begun.
+    """The runs at or below paths, and the jobs of sweeps there that have no folder.
 
     Args:
         matches: What the patterns match.
@@ -71,8 +72,16 @@ def find_jobs(matches: Iterable[Path], patterns: Sequence[str]) -> list[Job]:
             path = folder / name
             asked = folder in below or any(_matches(path, pattern) for pattern in patterns)
             if asked and path not in jobs and not path.exists():
-                jobs[path] = Job(path, name, "not begun", "not begun")
+                jobs[path] = _without_folder(path)
     return list(jobs.values())
+
+
+def _without_folder(path: Path) -> Job:
+    """A job of a sweep that has not begun, or failed before it had a folder."""
+    reason = failure(path.parent, path.name)
+    if reason is None:
+        return Job(path, path.name, "not begun", "not begun")
+    return Job(path, path.name, "failed", f"failed: {reason}")
 
 
 def read_job(folder: Path) -> Job:

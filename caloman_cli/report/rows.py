@@ -41,6 +41,10 @@ def find_rows(patterns: Sequence[str], suite: str | None = None) -> list[Evaluat
     evaluations, jobs = find_evaluations(matches), find_jobs(matches, patterns)
     if not evaluations and not any(job.config is not None for job in jobs):
         asked = ",".join(patterns)
+        failed = [f"{job.label}: {job.said}" for job in jobs if job.state == "failed"]
+        if failed:
+            more = f"; and {len(failed) - 1} more" if failed[1:] else ""
+            raise UserError(f"runs={asked}: nothing was trained or evaluated: {failed[0]}{more}")
         run = f"run='{asked}'" if jobs and len(patterns) == 1 else "run=DIR"
         raise UserError(f"runs={asked}: nothing was evaluated: run 'caloman evaluate {run}' first")
     chosen = [item for item in evaluations if suite in (None, *item.suites)]

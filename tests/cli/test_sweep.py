@@ -1,10 +1,14 @@
 """Multiruns: stable names, failures that stay alone, a summary."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from caloman_cli.cli.places import assigned, full_name, job_id, job_name, sweep_folder, varied_keys
+from caloman_cli.errors import UserError
+from tests.cli.test_report import table_of
+from tests.cli.test_report_runs import trained
 
 
 def names(*jobs):
@@ -155,6 +159,34 @@ def test_one_failed_job_does_not_stop_the_others(caloman, monkeypatch):
     assert "3 jobs: 2 done, 1 failed" in result.out
     assert "chunk-2" in result.out
     assert "the second" in result.out
+
+
+def test_jobs_that_failed_before_they_had_a_folder_say_why(caloman, tmp_path, monkeypatch):
+    """The report calls them failed, not yet to begin, until they were tried again."""
+    wrong = {1, 2}
+
+    def work(cfg):
+        if cfg.seed in wrong:
+            raise UserError("no such file of showers")
+        trained(Path(cfg.output), seed=cfg.seed)
+        return Path(cfg.output)
+
+    monkeypatch.setattr("caloman_cli.verbs.train.run", work)
+    asked = ["train", "-m", "dataset=builtin_photons", "recipe=none", "seed=1,2", "output=runs"]
+    assert caloman(*asked).status == 1
+    why = "seed-1: failed: no such file of showers; and 1 more"
+    assert f"nothing was trained or evaluated: {why}" in caloman("report", "runs=runs").err
+    wrong.remove(1)
+    assert caloman(*asked).status == 1
+    assert caloman("report", "runs=runs").status == 0
+    text = (tmp_path / "outputs/report/report.md").read_text()
+    assert "seed-2: failed: no such file of showers" in text
+    assert [row["state"] for row in table_of(tmp_path / "outputs/report")] == ["ok", "failed"]
+    wrong.clear()
+    monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: None)
+    assert caloman(*asked).status == 0
+    assert caloman("report", "runs=runs").status == 0
+    assert "seed-2: not begun" in (tmp_path / "outputs/report/report.md").read_text()
 
 
 def test_all_jobs_done_is_status_0(caloman, monkeypatch):
