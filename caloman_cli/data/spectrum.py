@@ -5,7 +5,7 @@ official files) may reach further, or may not exist.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _MOST_LEVELS = 64
 _SHOWERS_PER_LEVEL = 4
 _QUANTILES = 1025
+_ROWS = 16_384  # energies that are looked at at once
 _ROUNDING = 1e-6  # files hold energies in float32, or rounded: the edge itself is inside
 
 
@@ -67,7 +68,13 @@ class Spectrum:
         return cls(geometry.incident_range, of=f"the official {geometry.name}")
 
     def draw(self, generator: np.random.Generator, n: int) -> np.ndarray:
-        """Draw incident energies [MeV], float64, shape (n, 1)."""
+        """Draw incident energies [MeV], float64, shape (n, 1); no more memory than these."""
+        drawn = np.empty((n, 1))
+        for rows in _blocks(n):
+            drawn[rows] = self._drawn(generator, len(drawn[rows]))
+        return drawn
+
+    def _drawn(self, generator: np.random.Generator, n: int) -> np.ndarray:
         energies = np.asarray(self.energies)
         if self.weights is not None:
             share = np.asarray(self.weights) / sum(self.weights)
@@ -85,7 +92,23 @@ class Spectrum:
         Returns:
             Nothing, or a line about those outside and a line about those between levels.
         """
-        known, n = np.asarray(self.energies), len(energies)
+        n = len(energies)
+        outside, between = map(
+            sum, zip(*(self._strange(energies[rows]) for rows in _blocks(n)), strict=True)
+        )
+        lines = (
+            (outside, "outside", "extrapolated (energies must be in MeV)"),
+            (between, "between the levels of", "interpolated"),
+        )
+        return [
+            f"{count} of {n} incident energies lie {where} {self}: the showers there are {how}"
+            for count, where, how in lines
+            if count
+        ]
+
+    def _strange(self, energies: np.ndarray) -> tuple[int, int]:
+        """How many energies [MeV], shape (N, 1), lie outside and how many between levels."""
+        known = np.asarray(self.energies)
         outside = (energies < known[0] * (1 - _ROUNDING)) | (
             energies > known[-1] * (1 + _ROUNDING)
         )
@@ -93,16 +116,7 @@ class Spectrum:
         if self.weights is not None:
             nearest = known[np.abs(energies[..., None] - known).argmin(-1)]
             between = ~outside & (np.abs(energies - nearest) > _ROUNDING * nearest)
-        lines = (
-            (outside, "outside", "extrapolated (energies must be in MeV)"),
-            (between, "between the levels of", "interpolated"),
-        )
-        return [
-            f"{int(which.sum())} of {n} incident energies lie {where} {self}: the showers there "
-            f"are {how}"
-            for which, where, how in lines
-            if which.any()
-        ]
+        return int(outside.sum()), int(between.sum())
 
     def __str__(self) -> str:
         """``1000 ... 65536 MeV, the training data``."""
@@ -137,6 +151,11 @@ class Spectrum:
         if weights is not None and (len(weights) != len(energies) or not min(weights) > 0):
             raise UserError("each incident energy must have a weight above 0")
         return cls(energies, weights)
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    """Rows 0 to n - 1 in blocks that take little memory; one block at least."""
+    return (slice(start, start + _ROWS) for start in range(0, max(n, 1), _ROWS))
 
 
 class KnowsEnergies(Protocol):

@@ -68,7 +68,9 @@ def pace(model: TwoStep, energies: np.ndarray, *, seed: int, batch_size: int) ->
                 break
     peak = usage.peak_rss_mib if usage.peak_cuda_mib is None else usage.peak_cuda_mib
     step = min(n, batch_size) * model.geometry.n_voxels
-    return Pace(each, peak + _TEMPORARIES * 4 * min(step, _STEP_VALUES) / 2**20)
+    temporary = _TEMPORARIES * 4 * min(step, _STEP_VALUES)
+    kept = 8 * n if usage.peak_cuda_mib is None else 0  # energies, by what writes the file
+    return Pace(each, peak + (temporary + kept) / 2**20)
 
 
 def say_pace(found: Pace, n: int, device: torch.device) -> None:

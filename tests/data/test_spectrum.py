@@ -1,6 +1,7 @@
 """The incident energies a model knows: measured, drawn again, and told from others."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -130,3 +131,27 @@ def test_plain_data_and_back(spectrum):
 def test_damaged_facts_are_user_errors(facts):
     with pytest.raises(UserError, match="incident energies|incident energy"):
         Spectrum.from_dict(facts)
+
+
+@pytest.mark.parametrize(
+    "spectrum",
+    [Spectrum(tuple(np.geomspace(1e3, 1e6, 15)), (1.0,) * 15), Spectrum((1e3, 2e3, 1e6))],
+)
+def test_many_energies_take_little_memory(spectrum):
+    """Drawn and looked at in blocks: as at once, without an array of energies times levels."""
+    n = 500_000
+    tracemalloc.start()
+    try:
+        drawn = spectrum.draw(RNG(1), n)
+        assert not spectrum.foreign(drawn)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * drawn.nbytes
+    if spectrum.weights is not None:
+        levels, share = np.asarray(spectrum.energies), np.full(15, 1 / 15)
+        np.testing.assert_array_equal(drawn, RNG(1).choice(levels, (n, 1), p=share))
+    drawn[-2:] = [[1.0], [1.5e3]]
+    said = spectrum.foreign(drawn)
+    assert "1 of 500000 incident energies lie outside" in said[0]
+    assert len(said) == (1 if spectrum.weights is None else 2)
