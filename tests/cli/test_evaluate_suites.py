@@ -279,6 +279,26 @@ def test_outliers_stand_beside_the_official_distance(caloman, tmp_path, files):
     assert "% of the reference" in left["note"]
 
 
+def test_the_official_distance_stands_where_all_are_outliers(caloman, tmp_path, files):
+    """A poor model has no FPD without outliers; its row says why."""
+    with h5py.File(files["generated"]) as made:
+        energies, voxels = made["incident_energies"][:], made["showers"][:]
+    poor = write(tmp_path / "poor.hdf5", energies, 1e6 * voxels)
+    result = caloman(
+        "evaluate", f"generated={poor}", f"reference={files['reference']}",
+        f"truth={files['truth']}", "dataset=ds1_photons", "evaluation=only", "metric=distances",
+        "evaluation.distances.fpd_trimmed=true", "evaluation.distances.kpd=false", "output=out",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    rows = check_keys(tmp_path / "out")
+    assert rows["fpd"]["generated"] > rows["fpd"]["truth"]
+    missing = rows["fpd_trimmed"]
+    assert missing["generated"] is None
+    assert missing["truth"] is not None
+    assert "trimmed FPD leaves" in missing["note"]
+    assert "trimmed FPD leaves" in (tmp_path / "out/report.md").read_text()
+
+
 def test_training_showers_cannot_judge_what_a_model_is_worth(caloman, files):
     result = caloman(
         "evaluate", f"generated={files['generated']}", f"reference={files['reference']}",

@@ -1,8 +1,11 @@
 """Fréchet and kernel physics distance, beside the truth's."""
 
 import logging
+from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from caloman_cli.config.values import NotNegative, Several
 from caloman_cli.data.showers import Showers
@@ -83,8 +86,11 @@ class PhysicsDistances:
         scores = []
         caveats = self._sizes(sides.ours)
         for name, label in _LABELS.items():
+            if f"{name}_missing" in sides.ours:
+                scores.append(_missing(sides, name, label))
             if name not in sides.ours:
                 continue
+            real = _having(sides.real, name)
             errors = (f"{name}_error", f"{name}_sampling_error")
             used: dict[str, str | float | None] = {
                 "readout cut": self.threshold, **sides.conditions,
@@ -101,7 +107,7 @@ class PhysicsDistances:
             notes = [caveats.get(name[:3].upper(), ""), sides.note]
             scores += [
                 compared(
-                    SECTION, label + sides.tail, sides.ours, sides.real, key, errors=errors,
+                    SECTION, label + sides.tail, sides.ours, real, key, errors=errors,
                     summary=key == name, key=key + sides.key, goal=goal, conditions=used,
                     note="; ".join(filter(None, notes)),
                 )
@@ -113,32 +119,22 @@ class PhysicsDistances:
 
     def _found(
         self, comparison: Comparison, reference: Showers, generated: Showers
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         samples = [
             feature_matrix(comparison.classifier_features(showers, self.threshold))
             for showers in (reference, generated)
         ]
-        found: dict[str, float] = {}
+        found: dict[str, Any] = {}
         if self.frechet is not None:
             found |= self.frechet(*samples)
             if self.trimmed:
-                trimmed = self.frechet.trimmed(*samples)
-                found |= {
-                    name.replace("fpd", "fpd_trimmed"): value
-                    for name, value in trimmed.items()
-                    if name.startswith("fpd")
-                }
-                found |= {
-                    "fpd_left_out": 100 * trimmed["left_out"],
-                    "fpd_left_out_error": 100 * share_error(trimmed["left_out"], len(generated)),
-                    "fpd_left_out_reference": 100 * trimmed["left_out_reference"],
-                }
+                found |= _trimmed(self.frechet, *samples)
         if self.kernel is not None:
             self.kernel.device = comparison.device
             found |= self.kernel(*samples)
         return found
 
-    def _sizes(self, found: dict[str, float]) -> dict[str, str]:
+    def _sizes(self, found: dict[str, Any]) -> dict[str, str]:
         """Where the official script would draw other numbers of showers."""
         caveats = {}
         if "fpd" in found and found["min_samples"] != OFFICIAL_MIN:
@@ -156,6 +152,41 @@ class PhysicsDistances:
         return caveats
 
 
+def _trimmed(
+    frechet: FrechetPhysicsDistance, reference: np.ndarray, generated: np.ndarray
+) -> dict[str, Any]:
+    """The FPD without outliers, or why there is none: the official one stands without it."""
+    try:
+        trimmed = frechet.trimmed(reference, generated)
+    except UserError as error:
+        return {"fpd_trimmed_missing": str(error)}
+    distances = {
+        name.replace("fpd", "fpd_trimmed"): value
+        for name, value in trimmed.items()
+        if name.startswith("fpd")
+    }
+    return distances | {
+        "fpd_left_out": 100 * trimmed["left_out"],
+        "fpd_left_out_error": 100 * share_error(trimmed["left_out"], len(generated)),
+        "fpd_left_out_reference": 100 * trimmed["left_out_reference"],
+    }
+
+
+def _missing(sides: Sides, name: str, label: str) -> Score:
+    """A row without a number that says why."""
+    real = _having(sides.real, name)
+    return Score(
+        SECTION, label + sides.tail, None, None if real is None else real[name],
+        note="; ".join(filter(None, [sides.ours[f"{name}_missing"], sides.note])),
+        summary=True, key=name + sides.key, goal="lower", conditions=sides.conditions,
+    )  # fmt: skip
+
+
+def _having(found: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:
+    """What real showers score, where they have this number."""
+    return found if found is not None and name in found else None
+
+
 def _left_out(sides: Sides) -> Score:
     """How many showers the FPD without outliers does not see, so that nothing hides there."""
     ours, here = sides.ours, sides.ours["fpd_left_out_reference"]
@@ -167,7 +198,8 @@ def _left_out(sides: Sides) -> Score:
         sides.note,
     ]  # fmt: skip
     return compared(
-        SECTION, "outliers left out [%]" + sides.tail, ours, sides.real, "fpd_left_out",
+        SECTION, "outliers left out [%]" + sides.tail, ours,
+        _having(sides.real, "fpd_left_out"), "fpd_left_out",
         errors=("fpd_left_out_error",), summary=True, key="fpd_left_out" + sides.key,
         goal="truth", conditions=sides.conditions, note="; ".join(filter(None, notes)),
     )  # fmt: skip
