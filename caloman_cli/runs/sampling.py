@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 ENERGIES_STREAM = 0x656E6572
 """Keeps incident energies that are drawn with a sample's seed apart from the model's noise."""
 _STEP_VALUES = 1 << 26  # 256 MiB of float32 for each temporary of a step
-_TEMPORARIES = 4  # of a step's size, about, that are in memory at once
+_TEMPORARIES = 12  # of a step's size, about, that are in memory at once, measured on a CPU
 _TRIED = (8, 64, 512)  # showers that are drawn to see how long they take
 _MOMENT, _HOURS = 10.0, 3600.0  # seconds
 

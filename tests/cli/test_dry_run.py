@@ -117,7 +117,7 @@ def test_the_pace_is_that_of_the_largest_try(run_dir, monkeypatch):
     now = iter(np.cumsum([0, 0.8, 0, 0.64, 0, 0.512]))
     found = sampling.pace(model, energies, seed=1, batch_size=10_000)
     assert (tried, found.each) == ([8, 8, 64, 512], pytest.approx(0.001))
-    assert found.memory == pytest.approx(100 + (4 * 4 * 10_000 * 368 + 8 * 20_000) / 2**20)
+    assert found.memory == pytest.approx(100 + (12 * 4 * 10_000 * 368 + 8 * 20_000) / 2**20)
 
 
 class FakeUsage:
