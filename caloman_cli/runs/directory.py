@@ -26,6 +26,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -46,6 +47,9 @@ from caloman_cli.runs.status import Status
 log = logging.getLogger(__name__)
 
 FORMAT = 2  # of config.yaml: 1 had no number, and named classes by their files
+
+_LABELS = ("name", "tags")
+"""Keys of a config that only say what a run is called."""
 
 # In the order in which they are removed.
 _FILES = (
@@ -196,9 +200,24 @@ class RunDirectory:
         return not self.files.damaged()
 
     def write_config(self, config: dict) -> None:
-        """Write ``config.yaml``, with the number of its format."""
-        numbered = OmegaConf.create({"format": FORMAT, **config})
+        """Write ``config.yaml``, with the number of its format; labels that it has stay."""
+        stored = self.config if self.config_path.exists() else {}
+        kept = {key: stored[key] for key in _LABELS if stored.get(key) and not config.get(key)}
+        numbered = OmegaConf.create({"format": FORMAT, **config, **kept})
         write_text(self.config_path, OmegaConf.to_yaml(numbered))
+
+    def relabel(self, config: dict) -> None:
+        """Take over the labels that a config gives; they make no other run, finished or not."""
+        stored = self.config
+        new = {key: config[key] for key in _LABELS if config.get(key)}
+        new = {key: value for key, value in new.items() if stored.get(key) != value}
+        if not new:
+            return
+        written: Any = OmegaConf.load(self.config_path)
+        for key, value in new.items():
+            log.info("%s: %s=%s, was %s", self.path, key, value, stored.get(key))
+            written[key] = value
+        write_text(self.config_path, OmegaConf.to_yaml(written))
 
     def record(self, **entries: object) -> None:
         """Set entries of ``provenance.json``."""
@@ -245,7 +264,9 @@ class RunDirectory:
         with self._locked():
             if overwrite:
                 self._clear()
-            if not self.config_path.exists():
+            if self.config_path.exists():
+                self.relabel(config)
+            else:
                 self.write_config(config)
             with self.status.running():
                 yield

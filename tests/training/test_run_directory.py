@@ -43,6 +43,12 @@ def test_a_name_is_what_the_run_is_called_and_makes_no_other_one(tmp_path):
     claim(tmp_path / "a", {**CONFIG, "name": "third try", "tags": ["draft"]})
     assert RunDirectory(tmp_path / "a").label == "third try"
     claim(tmp_path / "a", {**CONFIG, "name": "fourth try", "tags": []})
+    run = RunDirectory(tmp_path / "a")
+    assert (run.label, run.config.tags) == ("fourth try", ["draft"])  # what was given is new
+    claim(tmp_path / "a", {**CONFIG, "name": None, "tags": ["good", "final"]})
+    assert (run.label, run.config.tags) == ("fourth try", ["good", "final"])
+    run.write_config({**CONFIG, "name": None, "tags": []})  # `auto` became a number
+    assert (run.label, run.config.tags) == ("fourth try", ["good", "final"])
     assert RunDirectory(tmp_path / "none").label == "none"
 
 
