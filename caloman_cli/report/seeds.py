@@ -1,5 +1,6 @@
 """Runs that differ in their seed alone, as one evaluation: mean and spread of every score."""
 
+import logging
 import os
 import re
 import statistics
@@ -16,18 +17,21 @@ from caloman_cli.report.found import Evaluation
 from caloman_cli.runs.differences import differences
 from caloman_cli.runs.directory import RunDirectory
 
+log = logging.getLogger(__name__)
+
 
 def over_seeds(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """One evaluation for each set of runs whose configs differ in the seed alone.
 
     A score is the mean over the seeds, its spread their standard deviation; the same holds for
-    what real showers score. What was not made by a run, and a run with no sibling, stays alone.
+    what real showers score. What was not made by a run, and a run with no sibling, stays alone; so
+    does one whose seed occurs among its siblings already, which is said.
 
     Args:
         evaluations: Of one reference or several.
 
     Raises:
-        UserError: A run's config is not there, or one seed occurs twice among siblings.
+        UserError: A run's config is not there.
     """
     groups: list[tuple[Any, list[tuple[int, Evaluation]]]] = []
     for item in evaluations:
@@ -35,12 +39,18 @@ def over_seeds(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
             groups.append((None, [(0, item)]))
             continue
         seed, config = _config(item)
-        for other, members in groups:
-            if other is not None and _siblings(members[0][1], other, item, config):
-                members.append((seed, item))
-                break
-        else:
-            groups.append((config, [(seed, item)]))
+        same = [
+            members
+            for other, members in groups
+            if other is not None and _siblings(members[0][1], other, item, config)
+        ]
+        others = [members for members in same if seed not in dict(members)]
+        if others:
+            others[0].append((seed, item))
+            continue
+        if same:
+            _say_twins(seed, dict(same[0])[seed], item)
+        groups.append((config, [(seed, item)]))
     return [_merged(members) for _, members in groups]
 
 
@@ -64,16 +74,18 @@ def _siblings(first: Evaluation, config: Any, second: Evaluation, other: Any) ->
     return rules[0] == rules[1] and files[0] == files[1] and not differences(config, other)
 
 
+def _say_twins(seed: int, first: Evaluation, second: Evaluation) -> None:
+    log.warning(
+        "by=seed: seed %d occurs twice, in %s and %s, which differ by nothing: the second has a"
+        " row of its own",
+        *(seed, os.path.relpath(first.folder), os.path.relpath(second.folder)),
+    )
+
+
 def _merged(members: list[tuple[int, Evaluation]]) -> Evaluation:
     members = sorted(members, key=lambda member: member[0])
     seeds = [seed for seed, _ in members]
     items = [item for _, item in members]
-    for first, second in zip(members[:-1], members[1:], strict=True):
-        if first[0] == second[0]:
-            raise UserError(
-                f"by=seed: seed {first[0]} occurs twice, in {os.path.relpath(first[1].folder)} "
-                f"and {os.path.relpath(second[1].folder)}: name one of them in runs="
-            )
     if len(items) == 1:
         return items[0]
     found: dict[tuple, list[Score]] = {}

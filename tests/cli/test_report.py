@@ -345,12 +345,14 @@ def test_other_training_files_are_no_siblings(caloman, tmp_path):
     assert len(table_of(tmp_path / "out")) == 2
 
 
-def test_a_seed_that_occurs_twice_is_named(caloman, tmp_path):
-    for name in ("a", "b"):
-        seeded(tmp_path / "runs" / name, 1, 0.6)
+def test_a_seed_that_occurs_twice_is_named_and_has_a_row(caloman, tmp_path):
+    for name, seed, auc in (("a", 1, 0.6), ("b", 1, 0.8), ("c", 2, 0.7)):
+        seeded(tmp_path / "runs" / name, seed, auc)
     result = caloman("report", "runs=runs/*", "by=seed", "output=out")
-    assert result.status == 2
-    assert "seed 1 occurs twice, in runs/a/evaluation/quick and runs/b" in result.err
+    assert result.status == 0, result.err
+    assert "seed 1 occurs twice, in runs/a/evaluation/quick and runs/b" in result.out
+    rows = {row["run"]: float(row["AUC high"]) for row in table_of(tmp_path / "out")}
+    assert rows == {"a, seeds 1, 2": pytest.approx(0.65), "b": 0.8}
     (tmp_path / "runs/a/config.yaml").unlink()
     result = caloman("report", "runs=runs/*", "by=seed", "output=out")
     assert result.status == 2
