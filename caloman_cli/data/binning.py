@@ -21,6 +21,11 @@ _PDG = {
     130: "kaon", 310: "kaon", 311: "kaon", 2212: "proton", 2112: "neutron",
 }  # fmt: skip
 """Number of a particle -> the name that is expected beside it; antiparticles have the same."""
+_CALLED = {
+    "gamma": "photon", "e": "electron", "positron": "electron", "mu": "muon", "antimuon": "muon",
+    "pi": "pion", "k": "kaon", "p": "proton", "antiproton": "proton", "n": "neutron",
+}  # fmt: skip
+"""Other names of these, without a charge behind them."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,9 @@ def _layers(node: ElementTree.Element, where: str) -> tuple[int, tuple[Layer, ..
 def _misnamed(name: str, pid: str | None) -> Iterator[str]:
     """Where the ``pid`` of a ``Bin`` is another particle's than its name says."""
     number = int(pid) if pid is not None and pid.lstrip("+-").isdecimal() else 0
-    expected = _PDG.get(abs(number))
-    if expected is not None and name in _PDG.values() and name != expected:
+    expected, bare = _PDG.get(abs(number)), name.lower().rstrip("+-0_")  # kaon+, e-, pi0
+    called = _CALLED.get(bare, bare)
+    if expected is not None and called in _PDG.values() and called != expected:
         yield f"pid {pid} is that of {expected}, the Bin is called {name}: the name is what counts"
 
 

@@ -77,6 +77,23 @@ def test_oddities_are_said(tmp_path, before, after, message):
     assert any(message in text for text in warnings), warnings
 
 
+@pytest.mark.parametrize(
+    ("name", "pid", "said"),
+    [
+        ("kaon+", "13", "muon"), ("K-", "-211", "pion"), ("gamma", "11", "electron"),
+        ("kaon+", "321", None), ("pi0", "111", None), ("e-", "11", None), ("mu+", "-13", None),
+        ("gamma", "22", None), ("tau", "13", None), ("Pi-", "-211", None),
+    ],
+)  # fmt: skip
+def test_a_number_of_another_particle_is_said(tmp_path, name, pid, said):
+    text = XML.replace('name="photon"', f'name="{name}"').replace('"22"', f'"{pid}"')
+    warnings = binning(tmp_path, text).warnings
+    if said is None:
+        assert warnings == ()
+    else:
+        assert f"pid {pid} is that of {said}, the Bin is called {name}" in warnings[0]
+
+
 def test_edges_in_metres_are_suspected(tmp_path):
     metres = '<Bins><Bin name="muon"><Layer id="0" r_edges="0,{}" n_bin_alpha="1"/></Bin></Bins>'
     (said,) = binning(tmp_path, metres.format("0.08,1.2")).warnings
