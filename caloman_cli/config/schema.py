@@ -205,9 +205,9 @@ class DataLimit:
 
 @dataclass
 class DataConvert:
-    """``caloman data convert``."""
+    """``caloman data convert``; the dataset may be left out of a file that names its own."""
 
-    dataset: DatasetSettings
+    dataset: Annotated[DatasetSettings, PARTIAL]
     file: Path
     out: Path
     unit: Literal["MeV", "GeV"] | None

@@ -13,6 +13,7 @@ from caloman_cli.cli.main import main
 from caloman_cli.config.compose import CONF
 from caloman_cli.data.exchange.clouds import Clouds, Voxeliser, centres
 from caloman_cli.data.geometry import Geometry, Layer
+from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.errors import UserError
 from caloman_cli.verbs import data_convert
 from tests.conftest import load_geometry
@@ -284,3 +285,25 @@ def test_convert_on_the_command_line(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert main(["data", "convert", "b.h5", "dataset=ds1_photons", "out=d.hdf5", "unit=eV"]) == 2
     assert "unit=eV" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["h5", "root", "parquet"])
+def test_the_detector_that_the_file_names(tmp_path, monkeypatch, capsys, end):
+    """It need not be given; another one is warned of, and that it is not known is one line."""
+    pytest.importorskip(NEEDS[end])
+    monkeypatch.chdir(tmp_path)
+    geometry = load_geometry("ds1_photons")
+    with ShowerWriter(tmp_path / "a.hdf5", 5, geometry, {}) as writer:
+        writer.write(*make_showers(geometry, 5))
+    assert main(["data", "convert", "a.hdf5", f"out=b.{end}"]) == 0
+    assert main(["data", "convert", f"b.{end}", "out=c.hdf5"]) == 0
+    assert same_showers("a.hdf5", "c.hdf5")["geometry"] == "ds1_photons"
+    capsys.readouterr()
+    assert main(["data", "convert", f"b.{end}", "dataset=ds2", "out=d.hdf5"]) == 0
+    assert f"b.{end} says that its detector is ds1_photons, not ds2" in capsys.readouterr().out
+    with h5py.File("a.hdf5", "a") as file:
+        file.attrs["geometry"] = "mine"
+    assert main(["data", "convert", "a.hdf5", f"out=e.{end}"]) == 2
+    error = capsys.readouterr().err
+    assert "says mine, which is none of the challenge's: give its detector, dataset=" in error
+    assert error.count("\n") == 1
