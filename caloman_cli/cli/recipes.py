@@ -5,7 +5,9 @@ chosen otherwise on the command line.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from caloman_cli.data.detector import dataset_geometry
@@ -70,15 +72,17 @@ def chosen_for(compose: Compose, jobs: Sequence[Sequence[str]]) -> tuple[str, ..
             " recipe=NAME, or a sweep for each detector"
         )
     recipe = next(iter(found))
-    own, *others = HEADS[recipe]
+    _, *others = HEADS[recipe]
     chosen = (f"recipe={recipe}",)
     keys = {key.lstrip("+~").partition("=")[0] for job in jobs for key in job}
     if keys & {"head", "experiment"} or not any(key.split(".")[0] == "encoder" for key in keys):
         return chosen
-    for head in (own, *others):
-        more = () if head == own else (f"head={head}",)
-        if all(_fits(compose([*job, *chosen, *more])) for job in jobs):
-            return (*chosen, *more)
+    if all(_fits(compose([*job, *chosen])) for job in jobs):
+        return chosen
+    for head in others:
+        with suppress(HydraException):  # keys that were typed belong to the recipe's own head
+            if all(_fits(compose([*job, *chosen, f"head={head}"])) for job in jobs):
+                return (*chosen, f"head={head}")
     return chosen  # nothing fits: the error of the recipe's own head tells what does
 
 

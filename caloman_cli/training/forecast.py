@@ -54,7 +54,7 @@ def say_cost(
     if less < 0.8 * cost.seconds:
         tries.append(f"trainer=quick (about {duration(less)})")
     if less > _MINUTES:
-        n = max(500, round(sum(sizes) * _MINUTES / less, -3))
+        n = max(500, 1000 * round(sum(sizes) * _MINUTES / less / 1000))
         tries.append(f"trainer=quick dataset.limit={n} (about {duration(less * n / sum(sizes))})")
     log.warning(
         "this takes hours; to see that everything works, not to publish: %s", " or ".join(tries)

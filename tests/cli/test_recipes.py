@@ -64,6 +64,16 @@ def test_another_encoder_gets_a_head_that_it_serves(caloman, encoder, head):
     assert ("harmonics: 2" in out) == (head == "heads.Multiscale")
 
 
+def test_keys_of_the_recipes_head_are_known_where_the_encoder_does_not_fit(caloman):
+    """Other heads, which are tried then, do not have them: what is wrong is the encoder."""
+    typed = ["dataset=ds1_photons", "encoder.latent_dim=500", "output=x"]
+    result = caloman("train", *typed, "head.state=32", "--dry-run")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "latent_dim" in result.err
+    wrong = caloman("train", *typed, "head.stat=32").err
+    assert "unknown key 'head.stat': did you mean 'head.state'?" in wrong
+
+
 def test_the_choice_is_said_in_one_line(caloman, monkeypatch):
     monkeypatch.setattr("caloman_cli.verbs.train.run", lambda cfg: None)
     said = caloman("train", "dataset=ds2", "density=maf", "output=x").out

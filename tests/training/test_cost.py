@@ -89,7 +89,7 @@ def test_who_trains_for_hours_is_told_what_takes_minutes(config, plain, monkeypa
     said = [record.message for record in caplog.records]
     told = next(n for n, line in enumerate(said) if line.startswith("about "))
     assert "at most on cpu with" in said[told]
-    assert "trainer=quick dataset.limit=500" in said[told + 1]
+    assert "trainer=quick dataset.limit=500 " in said[told + 1]
     assert said.index(next(line for line in said if line.startswith("energy: "))) > told
     ours, theirs = weights(path), weights(plain)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
