@@ -20,17 +20,19 @@ from caloman_cli.errors import UserError, reason
 from caloman_cli.runs.console import say
 
 _PACKAGE = "# @package _global_"
+_DUMPED = "# caloman config dump"
 _HELP = """usage: caloman config dump [VERB] [key=value ...]
        caloman config validate FILE.yaml [VERB] [key=value ...]
        caloman config schema [VERB]
 
 {lines}
 
-VERB is train where none is given. A file is an experiment, which begins with
+VERB is train where none is given. What dump prints is to look at, or to compare with diff; it is
+no experiment. A file to validate is an experiment, which has the keys that differ and begins with
 '# @package _global_'; an option of a group where it lies in a folder of the group's name,
 encoder/mine.yaml. Nothing is trained and nothing is written.
 
-  caloman config dump experiment=demo encoder.latent_dim=20 > demo.yaml
+  caloman config dump experiment=demo encoder.latent_dim=20
   caloman config validate mine.yaml dataset.train=[mine.hdf5]
   caloman config schema > caloman.schema.json
 
@@ -61,7 +63,7 @@ def answer(arguments: list[str], debug: bool = False) -> int:
     verb, rest = _verb(rest)
     if what == "dump":
         cfg, _ = Application(verb, debug).composed(rest)
-        say(OmegaConf.to_yaml(cfg))
+        say(f"{_DUMPED} {verb.words}: all keys, resolved\n{OmegaConf.to_yaml(cfg)}")
     elif rest:
         raise UserError(f"config schema takes a verb alone, not {' '.join(rest)}")
     else:
@@ -133,6 +135,11 @@ def _group(file: Path, verb: Verb) -> str:
             f"called as a group, {', '.join(known)}"
         )
     first = file.read_text(encoding="utf-8").lstrip().partition("\n")[0]
+    if first.startswith(_DUMPED):
+        raise UserError(
+            f"{file} is what config dump printed, to look at: an experiment has the keys that "
+            f"differ, behind the line '{_PACKAGE}'"
+        )
     if first.split() != _PACKAGE.split():
         raise UserError(
             f"{file}: an experiment begins with the line '{_PACKAGE}'; an option of a "

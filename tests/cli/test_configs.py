@@ -92,6 +92,15 @@ def test_mistakes(caloman, tmp_path, arguments, said):
     assert (result.status, said in result.err) == (2, True), result.err
 
 
+def test_a_dump_is_no_experiment(caloman, tmp_path):
+    """The help does not say so, and who tries is told what an experiment is."""
+    (tmp_path / "demo.yaml").write_text(caloman("config", "dump", "experiment=demo").out)
+    result = caloman("config", "validate", "demo.yaml")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "demo.yaml is what config dump printed, to look at: an experiment has" in result.err
+    assert "> demo.yaml" not in caloman("config", "--help").out
+
+
 def test_a_dump_is_the_resolved_config(caloman):
     dumped = OmegaConf.create(caloman("config", "dump", "experiment=demo", "seed=7").out)
     assert (dumped.seed, dumped.dataset.name, "hydra" in dumped) == (7, "builtin_photons", False)
