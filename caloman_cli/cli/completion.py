@@ -6,18 +6,20 @@ keys of a config and options of groups; the rest is here.
 
 import os
 
+from caloman_cli.cli.after import KEY as AFTER
 from caloman_cli.cli.application import Application
 from caloman_cli.cli.arguments import DRY, DRY_RUN, LOGGER, LOGGERS, SHOWN, spelled_out
 from caloman_cli.cli.endings import OK
 from caloman_cli.cli.shells import SHELLS
 from caloman_cli.cli.verbs import CONFIG, VERBS, Verb
-from caloman_cli.config.compose import groups, own_keys, path_keys, value_keys
-from caloman_cli.config.paths import expanded
+from caloman_cli.config.compose import groups, own_keys, path_keys, value_keys, word_keys
+from caloman_cli.config.paths import PRETRAINED, expanded
 from caloman_cli.errors import UserError
 from caloman_cli.runs.console import say
 
 _FIRST = ("--help", "--version", "--cite")
-_PLACES = ("run", "runs", "geometry")
+_RUN = "run"
+_PLACES = (_RUN, "runs", "geometry")
 """Keys whose values are paths, or patterns of them."""
 _DATASET = "dataset"
 """A group whose options are names, or runs."""
@@ -88,11 +90,13 @@ def _behind(verb: Verb, words: list[str], word: str) -> list[str]:
     known = path_keys(verb.config) | {*_PLACES} & {*own_keys(verb.config), "geometry"}
     if equals and key in known:
         done = max(value.rfind(sign) for sign in "[,") + 1
-        return [f"{key}={value[:done]}{path}" for path in _files(value[done:])]
-    if equals and key == LOGGER and value.startswith("["):
+        names = _pretrained() if key == _RUN else []
+        found = [*_files(value[done:]), *_beginning(names, value[done:])]
+        return [f"{key}={value[:done]}{path}" for path in found]
+    if equals and (names := _words(verb, key, value.startswith("["))):
         done = max(value.rfind(sign) for sign in "[,") + 1
-        names = [name for name in LOGGERS if name not in value[:done]]
-        return [f"{key}={value[:done]}{name}" for name in _beginning(names, value[done:])]
+        left = [name for name in names if name not in value[:done].strip("[").split(",")]
+        return [f"{key}={value[:done]}{name}" for name in _beginning(left, value[done:])]
     overrides = [other for other in words if "=" in other or other in ("-m", "--multirun")]
     overrides = [_unread(other) for other in spelled_out(verb, overrides)]
     found = Application(verb).candidates(overrides, word)
@@ -106,6 +110,31 @@ def _behind(verb: Verb, words: list[str], word: str) -> list[str]:
         twice = {path.rstrip("/") for path in paths}
         found = [name for name in found if name not in twice] + paths
     return found
+
+
+def _words(verb: Verb, key: str, listed: bool) -> list[str]:
+    """The values of a key that are known words; those of groups where they are in a list."""
+    if key == AFTER and key in own_keys(verb.config):
+        return _options(VERBS["evaluate"], "evaluation")
+    if key in groups(verb.config):
+        many = listed and isinstance(groups(verb.config)[key], list)
+        return list(LOGGERS) if listed and key == LOGGER else _options(verb, key) if many else []
+    return word_keys(verb.config).get(key, [])
+
+
+def _options(verb: Verb, group: str) -> list[str]:
+    found = Application(verb).candidates([], f"{group}=")
+    return [name.partition("=")[2] for name in found]
+
+
+def _pretrained() -> list[str]:
+    """Models that have a name."""
+    from caloman_cli.runs.pretrained import registered, shipped
+
+    try:
+        return [f"{PRETRAINED}{name}" for name in dict.fromkeys([*shipped(), *registered()])]
+    except UserError:
+        return []  # a tab is no place for messages
 
 
 def _unread(word: str) -> str:

@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -185,6 +185,25 @@ def path_keys(verb: str) -> set[str]:
 
     walk(schema.VERBS[verb], "")
     return found
+
+
+def word_keys(verb: str) -> dict[str, list[str]]:
+    """The keys of a verb whose values are some words, or lists of them -> these words."""
+    found: dict[str, list[str]] = {}
+
+    def walk(described: Any, where: str) -> None:
+        if is_dataclass(described):
+            for key, annotation in get_type_hints(described).items():
+                walk(annotation, joined(where, key))
+        elif get_origin(described) is Literal:
+            words = (word for word in get_args(described) if isinstance(word, str))
+            found.setdefault(where, []).extend(words)
+        else:
+            for option in get_args(described):
+                walk(option, where)
+
+    walk(schema.VERBS[verb], "")
+    return {key: list(dict.fromkeys(words)) for key, words in found.items()}
 
 
 def value_keys(verb: str) -> set[str]:

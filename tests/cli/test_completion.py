@@ -67,6 +67,19 @@ def folder(tmp_path):
             "logger=[csv,mlflow logger=[csv,tensorboard logger=[csv,wandb",
         ),
         ("caloman train encoder=pcb encoder.", ""),
+        ("caloman sample run=pre", "run=pretrained:photons"),
+        ("caloman evaluate run=[pretrained:p", "run=[pretrained:photons"),
+        ("caloman train evaluate_after=qui", "evaluate_after=quick"),
+        ("caloman train evaluate_after=[quick,tim", "evaluate_after=[quick,timing"),
+        ("caloman report by=", "by=seed"),
+        ("caloman report overlay=", "overlay=main overlay=all overlay=none"),
+        ("caloman evaluate metric=[qua", "metric=[quality"),
+        ("caloman evaluate metric=[quality,sli", "metric=[quality,sliced"),
+        (
+            "caloman evaluate figures.format=[png,",
+            "figures.format=[png,pdf figures.format=[png,svg",
+        ),
+        ("caloman data convert a.hdf5 unit=", "unit=MeV unit=GeV"),
     ],
 )
 def test_what_is_offered(caloman, folder, monkeypatch, line, offered):
