@@ -4,8 +4,9 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,9 +19,13 @@ from caloman_cli.config.compose import absolute_paths
 from caloman_cli.config.paths import readable
 from caloman_cli.errors import Failure, UserError
 
+if TYPE_CHECKING:
+    from caloman_cli.data.showers import Showers
+
 log = logging.getLogger(__name__)
 
 KEY = "evaluate_after"
+_FEW = 500  # built-in showers that a dry run looks at
 
 
 def asked_suites(cfg: DictConfig) -> list[str]:
@@ -51,6 +56,36 @@ def check_after(cfg: DictConfig) -> None:
             needed = {need for m in suite_metrics(evaluation).values() for need in m.needs}
         if "dataset" in cfg and "reference" in needed:
             _require_a_reference(cfg, suite)
+
+
+def foretell_after(cfg: DictConfig) -> None:
+    """Say what scoring with every suite that was asked for will cost; nothing is written.
+
+    Args:
+        cfg: The config of ``train``, paths absolute.
+
+    Raises:
+        UserError: See :func:`check_after`.
+    """
+    for suite, evaluation in _composed(cfg):
+        from caloman_cli.data.sources import open_dataset
+        from caloman_cli.evaluation.choice import suite_metrics
+        from caloman_cli.evaluation.cost import say_cost
+        from caloman_cli.evaluation.inputs import open_comparison
+
+        dataset = open_dataset(cfg.dataset, *_folders(cfg))
+        with targets.trusting(_named(evaluation)):
+            metrics = suite_metrics(evaluation)
+        if not any("reference" in metric.needs for metric in metrics.values()):
+            continue
+        try:
+            reference, n = dataset.preview("reference", _FEW)
+        except UserError as error:
+            raise UserError(f"{KEY}={suite}: {error}") from error
+        evaluation.run = None  # there is none yet
+        comparison = open_comparison(evaluation, dataset, partial(_given, reference))
+        log.info("%s=%s, besides drawing %d showers:", KEY, suite, n)
+        say_cost(comparison, metrics, n, suite, always=True)
 
 
 def evaluate_after(cfg: DictConfig, run: Path) -> None:
@@ -91,11 +126,20 @@ def _is_there(run: Path, suite: str) -> bool:
 def _require_a_reference(cfg: DictConfig, suite: str) -> None:
     from caloman_cli.data.sources import open_dataset
 
-    folders = (None if cfg[key] is None else Path(cfg[key]) for key in ("data_dir", "cache_dir"))
     try:
-        open_dataset(cfg.dataset, *folders).reference()
+        open_dataset(cfg.dataset, *_folders(cfg)).reference()
     except UserError as error:
         raise UserError(f"{KEY}={suite}: {error}") from error
+
+
+def _folders(cfg: DictConfig) -> tuple[Path | None, Path | None]:
+    """``data_dir`` and ``cache_dir``."""
+    data, cache = (None if cfg[k] is None else Path(cfg[k]) for k in ("data_dir", "cache_dir"))
+    return data, cache
+
+
+def _given(showers: "Showers") -> "Showers":
+    return showers
 
 
 def _composed(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:

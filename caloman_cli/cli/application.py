@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from caloman_cli.cli.after import KEY as AFTER
 from caloman_cli.cli.after import check_suites
 from caloman_cli.cli.arguments import Arguments, check_groups, several_loggers
 from caloman_cli.cli.endings import OK
@@ -32,6 +33,7 @@ from caloman_cli.cli.sweep import Outcome, Sweep, show_table, summarise
 from caloman_cli.cli.verbs import Verb
 from caloman_cli.config import mistakes
 from caloman_cli.config.check import check_config
+from caloman_cli.config.compose import value_keys
 from caloman_cli.config.paths import readable
 from caloman_cli.config.plugins import check_hydra
 from caloman_cli.errors import UserError
@@ -53,7 +55,7 @@ class Application:
     def __init__(self, verb: Verb, debug: bool = False) -> None:
         self.verb, self.debug = verb, debug
         self.chosen: tuple[str, ...] = ()  # overrides that the user need not give
-        self.dry = False
+        self.dry = self.many = False
         self.passed_over: list[str] = []  # runs that a pattern matches and that are not finished
 
     def run(self, arguments: list[str]) -> int:
@@ -67,7 +69,7 @@ class Application:
         """
         given = Arguments(self.verb, arguments)
         options, overrides = given.options, given.overrides
-        self.dry = given.dry
+        self.dry, self.many = given.dry, options.multirun
         with opened(self.verb.config, options.config_dir) as app:
             try:
                 self._check_groups(app, overrides, options.multirun)
@@ -226,6 +228,12 @@ class Application:
     def _mistake(self, app: HydraApp, error: Exception, overrides: list[str]) -> UserError:
         key = mistakes.unknown_key(error)
         if key is not None:
+            if key.startswith("evaluation.") and AFTER in value_keys(self.verb.config):
+                return UserError(
+                    f"unknown key '{key}': {AFTER}=SUITE takes a suite as it is: write one of your"
+                    " own, evaluation/NAME.yaml below --config-dir, or score afterwards, caloman"
+                    f" evaluate run=RUN {key}=..."
+                )
             names, everywhere = self._keys(app, key, overrides)
             found = [] if key in names else mistakes.elsewhere(key, everywhere)
             if found:
@@ -234,7 +242,10 @@ class Application:
         group = mistakes.unchosen_group(error)
         if group is not None:
             return UserError(f"{group[0]}= is needed, one of: {', '.join(group[1])}")
-        readers = mistakes.unreadable, mistakes.unknown_option, mistakes.without_part
+        readers = (
+            partial(mistakes.unreadable, many=self.many), mistakes.unknown_option,
+            mistakes.without_part, mistakes.no_mapping,
+        )  # fmt: skip
         known = next((said for read in readers if (said := read(error))), None)
         return known or UserError(mistakes.one_line(error))
 

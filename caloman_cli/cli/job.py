@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from caloman_cli.cli.after import check_after, check_suites, evaluate_after
+from caloman_cli.cli.after import check_after, check_suites, evaluate_after, foretell_after
 from caloman_cli.cli.endings import OK, explain, report
 from caloman_cli.cli.places import job_id, job_name, own_output
 from caloman_cli.cli.sweep import Outcome, Sweep
@@ -65,7 +65,9 @@ def do_job(
             (check_suites if dry else check_after)(cfg)
             module = import_module(f"caloman_cli.verbs.{verb.config}")
             path = module.dry_run(cfg) if dry else module.run(cfg)
-            if not dry:
+            if dry:
+                foretell_after(cfg)
+            else:
                 evaluate_after(cfg, path)
     except Exception as error:  # noqa: BLE001  a job's failure is its result
         place = cfg.get("output") or (cfg.get("run") if verb.config == "evaluate" else None)

@@ -137,6 +137,17 @@ def without_part(error: BaseException) -> UserError | None:
     return UserError(f"{group}@{where}= chooses a part that this {group} does not have{use}")
 
 
+def no_mapping(error: BaseException) -> UserError | None:
+    """``parts=[a,b]``, where there are keys with values, or the other way round."""
+    text = r"Error merging override (([^=\s]+)=(.*?)): Cannot merge"
+    found = re.search(text, one_line(error))
+    if found is None:
+        return None
+    if found[3].startswith("{"):
+        return UserError(f"{found[1]}: must be a list, {found[2]}=[a,b]")
+    return UserError(f"{found[1]}: must be names with values, {found[2]}.NAME=VALUE")
+
+
 def unchosen_group(error: BaseException) -> tuple[str, list[str]] | None:
     """The group that the user has to choose from, and its options."""
     found = re.search(r"You must specify '([^']+)'", str(error))
@@ -149,12 +160,20 @@ def unknown_key(error: BaseException) -> str | None:
     """The key of ``encoder.latnt_dim=3`` that the composed config does not have."""
     found = re.search(r"Could not (?:override|delete from config|delete) '([^']+)'", str(error))
     cause = str(error.__cause__ or error)
+    inner = re.search(r"full_key: (\S+)", cause)
+    if found and inner and inner[1].startswith(f"{found[1]}."):
+        return inner[1]  # parts={mine:1}
     struct = "not in struct" in cause or re.search(r"Key '[^']*' not in '", cause)
     return found.group(1) if found and (struct or "delete" in found.group(0)) else None
 
 
-def unreadable(error: BaseException) -> UserError | None:
-    """``run=a(b)``: a line that Hydra's grammar cannot read."""
+def unreadable(error: BaseException, many: bool = False) -> UserError | None:
+    """``run=a(b)``: a line that Hydra's grammar cannot read.
+
+    Args:
+        error: Hydra's.
+        many: Whether ``-m`` was given.
+    """
     grammar = (
         "LexerNoViableAlt", "mismatched input", "token recognition", "extraneous input",
         "missing EQUAL", "no viable alternative", "Error parsing override", "Ambiguous value",
@@ -164,6 +183,10 @@ def unreadable(error: BaseException) -> UserError | None:
     if "Ambiguous value" in str(error):
         found = re.search(r"for argument '([^']*)'", str(error))
         what = found.group(1) if found else "a value"
+        if many:
+            return UserError(
+                f"{what} lists several values: give the values of one job, without -m"
+            )
         return UserError(
             f"{what} lists several values: write -m for one job per value, [a,b] for a list, "
             "or quote a value that has a comma: \"key='a,b'\""

@@ -69,6 +69,9 @@ def readable(argument: str, texts: Mapping[str, bool] | None = None) -> str:
     parsed = _parsed(argument)
     if parsed is not None and (name not in texts or _is_text(parsed, value, texts[name])):
         return argument
+    listed = isinstance(getattr(parsed, "_value", None), list) and "," in value
+    if listed and not texts.get(name, True):
+        return argument  # a list where there is one text: those who check values say so
     if value.startswith("[") and value.endswith("]") and (name not in texts or texts[name]):
         meant = f"{key}={_list(value)}"
     else:

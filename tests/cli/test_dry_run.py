@@ -1,6 +1,7 @@
 """``--dry-run`` says what a command would do and cost, and leaves nothing."""
 
 import logging
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,6 +78,22 @@ def test_a_dry_run_leaves_no_file_anywhere(caloman, tmp_path, monkeypatch, words
     assert n == 1 or "2 jobs: 2 done, 0 failed" in result.out
     if words[0] != "train":
         assert "outputs/pretrained/photons/" in result.out  # where the results would lie
+
+
+def test_what_is_scored_after_a_training_is_foretold_with_it(caloman, tmp_path, monkeypatch):
+    monkeypatch.setenv("CALOMAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("caloman_cli.verbs.train.dry_run", lambda cfg: None)
+    asked = ["train", "dataset=builtin_photons", "recipe=none", "--dry-run"]
+    result = caloman(*asked, "evaluate_after=[classifier,timing]")
+    assert result.status == 0, result.err
+    said = (
+        r"evaluate_after=classifier, besides drawing \d+ showers:\nabout .* on cpu for classifier"
+    )
+    assert re.search(said, result.out)
+    assert not list(tmp_path.iterdir())
+    result = caloman("train", "dataset=ds2", *asked[2:], "evaluate_after=quick")
+    assert result.status == 2
+    assert "evaluate_after=quick: dataset=ds2 needs dataset_2_2.hdf5" in result.err
 
 
 def test_every_verb_with_dry_runs_is_tried():

@@ -39,6 +39,30 @@ MISTAKES = {
     "deleted key": (["sample", "run=x", "~seed"], ["missing key seed"]),
     "deleted nothing": (["sample", "run=x", "~sede"], ["sede"]),
     "values without -m": (["sample", "run=x", "seed=1,2"], ["-m", "seed=1,2"]),
+    "-m and --cfg": (
+        ["train", "-m", "seed=1,2", "--cfg", "job"],
+        ["seed=1,2", "give the values of one job, without -m"],
+    ),
+    "a list for one path": (
+        ["sample", "run=x", "n=3", "out=[a,b]"],
+        ["out=['a', 'b']: must be a path"],
+    ),
+    "a list for names": (
+        ["data", "split", "x", "out=p", "parts=[a,b]"],
+        ["parts=[a,b]: must be names with values, parts.NAME=VALUE"],
+    ),
+    "unknown names": (
+        ["data", "split", "x", "out=p", "parts={a:1}"],
+        ["unknown key 'parts.a': did you mean 'parts.train'"],
+    ),
+    "names for a list": (
+        ["train", "encoder.hidden={a:1}"],
+        ["encoder.hidden={a:1}: must be a list, encoder.hidden=[a,b]"],
+    ),
+    "keys of a suite": (
+        ["train", "evaluate_after=quick", "evaluation.classifier.modes=[low]"],
+        ["evaluate_after=SUITE takes a suite as it is", "evaluation/NAME.yaml below --config-dir"],
+    ),
     "grammar": (["sample", "run=x", "n=3,"], ["cannot read n=3,", "quote"]),
     "signs in a number": (["sample", "run=x", "n=3)"], ["n=3)", "an integer"]),
     "text for a number": (["sample", "run=x", "seed=abc"], ["seed=abc", "an integer"]),
