@@ -19,6 +19,7 @@ from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.errors import FileError, UserError, shown
 from caloman_cli.models.calibrations.base import Calibration, Unchanged
+from caloman_cli.models.checks import asked_once
 from caloman_cli.models.densities.base import Density
 from caloman_cli.models.encoders.base import Encoder
 from caloman_cli.models.energies.base import EnergyModel
@@ -112,16 +113,20 @@ class TwoStep(nn.Module):
     def draw(self, e_inc: Tensor, noise: Noise, instead: Instead | None = None) -> Tensor:
         """The same before the calibration."""
         e_inc = e_inc.float()
-        context = Context(e_inc, self.energy.sample(e_inc, noise))
-        c = self.preprocess.condition(context)
-        z = self.density.sample(c, noise)
-        z = z if instead is None else instead(z)
-        context = self.preprocess.drawn(context, noise)  # parts of the noise are drawn from last
-        return self.preprocess.inverse(self._decoded(z, c, noise), context)
+        with asked_once():
+            context = Context(e_inc, self.energy.sample(e_inc, noise))
+            c = self.preprocess.condition(context)
+            z = self.density.sample(c, noise)
+            z = z if instead is None else instead(z)
+            # Parts of the noise are drawn from last.
+            context = self.preprocess.drawn(context, noise)
+            return self.preprocess.inverse(self._decoded(z, c, noise), context)
 
     def _decoded(self, z: Tensor, c: Tensor, noise: Noise) -> Tensor:
         """Draw x (B, V) from the decoder, as many rows at once as memory likes."""
         head = self.encoder.head
+        if torch.compiler.is_compiling():
+            return head.sample(self.encoder.decode(z, c), noise)
         values = _CACHE_VALUES if z.device.type == "cpu" else _DEVICE_VALUES
         # As many parts for each thread, all of one size: the slowest one is waited for. Threads
         # with little to do would wait for each other at every call.

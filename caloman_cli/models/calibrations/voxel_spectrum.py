@@ -11,6 +11,7 @@ from caloman_cli.config.values import Count, NotNegative, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
 from caloman_cli.models.calibrations.base import Calibration, Generate
+from caloman_cli.models.checks import static
 from caloman_cli.models.nn.marks import choose
 from caloman_cli.models.preprocess.layers import LayerMap
 from caloman_cli.models.trainable import RowSource
@@ -83,19 +84,26 @@ class VoxelSpectrum(Calibration):
     def _mapped(self, voxels: Tensor) -> Tensor:
         layer = self.layers.index
         lit = (voxels >= self.cut) & self.active[layer]
-        where = lit.flatten().nonzero()[:, 0]  # most are dark
-        bright = voxels.flatten().index_select(0, where)
-        place = self._log(bright) / _STEP
-        slot = place.long() + layer.index_select(0, where % len(layer)) * (_BINS + 1)
-        low, high = (self.shift.flatten().index_select(0, at) for at in (slot, slot + 1))
-        # Never quite nothing, or a layer could lose its energy.
-        mapped = bright * torch.exp(torch.lerp(low, high, place.frac())) - self.cut
-        mapped = torch.maximum(mapped, _LEAST * (bright - self.cut))
-        excess = torch.zeros_like(voxels).view(-1).scatter_(0, where, mapped).view_as(voxels)
         known = lit.to(voxels)
+        if static(voxels):
+            excess = self._excess(voxels.clamp(min=self.cut), layer) * known
+        else:
+            where = lit.flatten().nonzero()[:, 0]  # most are dark
+            bright = voxels.flatten().index_select(0, where)
+            mapped = self._excess(bright, layer.index_select(0, where % len(layer)))
+            excess = torch.zeros_like(voxels).view(-1).scatter_(0, where, mapped).view_as(voxels)
         before = self.layers.sum((voxels - self.cut) * known)
         scale = before / self.layers.sum(excess).clamp(min=_NOTHING)
         return choose(known, self.cut + excess * self.layers.spread(scale), voxels)
+
+    def _excess(self, bright: Tensor, layer: Tensor) -> Tensor:
+        """What lit voxels have over the cut, mapped; shapes broadcast."""
+        place = self._log(bright) / _STEP
+        slot = place.long() + layer * (_BINS + 1)
+        low, high = (self.shift.flatten()[at] for at in (slot, slot + 1))
+        mapped = bright * torch.exp(torch.lerp(low, high, place.frac())) - self.cut
+        # Never quite nothing, or a layer could lose its energy.
+        return torch.maximum(mapped, _LEAST * (bright - self.cut))
 
     @torch.no_grad()
     def fit(self, train: RowSource, generate: Generate) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from caloman_cli.config.options import option_of
 from caloman_cli.config.values import Fraction, Positive
 from caloman_cli.errors import UserError
+from caloman_cli.models.checks import require
 from caloman_cli.models.kinds import Kind, weakest
 from caloman_cli.models.latents import LatentKind, Latents
 from caloman_cli.models.nn.langevin import FEW_ROWS
@@ -118,14 +119,15 @@ class Density(Trainable):
         else:
             u = self._sample(self.told(c), noise)
         z = self.scaler.inverse(u, noise)
-        if not torch.isfinite(z).all():
-            rows = int((~torch.isfinite(z)).any(1).sum())
-            raise FloatingPointError(
-                f"density={option_of('density', self)} drew {rows} of {len(z)} latents that are "
-                "not finite; its training diverged or its conditions are far outside the training "
-                "data"
-            )
+        require(torch.isfinite(z).all(), lambda: self._not_finite(z))
         return z
+
+    def _not_finite(self, z: Tensor) -> str:
+        rows = int((~torch.isfinite(z)).any(1).sum())
+        return (
+            f"density={option_of('density', self)} drew {rows} of {len(z)} latents that are not "
+            "finite; its training diverged or its conditions are far outside the training data"
+        )
 
     def log_prob(self, z: Tensor, c: Tensor) -> Tensor:
         """log p(z | c) [nats], shape (B,), in the units of z as given (scaling included)."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from caloman_cli.config.values import Count, Several, checked
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
+from caloman_cli.models.checks import somewhere
 from caloman_cli.models.heads import history, mixture
 from caloman_cli.models.heads.direction import Direction
 from caloman_cli.models.heads.half_network import Half, HalfNetwork
@@ -280,7 +281,7 @@ class Cylinder(ShareHead[Layers]):
             return lit + shared(lit > 0, in_ring[:, None], y, scale), left
 
         x = self._walk(params, take)
-        if bool(((self.layers.sum(x) <= 0) & (params.energies > 0)).any()):
+        if somewhere((self.layers.sum(x) <= 0) & (params.energies > 0)):
             halves = torch.stack(logits, 1).unflatten(1, (-1, 2))  # (B, L, 2, A / 2, R)
             brightest = self.layers.brightest(halves.transpose(2, 3).flatten(1))
             x = self._rescued(x, brightest, params.energies)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from caloman_cli.config.options import option_of
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import UserError
+from caloman_cli.models.checks import somewhere
 from caloman_cli.models.heads import mixture
 from caloman_cli.models.heads.base import Head
 from caloman_cli.models.preprocess.conditions import Conditions
@@ -117,7 +118,7 @@ class ShareHead(Head[Params]):
     def _rescued(self, x: Tensor, brightest: Tensor, energies: Tensor) -> Tensor:
         """x (B, V) with one lit voxel, ``brightest`` (B, L), in non-empty layers without one."""
         lost = (self.layers.sum(x) <= 0) & (energies > 0)
-        if not bool(lost.any()):
+        if not somewhere(lost):
             return x
         return x.scatter_add(1, brightest, lost.to(x))
 

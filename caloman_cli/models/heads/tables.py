@@ -105,7 +105,8 @@ class Tables(nn.Module):
         """Where patches (\\*) of energies in cuts and of kinds lie."""
         at = torch.add(self.shift, energy.clamp(min=_LEAST).log(), alpha=_PER_FOLD)
         at = at.clamp(0, _BINS - 1.001)
-        return Place(at.long() + kind.bins, at.frac())
+        # What is no number must not be a place either: it is found behind the batch.
+        return Place(at.long().clamp_(0, _BINS - 2) + kind.bins, at.frac())
 
     def of_cases(self, place: Place) -> Tensor:
         """Log-probabilities of the cases, (3, \\*)."""

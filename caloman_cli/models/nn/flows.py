@@ -18,6 +18,7 @@ from nflows.transforms.base import Transform
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from caloman_cli.models.checks import require
 from caloman_cli.models.nn.mlp import Activation
 from caloman_cli.models.nn.spline import MIN_BIN, SplineCoupling
 from caloman_cli.models.nn.way_back import WayBack
@@ -69,8 +70,7 @@ class ConditionalFlow(nn.Module):
             rows = slice(start, start + size)
             parts.append(back(u[rows], None if context is None else context[rows]))
         x = torch.cat(parts)
-        if not torch.isfinite(x).all():
-            raise FloatingPointError(self._diagnose("sampling", u, context))
+        require(torch.isfinite(x).all(), lambda: self._diagnose("sampling", u, context))
         return x
 
     def _way_back(self) -> Callable[[Tensor, Tensor | None], Tensor]:

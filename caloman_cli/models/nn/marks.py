@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 
@@ -12,6 +13,8 @@ def mark(compare: Callable[..., Tensor], a: Tensor, b: Tensor | float) -> Tensor
         compare: ``torch.lt`` or one like it.
         a, b: What is compared; shapes broadcast.
     """
+    if torch.compiler.is_compiling():
+        return compare(a, b).to(a)
     return compare(a, b, out=a.new_empty(0))
 
 

@@ -118,14 +118,14 @@ class Scaler(nn.Module):
 
     def inverse(self, u: Tensor, noise: Noise) -> Tensor:
         """z (B, D); inactive dimensions are drawn from N(mean, std) of the training latents."""
-        if self.n_active < len(self.active):
-            z = torch.zeros(len(u), len(self.active), dtype=u.dtype, device=u.device)
-            z[:, self.active] = u
-            u = z
+        pruned = u.shape[1] < len(self.active)  # which a compiler knows, and not what is active
+        if pruned:
+            place = (self.active.cumsum(0) - 1).clamp(min=0)
+            u = torch.where(self.active, u.index_select(1, place), 0.0)
         if self.kind == "whiten":
             u = u @ self.inverse_matrix
         z = u * self.scale + self.shift
-        if self.n_active == len(self.active):
+        if not pruned:
             return z
         drawn = noise.normal(len(self.active)).to(z) * self.std + self.mean
         return torch.where(self.active, z, drawn)

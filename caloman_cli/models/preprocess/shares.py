@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from caloman_cli.data.geometry import Geometry
+from caloman_cli.models.checks import somewhere
 from caloman_cli.models.preprocess.base import Context, Transform
 from caloman_cli.models.preprocess.layers import LayerMap
 
@@ -78,7 +79,7 @@ class LayerShare(Transform):
             return shares * self.layers.spread(context.layers)
         total = self.layers.sum(shares)
         lost = (total < _NOTHING) & (context.layers > 0)
-        if bool(lost.any()):
+        if somewhere(lost):
             single = torch.zeros_like(x).scatter(1, self.layers.brightest(x), 1.0)
             shares = torch.where(self.layers.spread(lost), single, shares)
             total = self.layers.sum(shares)
