@@ -8,7 +8,7 @@ TEST_THREADS ?= 1
 WORKERS ?= 2
 
 # What the tests need beside the groups of pyproject.toml.
-EXTRAS := forest,parquet,root,slurm,tensorboard
+EXTRAS := fast,forest,parquet,root,slurm,tensorboard
 LOWEST := .venv-lowest
 
 BIN := $(VENV)/bin

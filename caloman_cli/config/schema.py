@@ -14,6 +14,7 @@ from caloman_cli.config.dataset import DatasetSettings, Particle
 from caloman_cli.config.figures import FigureSettings, ReportFigures
 from caloman_cli.config.settings import TrainerSettings
 from caloman_cli.config.values import PARTIAL, Count, Natural, Seed, Several, form
+from caloman_cli.data.deflate import Compression
 
 _LEAST_ENERGY, _MOST_ENERGY = 1e-3, 1e15  # MeV: what a file of showers may hold, too
 
@@ -52,6 +53,7 @@ class Sample:
     out: Path | None
     seed: Seed
     batch_size: Count
+    compression: Compression
     device: Device
     overwrite: bool
     trust: Names

@@ -4,7 +4,6 @@ import logging
 import os
 import queue
 import threading
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -12,13 +11,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from caloman_cli.data.deflate import Compression, filters, packer
 from caloman_cli.data.files import is_full, replacing, write_error
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.hdf5 import ENERGIES, SHOWERS, check_energies, check_voxels
 from caloman_cli.errors import UserError
 
 CHUNK_BYTES = 2**20  # no larger than HDF5's own chunk cache, so that every reader is quick
-GZIP_LEVEL = 4  # h5py's default
 log = logging.getLogger(__name__)
 
 
@@ -26,8 +25,8 @@ class ShowerWriter:
     """A file of showers in the challenge's HDF5 form, written by a thread behind a short queue.
 
     The file appears under its name only when all rows are in it; until then, and after any error,
-    there is nothing. Incident energies are float64 and voxels float32, both in MeV, with gzip in
-    chunks of whole rows. Equal rows and attributes give equal bytes.
+    there is nothing. Incident energies are float64 and voxels float32, both in MeV, packed in
+    chunks of whole rows. Equal rows and attributes give equal bytes, packed alike.
 
     Use as a context manager::
 
@@ -39,13 +38,20 @@ class ShowerWriter:
         n: Number of showers N that will be written.
         geometry: Where the voxels are.
         attributes: Provenance that the file carries.
+        compression: How voxels are packed; ``fast`` takes an eighth of the time of ``gzip`` for
+            1 to 10 % more bytes.
 
     Raises:
         UserError: There is no permission or no room, or a shower is not writable.
     """
 
     def __init__(
-        self, path: Path, n: int, geometry: Geometry, attributes: dict[str, str | int | float]
+        self,
+        path: Path,
+        n: int,
+        geometry: Geometry,
+        attributes: dict[str, str | int | float],
+        compression: Compression = "gzip",
     ) -> None:
         if n < 1:
             raise UserError(f"{path}: {n} showers cannot be written, give 1 or more")
@@ -54,6 +60,7 @@ class ShowerWriter:
         self.geometry = geometry
         self.rows = max(1, min(n, CHUNK_BYTES // (4 * geometry.n_voxels)))
         self.energies = np.empty((n, 1))
+        self._filters, self._pack = filters(compression), packer(compression)
         self._attributes = {**attributes, "geometry": geometry.name, "unit": "MeV"}
         self._whole = ExitStack()
         self._given = 0
@@ -78,8 +85,7 @@ class ShowerWriter:
                 (self.n, self.geometry.n_voxels),
                 np.float32,
                 chunks=(self.rows, self.geometry.n_voxels),
-                compression="gzip",
-                compression_opts=GZIP_LEVEL,
+                **self._filters,
             )
         except BaseException:
             with self._whole:
@@ -125,7 +131,7 @@ class ShowerWriter:
             if self._given != self.n:
                 raise ValueError(f"{self._given} showers of {self.n} were written")
             assert self._file is not None
-            self._file.create_dataset(ENERGIES, data=self.energies, compression="gzip")
+            self._file.create_dataset(ENERGIES, data=self.energies, **self._filters)
             self._file.attrs.update(self._attributes)
             self._file.close()
 
@@ -147,7 +153,7 @@ class ShowerWriter:
 
     def _work(self) -> None:
         """Cut the blocks into chunks, compress them and write them, until None arrives."""
-        # zlib runs without Python's lock and HDF5's gzip filter is exactly its format.
+        # Packing runs without Python's lock, and HDF5's gzip filter is exactly zlib's format.
         with ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) - 1))) as pool:
             rest = np.empty((0, self.geometry.n_voxels), np.float32)
             row = 0
@@ -174,7 +180,7 @@ class ShowerWriter:
         assert self._file is not None
         target = self._file[SHOWERS].id
         pieces = (rows[i : i + self.rows] for i in range(0, len(rows), self.rows))
-        for data in pool.map(lambda piece: zlib.compress(piece, GZIP_LEVEL), pieces):
+        for data in pool.map(self._pack, pieces):
             target.write_direct_chunk((start, 0), data)
             start += self.rows
         return start

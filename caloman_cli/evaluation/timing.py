@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from caloman_cli.data.deflate import Compression
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.memory import resident_memory
 from caloman_cli.data.spectrum import KnowsEnergies
@@ -102,7 +103,7 @@ def sweep(
             reason = slow_writing(point, alone[size], writing, settings)
         if reason is None:
             e_inc = np.resize(energies, (showers, 1))
-            once = _end_to_end(model, e_inc, size, geometry, device, scratch)
+            once = _end_to_end(model, e_inc, size, geometry, device, scratch, settings.compression)
             point = _measure(point, once, device, settings)
         previous = written[size] = _said(point, reason)
         if size >= MANY:
@@ -148,6 +149,7 @@ def _end_to_end(
     geometry: Geometry,
     device: torch.device,
     scratch: Path,
+    compression: Compression,
 ) -> Callable[[], None]:
     from caloman_cli.models.noise import Noise
 
@@ -157,7 +159,9 @@ def _end_to_end(
         try:
             with (
                 torch.inference_mode(),
-                ShowerWriter(path, len(e_inc), geometry, {"purpose": "timing"}) as writer,
+                ShowerWriter(
+                    path, len(e_inc), geometry, {"purpose": "timing"}, compression
+                ) as writer,
             ):
                 for start in range(0, len(e_inc), batch_size):
                     rows = e_inc[start : start + batch_size]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 
 from caloman_cli.config.values import Count, Natural, Positive, checked
+from caloman_cli.data.deflate import Compression
 from caloman_cli.errors import counted
 
 Measure = Literal["generation", "end to end"]
@@ -30,6 +31,7 @@ class TimingSettings:
             repeated until they are reached, so that opening a file does not decide the result.
             Fewer where generating them would take longer than ``max_seconds``.
         max_memory: Largest memory of a point on the CPU [GiB], or None for what is available.
+        compression: Of the file that is written.
     """
 
     batch_sizes: BatchSizes = (1, 100, 1_000, 5_000, 10_000, 50_000)
@@ -38,6 +40,7 @@ class TimingSettings:
     max_seconds: Positive = 60.0
     min_showers: Count = 1_000
     max_memory: Positive | None = None
+    compression: Compression = "gzip"
 
 
 @dataclass(frozen=True)

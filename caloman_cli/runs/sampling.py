@@ -14,6 +14,7 @@ import torch
 
 import caloman_cli
 from caloman_cli.config.settings import TrainerSettings
+from caloman_cli.data.deflate import Compression
 from caloman_cli.data.files import checksum
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.errors import UserError
@@ -120,6 +121,7 @@ def write_sample(
     seed: int,
     batch_size: int,
     attributes: dict[str, str | int | float],
+    compression: Compression = "gzip",
 ) -> None:
     """Draw one shower per incident energy and write them in order.
 
@@ -132,13 +134,14 @@ def write_sample(
         seed: The sample's seed.
         batch_size: See :func:`drawn`.
         attributes: Provenance that the file carries.
+        compression: See :class:`caloman_cli.data.writer.ShowerWriter`.
     """
     n = len(energies)
     cost = pace(model, energies, seed=seed, batch_size=batch_size)
     if cost.each * n > _MOMENT:
         say_pace(cost, n, next(model.buffers()).device)
     with (
-        ShowerWriter(out, n, model.geometry, attributes) as writer,
+        ShowerWriter(out, n, model.geometry, attributes, compression) as writer,
         RowsDone("sample", n, "shower") as progress,
     ):
         for rows, voxels in drawn(model, energies, seed=seed, batch_size=batch_size):

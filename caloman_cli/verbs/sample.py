@@ -60,6 +60,7 @@ def run(cfg: DictConfig) -> Path:
             seed=cfg.seed,
             batch_size=cfg.batch_size,
             attributes=origin | _origin(cfg, model),
+            compression=cfg.compression,
         )
     seconds, n = time.perf_counter() - began, len(energies)
     peak = usage.peak_rss_mib if usage.peak_cuda_mib is None else usage.peak_cuda_mib

@@ -1,6 +1,7 @@
 """Written showers come back exactly, and a failed write leaves nothing."""
 
 import errno
+import sys
 import threading
 
 import h5py
@@ -143,3 +144,37 @@ def test_a_full_disk(tmp_path, small_disk, blocks):
         for _ in range(blocks):
             writer.write(np.ones((400, 1)), noise)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("compression", ["gzip", "fast", "none"])
+def test_every_compression_is_plain_hdf5(
+    tmp_path, tiny_geometry, compression, installed, monkeypatch, caplog
+):
+    """Any reader of HDF5 reads it; the last chunk, which is not full, included."""
+    if not installed:
+        monkeypatch.setitem(sys.modules, "isal", None)
+    elif compression == "fast":
+        pytest.importorskip("isal")
+    energies, voxels = make_showers(tiny_geometry, 50)
+    path = tmp_path / "out.hdf5"
+    monkeypatch.setattr(writer_module, "CHUNK_BYTES", 8 * 4 * tiny_geometry.n_voxels)
+    with ShowerWriter(path, 50, tiny_geometry, {}, compression) as writer:
+        writer.write(energies, voxels)
+    with h5py.File(path, "r") as file:
+        np.testing.assert_array_equal(file["showers"][:], voxels)
+        np.testing.assert_array_equal(file["incident_energies"][:], energies)
+        assert file["showers"].compression == (None if compression == "none" else "gzip")
+    assert ('pip install "caloman[fast]"' in caplog.text) is (
+        compression == "fast" and not installed
+    )
+
+
+def test_fast_compression_is_that_of_the_library(tmp_path, tiny_geometry):
+    isal = pytest.importorskip("isal.isal_zlib")
+    energies, voxels = make_showers(tiny_geometry, 50)
+    with ShowerWriter(tmp_path / "out", 50, tiny_geometry, {}, "fast") as writer:
+        writer.write(energies, voxels)
+    with h5py.File(tmp_path / "out", "r") as file:
+        _, chunk = file["showers"].id.read_direct_chunk((0, 0))
+    assert chunk == isal.compress(voxels.astype(np.float32).tobytes(), 1)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from caloman_cli.config.values import Count, Natural, Positive
+from caloman_cli.data.deflate import Compression
 from caloman_cli.data.spectrum import draw_known
 from caloman_cli.errors import counted
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
@@ -41,6 +42,7 @@ class Timing:
         min_showers: Showers written by an end-to-end repetition, at least, if ``max_seconds``
             allows it.
         max_memory: Largest memory of a point on the CPU [GiB], or None for what is available.
+        compression: Of the file that is written, ``gzip``, ``fast`` or ``none``.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("model",)
@@ -53,9 +55,10 @@ class Timing:
         max_seconds: Positive = 60.0,
         min_showers: Count = 1_000,
         max_memory: Positive | None = None,
+        compression: Compression = "gzip",
     ) -> None:
         self.settings = TimingSettings(
-            tuple(batch_sizes), repeats, warmup, max_seconds, min_showers, max_memory
+            tuple(batch_sizes), repeats, warmup, max_seconds, min_showers, max_memory, compression
         )
 
     def __call__(self, comparison: Comparison) -> Section:
@@ -68,9 +71,12 @@ class Timing:
         where = environment(model, comparison.device)
         comparison.draw("timing", timing_curve(points, where), "Time per shower over batch size")
         used: dict[str, str | float | None] = {name: where[key] for name, key in _MACHINE.items()}
+        used["compression"] = self.settings.compression
         details = {"points": to_dict(points), **where}
         scores = [*_times(points), *_sizes(where)]
-        return Section(scores, details, [_timing_note(where)], conditions=used)
+        return Section(
+            scores, details, [_timing_note(where, self.settings.compression)], conditions=used
+        )
 
 
 def _times(points: Sequence[TimingPoint]) -> list[Score]:
@@ -116,14 +122,14 @@ def time_key(measure: Measure, batch_size: int) -> str:
     return key_of("ms", measure, batch_size)
 
 
-def _timing_note(where: dict[str, str | int]) -> str:
+def _timing_note(where: dict[str, str | int], compression: Compression) -> str:
     return (
         f"Timing on {_said_machine(where)}, "
         f"{where['parameters']:,} parameters that generate and "
         f"{where['parameters_training_only']:,} that only training needs; median, and "
         "interquartile range as spread. "
         "'generation': energies on the device to MeV on the device; 'end to end': to a closed "
-        "gzip HDF5 file, inside a running process."
+        f"HDF5 file (compression={compression}), inside a running process."
     )
 
 
