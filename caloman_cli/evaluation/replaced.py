@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caloman_cli.data.memory import values_at_once
 from caloman_cli.data.showers import Showers
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def _batches(
     """Parts of the rows, each with its random numbers."""
     from caloman_cli.models.noise import Noise
 
-    step = max(1, min(10_000, _STEP_VALUES // model.geometry.n_voxels))
     device = next(model.buffers()).device
+    step = max(1, min(10_000, values_at_once(device, _STEP_VALUES) // model.geometry.n_voxels))
     for start in range(0, len(index), step):
         rows = index[start : start + step]
         first = int(rows[0])

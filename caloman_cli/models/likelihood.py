@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from caloman_cli.data.memory import values_at_once
 from caloman_cli.errors import UserError
 from caloman_cli.models.encoders.jacobian import half_logdet
 from caloman_cli.models.kinds import Kind, weakest
@@ -62,7 +63,6 @@ _LIT = "probability of which voxels are lit, per MeV of each lit one"
 _OWN = "in the head's own coordinates, which compares showers under one model and not models"
 _ROWS = 4096  # draws of z at once: a block's are the same whatever the memory
 _CACHE_VALUES = 1 << 21  # numbers of a head that exist at once on a CPU
-_DEVICE_VALUES = 1 << 28
 _STREAM = 0x6C6F67  # apart from samples of the same seed
 
 
@@ -213,8 +213,7 @@ def _per_mev(model: "TwoStep", voxels: Tensor, x: Tensor, context: Context) -> T
 def _joint(model: "TwoStep", z: Tensor, x: Tensor, c: Tensor) -> Tensor:
     """log p(x, z | c), shape (B,), float64, as many rows at once as memory likes."""
     head = model.encoder.head
-    values = _CACHE_VALUES if z.device.type == "cpu" else _DEVICE_VALUES
-    rows = max(1, values // head.footprint)
+    rows = max(1, values_at_once(z.device, _CACHE_VALUES) // head.footprint)
     parts = [
         model.density.log_prob(z_part, c_part).double()
         + head.log_density(model.encoder.decode(z_part, c_part), x_part).double()

@@ -16,6 +16,7 @@ from caloman_cli.config.public import renamed
 from caloman_cli.config.targets import PLACES, constructor, refuse_interpolations
 from caloman_cli.data.files import load_state, save_state
 from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.memory import values_at_once
 from caloman_cli.data.spectrum import Spectrum
 from caloman_cli.errors import FileError, UserError, shown
 from caloman_cli.models.calibrations.base import Calibration, Unchanged
@@ -37,7 +38,6 @@ Instead = Callable[[Tensor], Tensor]
 """Latents z (B, D) of the second step -> those that are decoded in their place."""
 _CACHE_VALUES = 1 << 25  # 128 MiB of float32: large enough that calls cost little
 _LEAST_VALUES = 1 << 24  # of a thread
-_DEVICE_VALUES = 1 << 28
 _ANY_SIZE = 100_000  # of a model with hardly any networks
 _SIZED = ("preprocess", "energy", "encoder", "head", "density")  # calibration counts showers
 FORMAT = 9
@@ -127,7 +127,7 @@ class TwoStep(nn.Module):
         head = self.encoder.head
         if torch.compiler.is_compiling():
             return head.sample(self.encoder.decode(z, c), noise)
-        values = _CACHE_VALUES if z.device.type == "cpu" else _DEVICE_VALUES
+        values = values_at_once(z.device, _CACHE_VALUES)
         # As many parts for each thread, all of one size: the slowest one is waited for. Threads
         # with little to do would wait for each other at every call.
         threads = torch.get_num_threads() if z.device.type == "cpu" else 1

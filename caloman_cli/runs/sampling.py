@@ -16,6 +16,7 @@ import caloman_cli
 from caloman_cli.config.settings import TrainerSettings
 from caloman_cli.data.deflate import Compression
 from caloman_cli.data.files import checksum
+from caloman_cli.data.memory import values_at_once
 from caloman_cli.data.writer import ShowerWriter
 from caloman_cli.errors import UserError
 from caloman_cli.models.noise import Noise
@@ -69,9 +70,9 @@ def pace(model: TwoStep, energies: np.ndarray, *, seed: int, batch_size: int) ->
                 break
     peak = usage.peak_rss_mib if usage.peak_cuda_mib is None else usage.peak_cuda_mib
     step = min(n, batch_size) * model.geometry.n_voxels
-    temporary = _TEMPORARIES * 4 * min(step, _STEP_VALUES)
+    step = min(step, values_at_once(device, _STEP_VALUES))
     kept = 8 * n if usage.peak_cuda_mib is None else 0  # energies, by what writes the file
-    return Pace(each, peak + (temporary + kept) / 2**20)
+    return Pace(each, peak + (_TEMPORARIES * 4 * step + kept) / 2**20)
 
 
 def say_pace(found: Pace, n: int, device: torch.device) -> None:
@@ -103,8 +104,9 @@ def drawn(
     Yields:
         Energies (B, 1) and voxels (B, V) [MeV], the latter on the model's device.
     """
-    step = max(1, min(batch_size, _STEP_VALUES // model.geometry.n_voxels))
     device = next(model.buffers()).device
+    most = values_at_once(device, _STEP_VALUES) // model.geometry.n_voxels
+    step = max(1, min(batch_size, most))
     for start in range(0, len(energies), step):
         rows = energies[start : start + step]
         e_inc = torch.as_tensor(rows, dtype=torch.float32, device=device)

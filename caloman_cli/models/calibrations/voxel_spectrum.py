@@ -9,6 +9,7 @@ from torch import Tensor
 
 from caloman_cli.config.values import Count, NotNegative, checked
 from caloman_cli.data.geometry import Geometry
+from caloman_cli.data.memory import values_at_once
 from caloman_cli.errors import UserError
 from caloman_cli.models.calibrations.base import Calibration, Generate
 from caloman_cli.models.checks import static
@@ -23,7 +24,7 @@ _WIDE = 8  # such bins, in which spectra are compared
 _LEVELS, _VOXELS_PER_LEVEL = 256, 200
 _KEPT_VALUES = 1 << 28  # 1 GiB of generated voxels
 _CHUNK_VALUES = 1 << 22
-_CACHE_VALUES, _DEVICE_VALUES = 1 << 19, 1 << 26  # mapped at once
+_CACHE_VALUES = 1 << 19  # mapped at once on a CPU
 _NO_CUT = 1e-3  # MeV, where a detector has none
 _LEAST = 1e-3  # of an excess over the cut stays
 _NOTHING = 1e-9
@@ -77,7 +78,7 @@ class VoxelSpectrum(Calibration):
         self.register_buffer("active", torch.zeros(geometry.n_layers, dtype=torch.bool))
 
     def forward(self, voxels: Tensor) -> Tensor:
-        values = _CACHE_VALUES if voxels.device.type == "cpu" else _DEVICE_VALUES
+        values = values_at_once(voxels.device, _CACHE_VALUES)
         parts = voxels.split(max(1, values // self.geometry.n_voxels))
         return torch.cat([self._mapped(part) for part in parts])
 
