@@ -50,7 +50,13 @@ def test_whether_anything_is_marked_is_asked_on_a_cpu_alone():
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("photons", 3_800), ("pions", 4_100), ("ds2", 6_000), ("ds3", 6_800)]
+    ("name", "most"),
+    [
+        ("photons", 3_800),
+        ("ds2", 6_000),
+        pytest.param("pions", 4_100, marks=pytest.mark.slow),
+        pytest.param("ds3", 6_800, marks=pytest.mark.slow),
+    ],
 )
 def test_flagships_ask_the_device_nothing(name, most):
     """On a device that has no values, no shape depends on them and nobody asks for them.
