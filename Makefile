@@ -1,8 +1,8 @@
 # `make` alone lists what there is.
 PYTHON ?= python3
 VENV ?= .venv
-RUN ?= outputs/demo
 PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
 # One BLAS thread per test process: two processes that each start threads for all cores fight.
 TEST_THREADS ?= 1
 WORKERS ?= 2
@@ -63,7 +63,7 @@ test-all: test test-slow  ## all tests that need no GPU
 test-lowest:  ## the default tests with the lowest versions that pyproject.toml allows
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet "pip>=25.1"
-	$(LOWEST)/bin/python scripts/tools/lowest.py test forest parquet root slurm tensorboard > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python scripts/tools/lowest.py test fast forest parquet root slurm tensorboard > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e ".[$(EXTRAS)]" --group test
 	# -W default: old versions warn of what newer ones beside them will no longer have.
 	OMP_NUM_THREADS=$(TEST_THREADS) $(LOWEST)/bin/python -m pytest -n $(WORKERS) -W default \
@@ -81,8 +81,8 @@ format: $(READY)  ## put the formatting right
 docs: $(READY)  ## the pages of docs/ as HTML in build/docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
 
-bench: $(READY)  ## milliseconds per shower of RUN=outputs/demo over batch sizes
-	$(BIN)/caloman evaluate run=$(RUN) evaluation=timing
+bench: $(READY)  ## speeds of flagships and published models here: outputs/bench/speed.md; BENCH_FLAGS="RUN --sizes 1 10000"
+	$(BIN)/python scripts/benchmarks/speed.py $(BENCH_FLAGS)
 
 wheel: $(READY)  ## dist/*.whl and dist/*.tar.gz
 	$(BIN)/python -m build --no-isolation --outdir dist .
