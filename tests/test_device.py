@@ -36,7 +36,7 @@ def test_cuda_is_told_what_was_asked(flags, wanted):
 
 
 def test_what_is_held_at_once_follows_the_device(monkeypatch):
-    """Of 8 GiB that are free, and one that torch keeps for itself, sixteen temporaries take all."""
+    """Of 8 GiB that are free, and one that torch keeps for itself, sixteen take all."""
     gib = 2**30
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7 * gib, 80 * gib))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * gib)
