@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from caloman_cli.data.geometry import Geometry, Layer
 from caloman_cli.data.layout import Shape, counts, shapes
+from caloman_cli.evaluation.names import folded
 from caloman_cli.evaluation.style import EMPTY, GENERATED, MAPPING, colour_map, figure, house_style
 
 _ACROSS = 3  # panels beside each other
@@ -22,9 +23,12 @@ _UNEVEN = 12.0  # the largest over the smallest width, beyond which rings are no
 _APART = 0.11  # of the radius, the least between two numbers of the ruler
 _NUMBERED = 50  # voxels of a layer that get their number; of more, the last one of a slice does
 _AROUND = 20  # slices that get a number then, at most
-_ROOM = 0.09  # of the radius, which a number takes
+_DOWN = 0.055  # of the radius, which a letter of a turned number takes
+_ROOM, _HIGH = 0.09, 0.075  # of the radius, which a number takes, and its height
 _TICKS = 24  # numbers of layers below the side view
 _FAR = 30.0  # the largest over the smallest edge, beyond which the side view is logarithmic
+_LETTER = 0.085  # of a title [inches]
+_COLOURS = "(colours and numbers: place of a voxel in its layer, the first is 0)"
 _RINGS = ("#9ecae1", "#c9dff0")
 
 
@@ -47,15 +51,13 @@ def drawing(geometry: Geometry) -> Figure:
             parts = image.subfigures(2, 1, squeeze=False, height_ratios=heights)
         fronts, side = parts.ravel()
         left_out = f"; {len(every) - _MOST} more shapes are not drawn" if every[_MOST:] else ""
-        image.suptitle(
-            f"{counts(geometry)}{left_out}\n(colours and numbers: place of a voxel in its layer, "
-            "the first is 0)\n",
-            fontsize=10.5,
-            linespacing=1.1,
-        )
+        width = int(image.get_figwidth() / _LETTER)
+        lines = (f"{counts(geometry)}{left_out}", _COLOURS)
+        words = "\n".join(folded(line, width, lines=3) for line in lines)
+        image.suptitle(f"{words}\n", fontsize=10.5, linespacing=1.1)
         for number, shape in enumerate(shown, 1):
             _front(fronts.add_subplot(down, across, number), shape)
-        _side(side.subplots(), geometry)
+        _side(side.subplots(), geometry, side.bbox.width / image.dpi)
     return image
 
 
@@ -86,7 +88,9 @@ def _front(ax: Axes, shape: Shape) -> None:
     ax.text(-1.03 * end, 0, "α = -π", fontsize=7, ha="right", va="center")
     _ruler(ax, layer, radii)
     ax.set_aspect("equal")
-    ax.set(xlim=(-1.35 * end, 1.35 * end), ylim=(-1.55 * end, 1.15 * end))
+    longest = max(len(f"{edge:.7g}") for edge in layer.r_edges)
+    low = max(1.55, 1.27 + _DOWN * longest) * end
+    ax.set(xlim=(-1.35 * end, 1.35 * end), ylim=(-low, 1.15 * end))
     ax.set_axis_off()
     cut = "not cut" if layer.n_alpha == 1 else f"x {layer.n_alpha} slices"
     rings = f"{layer.n_r} ring{'s' if layer.n_r > 1 else ''}"
@@ -98,15 +102,20 @@ def _numbers(layer: Layer, radii: np.ndarray) -> Iterator[tuple[int, float, floa
     """Place, radius and angle of the voxels that get a number."""
     step, end = 2 * np.pi / layer.n_alpha, radii[-1]
     angles = [-np.pi + (cut + 0.5) * step for cut in range(layer.n_alpha)]
-    if layer.n_voxels > _NUMBERED:
-        for cut in range(0, layer.n_alpha, -(-layer.n_alpha // _AROUND)):
+    if layer.n_voxels > _NUMBERED and layer.n_alpha > 1:
+        every = -(-layer.n_alpha // _AROUND)
+        for cut in range(every // 2, layer.n_alpha, every):
             yield (cut + 1) * layer.n_r - 1, 1.07 * end, angles[cut]
         return
+    last = -np.inf
     for place in range(layer.n_voxels):
         cut, ring = divmod(place, layer.n_r)
         low, high = radii[ring], radii[ring + 1]
         if layer.n_alpha == 1:
-            yield place, 0.0 if low == 0 else (low + high) / 2, np.pi / 2
+            middle = 0.0 if low == 0 else (low + high) / 2
+            if middle - last > _HIGH * end:
+                yield place, middle, np.pi / 2
+                last = middle
         elif min(high - low, (low + high) / 2 * step) > _ROOM * end:
             yield place, (low + high) / 2, angles[cut]
 
@@ -124,7 +133,7 @@ def _ruler(ax: Axes, layer: Layer, radii: np.ndarray) -> None:
             ax.text(
                 radius,
                 base - 2 * tick,
-                f"{edge:g}",
+                f"{edge:.7g}",
                 fontsize=7,
                 rotation=90,
                 ha="center",
@@ -133,9 +142,16 @@ def _ruler(ax: Axes, layer: Layer, radii: np.ndarray) -> None:
             last = radius
 
 
-def _side(ax: Axes, geometry: Geometry) -> None:
-    """Rings from the side, a column for each layer; a line where numbers are left out."""
+def _side(ax: Axes, geometry: Geometry, width: float) -> None:
+    """Rings from the side, a column for each layer; a line where numbers are left out.
+
+    Args:
+        ax: Empty axes.
+        geometry: The detector.
+        width: Of the room for them [inches].
+    """
     smallest = min(edge for layer in geometry.layers for edge in layer.r_edges if edge > 0)
+    innermost = min(layer.r_edges[0] for layer in geometry.layers)
     largest = max(layer.r_edges[-1] for layer in geometry.layers)
     for position, layer in enumerate(geometry.layers):
         boxes = [
@@ -157,6 +173,10 @@ def _side(ax: Axes, geometry: Geometry) -> None:
         ax.set_yscale("symlog", linthresh=smallest)
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.set_ylim(0, largest * 1.5)
+    elif innermost > _UNEVEN * (largest - innermost):
+        margin = 0.1 * (largest - innermost)
+        ax.set_ylim(innermost - margin, largest + margin)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.7g}"))
     else:
         ax.set_ylim(0, largest * 1.08)
     ax.xaxis.set_minor_locator(NullLocator())
@@ -166,14 +186,13 @@ def _side(ax: Axes, geometry: Geometry) -> None:
     ax.set_ylabel("distance from the axis [mm]")
     ax.set_xlabel("layer, in the order of the file")
     jumped = "; orange: numbers left out" if jumps else ""
-    ax.set_title(
-        f"Rings from the side (a binning knows no depths); grey: counted nowhere{jumped}",
-        fontsize=9.5,
-    )
+    words = f"Rings from the side (a binning knows no depths); grey: counted nowhere{jumped}"
+    ax.set_title(folded(words, int(width / _LETTER)), fontsize=9.5)
 
 
 def _to_scale(layer: Layer) -> bool:
-    widths = np.diff(layer.r_edges)
+    """Whether the smallest ring can be seen beside the largest, and beside the hole."""
+    widths = np.diff([0.0, *layer.r_edges] if layer.r_edges[0] > 0 else layer.r_edges)
     return bool(widths.max() <= _UNEVEN * widths.min())
 
 

@@ -6,12 +6,35 @@ from omegaconf import OmegaConf
 
 from caloman_cli.config.compose import compose
 from caloman_cli.data.detector import dataset_geometry, settle, settled
+from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.layout import shapes, summary, table
 from caloman_cli.errors import UserError
 from caloman_cli.report.detector import drawing
 from caloman_cli.runs.differences import differences
 from tests.conftest import load_geometry
 from tests.data.test_binning import XML
+from tests.pictures import collisions, cut
+
+DETECTORS = {
+    "one voxel": [([0, 10], 1)],
+    "two shapes and a jump": [([0, 5], 1), ([0, 5, 10], 8)],
+    "a narrow ring far out": [([100.001, 100.002, 100.003], 4)],
+    "uneven": [([0, 1, 1000], 4), ([0, 1], 1)],
+    "many": [(list(range(51)), 1), ([0, 10, 50], 90)],
+    "of a name that is longer than its picture would be wide without": [([0, 1], 1), ([0, 2], 3)],
+}  # fmt: skip
+
+
+def detector(name):
+    layers = [
+        {"id": 7 * i, "r_edges": edges, "n_alpha": cuts}
+        for i, (edges, cuts) in enumerate(DETECTORS[name])
+    ]
+    facts = {
+        "name": name, "particle": "photon", "threshold": 0.5, "max_response": 5.0,
+        "incident_energies": [1e3], "incident_weights": [1.0], "incident_range": None,
+    }  # fmt: skip
+    return Geometry.from_dict({**facts, "layers": layers})
 
 
 @pytest.fixture
@@ -90,3 +113,17 @@ def test_a_voxel_is_drawn_where_the_formula_says(tiny_geometry):
     (at,) = (text.get_position() for text in ax.texts if text.get_text() == "7")
     np.testing.assert_allclose(np.hypot(*at), 7.5)
     np.testing.assert_allclose(np.arctan2(at[1], at[0]), 3 * np.pi / 4)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_words_of_a_drawing_are_whole_and_apart(name):
+    image = drawing(detector(name))
+    assert cut(image) == []
+    assert collisions(image) == []
+
+
+def test_narrow_rings_far_from_the_axis_can_be_seen():
+    fronts, side = (part.axes for part in drawing(detector("a narrow ring far out")).subfigs)
+    assert "not to scale" in fronts[0].get_title()
+    low, high = side[0].get_ylim()
+    assert 100 < low < high < 100.004
