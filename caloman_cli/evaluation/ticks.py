@@ -16,7 +16,7 @@ from matplotlib.ticker import (
 
 FEWEST, _MOST = 3, 5
 _MANTISSAS = ((1, 3), (1, 2, 5), range(1, 10))
-_PLAIN = (1e-2, 1e5)  # numbers that are written out
+_PLAIN = (1e-3, 1e5)  # numbers that are written out
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -52,7 +52,7 @@ def _with_power(value: float) -> str:
     mantissa, exponent = f"{value:.3e}".split("e")
     power = f"10^{{{int(exponent)}}}"
     number = f"{float(mantissa):g}"
-    return f"${power}$" if number == "1" else f"${number}\\times{power}$"
+    return f"${power}$" if number == "1" else f"${number}{{\\times}}{power}$"
 
 
 def make_readable(image: Figure) -> None:

@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from caloman_cli.evaluation.comparison import Comparison
-from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
+from caloman_cli.evaluation.names import legend_below
+from caloman_cli.evaluation.style import GENERATED, TRUTH, figure, house_style
 from caloman_cli.metrics.score import Score
 
 CAPTION = "Each number of the model beside that of independent real showers; bars: the spreads"
@@ -25,7 +26,7 @@ def draw_values(comparison: Comparison, stem: str, scores: Sequence[Score]) -> N
 
 
 def value_panels(scores: Sequence[Score], labels: tuple[str, str]) -> Figure | None:
-    """A panel a score, with an axis of its own; a dotted line where its floor is.
+    """A panel a score, with an axis of its own; dotted lines where the floors of both sides are.
 
     A score that depends on the number of showers is drawn as it is at the truth's number, where
     there are both.
@@ -56,28 +57,27 @@ def value_panels(scores: Sequence[Score], labels: tuple[str, str]) -> Figure | N
             ax.remove()
         has_truth = any(score.truth is not None for score in shown)
         sides = list(zip(labels, (GENERATED, TRUTH), "oD", strict=True))[: 1 + has_truth]
-        image.legend(
-            handles=[
-                Line2D([], [], color=colour, marker=mark, linestyle="none", label=label)
-                for label, colour, mark in sides
-            ],
-            loc="outside lower center", ncols=2,
-        )  # fmt: skip
+        handles = [
+            Line2D([], [], color=colour, marker=mark, linestyle="none")
+            for _, colour, mark in sides
+        ]
+        legend_below(image, handles, [label for label, *_ in sides])
         return image
 
 
 def _panel(ax: Axes, score: Score, name: str) -> None:
     sides = (
-        (score.generated, score.spread, GENERATED, "o", 1),
-        (score.truth, score.truth_spread, TRUTH, "D", 0),
+        (score.generated, score.spread, score.floor, GENERATED, "o", 1),
+        (score.truth, score.truth_spread, score.truth_floor, TRUTH, "D", 0),
     )
-    for value, spread, colour, mark, place in sides:
+    for value, spread, floor, colour, mark, place in sides:
         if value is not None:
             ax.errorbar(
                 value, place, xerr=spread, color=colour, marker=mark, markersize=5, capsize=2
             )
-    if score.floor is not None:
-        ax.axvline(score.floor, color=REFERENCE_EDGE, linewidth=0.9, linestyle=":", zorder=0)
+        if floor is not None:
+            ends = [place - 0.5, place + 0.5]
+            ax.plot([floor, floor], ends, color=colour, linewidth=0.9, linestyle=":", zorder=0)
     ax.margins(x=0.12)
     ax.xaxis.set_major_locator(MaxNLocator(3))
     ax.set_ylim(-0.6, 1.6)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from caloman_cli.errors import UserError
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style, save
 from caloman_cli.runs.directory import RunDirectory
 
@@ -43,12 +44,18 @@ def training_curves(rows: Iterable[Row]) -> Figure | None:
     if not stages:
         return None
     with house_style():
-        image = figure(3.9 * len(stages) + 0.3, 3.2, "constrained")
+        image = figure(3.9 * len(stages) + 0.3, 3.5, "constrained")
         panels = image.subplots(1, len(stages), squeeze=False)[0]
         for ax, (name, found) in zip(panels, stages.items(), strict=True):
             _panel(ax, found)
             ax.set_title(name, loc="left")
         panels[0].set_ylabel("loss")
+        curves = {
+            label: line
+            for ax in panels
+            for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
+        legend_below(image, list(curves.values()), list(curves))
         return image
 
 
@@ -91,4 +98,3 @@ def _panel(ax: Axes, rows: Sequence[Row]) -> None:
             ax.set_ylim(low - 0.06 * (high - low), high + 0.1 * (high - low))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.set_xlabel("epoch")
-    ax.legend(loc="upper right")

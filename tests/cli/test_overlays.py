@@ -159,3 +159,25 @@ def test_an_overlay_shows_what_was_counted(tmp_path):
     np.testing.assert_allclose((values - base)[0] / 2, error)
     labels = [text.get_text() for text in image.legends[0].get_texts()]
     assert labels == ["test beam", "second beam, ± 1 σ", "a", "b"]
+
+
+def test_ratios_beyond_the_panel_have_arrows_of_their_runs():
+    reference, edges = np.asarray([0, 10, 20, 10, 0]), np.arange(4.0)
+    counts = {"a": [0, 1, 20, 19, 0], "b": [0, 20, 20, 0, 0]}
+    runs = {
+        name: {"E_ratio": Histogram("E_ratio", edges, reference, np.asarray(made))}
+        for name, made in counts.items()
+    }
+    ((_, image, _),) = overlay_pages(runs, {}, "test beam", "second beam")
+    _, lower = image.axes
+    found = {
+        (line.get_color(), line.get_marker()): list(line.get_xdata())
+        for line in lower.lines
+        if line.get_marker() in "^v"
+    }
+    assert found == {
+        (COLOURS[0], "^"): [2.5], (COLOURS[0], "v"): [0.5],
+        (COLOURS[1], "^"): [0.5], (COLOURS[1], "v"): [2.5],
+    }  # fmt: skip
+    low, high = lower.get_ylim()
+    assert all(low < y < high for line in lower.lines for y in line.get_ydata())

@@ -94,6 +94,16 @@ def test_nothing_in_range_is_drawn_as_such(tmp_path):
     assert save(image, tmp_path / "x.png").stat().st_size > 0
 
 
+def test_independent_showers_lie_in_the_panel_where_they_are_wider_and_higher():
+    edges = np.arange(6.0)
+    item = Histogram("E_ratio", edges, *np.array([[0, 0, 30, 40, 30, 0, 0]] * 2))
+    truth = Histogram("E_ratio", edges, item.reference_counts, np.array([0, 9, 1, 90, 0, 0, 0]))
+    ((_, image, _),) = histogram_pages([item], [truth], "model")
+    (low, high), (_, top) = image.axes[0].get_xlim(), image.axes[0].get_ylim()
+    assert low < 0 < 4 < high < 5  # the last bin is nobody's
+    assert top > 0.9
+
+
 def test_energy_edges_lie_between_discrete_energies(geometry):
     energies = np.asarray(geometry.incident_energies or np.geomspace(1e3, 1e6, 50))
     edges = energy_edges(geometry, energies)

@@ -130,6 +130,16 @@ def test_a_real_and_a_generated_shower_of_like_energy_stand_side_by_side(layers,
     image = shower_in_space(reference, generated, ("beam", "model"))
     titles = [ax.get_title() for ax in image.axes[:2]]
     assert [title.split(",")[0] for title in titles] == ["beam\n10 GeV", "model\n9 GeV"]
+    for place, ax in enumerate(image.axes[:2]):
+        image.canvas.draw()
+        drawn_in = ax.bbox if any(artist.get_clip_on() for artist in ax.collections) else None
+        for artist in ax.collections:
+            corners = np.concatenate([path.vertices for path in artist.get_paths()])
+            x, y = ax.transData.transform(corners).T
+            low, high = (place * 0.46 * image.bbox.width, (place + 1) * 0.46 * image.bbox.width)
+            assert low < x.min() < x.max() < high
+            assert image.bbox.y0 < y.min() < y.max() < image.bbox.y1
+            assert drawn_in is None or drawn_in.x0 <= x.min() < x.max() <= drawn_in.x1
     assert save(image, tmp_path / "space.png").stat().st_size > 10_000
 
 

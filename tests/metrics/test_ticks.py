@@ -34,7 +34,8 @@ def test_a_range_of_any_width_has_three_ticks_and_few():
 
 def test_labels_are_written_out_where_that_is_short():
     assert tick_labels([1e3, 3e3, 1e4]) == ["1000", "3000", "10000"]
-    assert tick_labels([3e5, 1e6]) == ["$3\\times10^{5}$", "$10^{6}$"]
+    assert tick_labels([3e-3, 1e-2, 3e-2]) == ["0.003", "0.01", "0.03"]  # beside other panels
+    assert tick_labels([3e5, 1e6]) == ["$3{\\times}10^{5}$", "$10^{6}$"]
 
 
 def test_axes_and_colour_bars_are_labelled_as_they_are_saved(tmp_path):

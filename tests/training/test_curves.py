@@ -27,7 +27,7 @@ def test_each_stage_has_a_panel_with_both_losses_and_the_best_epoch():
     np.testing.assert_array_equal(validation.get_ydata(), [4, 2.5, 3])
     assert (best.get_xdata()[0], best.get_ydata()[0]) == (2, 2.5)
     assert density.lines[-1].get_xdata()[0] == 2
-    labels = [text.get_text() for text in energy.get_legend().get_texts()]
+    labels = [text.get_text() for text in image.legends[0].get_texts()]
     assert labels == ["training", "validation"]
 
 

@@ -7,12 +7,14 @@ from matplotlib.figure import Figure
 
 from caloman_cli.config.values import NotNegative, Several
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.names import folded
 from caloman_cli.evaluation.rows import compared
 from caloman_cli.evaluation.style import DIVERGING, colour_map, figure, house_style
 from caloman_cli.metrics.correlation import CorrelationMatrix, CorrelationTest, layer_correlations
 
 SECTION = "correlation of layer energies"
 _TICKS = 9  # layers that are named along an axis
+_WIDTH = 30  # letters of a line above a matrix
 _NUMBERS = 8  # layers up to which coefficients are written into their cells
 
 
@@ -94,13 +96,13 @@ def correlation_matrices(
         ("difference", difference, largest),
     )
     with house_style():
-        image = figure(11.4, 3.9, "constrained")
+        image = figure(11.4, 4.2, "constrained")
         image.suptitle("Correlation of layer energies", fontsize=12)
         for ax, (title, values, reach) in zip(image.subplots(1, 3), panels, strict=True):
             mesh = ax.imshow(
                 values, origin="lower", cmap=colour_map(DIVERGING), vmin=-reach, vmax=reach
             )
-            ax.set_title(title)
+            ax.set_title(folded(title, _WIDTH))
             ticks = np.unique(np.linspace(0, len(values) - 1, min(len(values), _TICKS)).round())
             names = [reference.layers[int(tick)] for tick in ticks]
             ax.set_xticks(ticks, labels=names)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from caloman_cli.config.values import NotNegative, Several
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.rows import compared
 from caloman_cli.evaluation.space import Largest
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
@@ -98,7 +99,7 @@ def against_the_first(
         labels: Their names.
     """
     with house_style():
-        image = figure(10.5, 3.3, "constrained")
+        image = figure(10.5, 3.6, "constrained")
         panels = image.subplots(1, 3)
         looks = ((REFERENCE_EDGE, "s"), (GENERATED, "o"))
         for side, label, (colour, mark) in zip(sides, labels, looks, strict=True):
@@ -123,5 +124,5 @@ def against_the_first(
         panels[0].set_ylim(0)
         panels[1].set_ylim(-0.05, 1.05)
         panels[2].set_ylim(-190, 190)
-        panels[0].legend()
+        legend_below(image, *panels[0].get_legend_handles_labels())
         return image

@@ -14,6 +14,7 @@ from caloman_cli.config.values import Count, Natural
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.components.separation.pages import energy_label
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics.dimension_groups import Clusters
@@ -191,7 +192,7 @@ def dimension_figure(real: list[Row], ours: list[Row], labels: tuple[str, str]) 
     rows = {"energy": _parts(real, False), "cluster": _parts(real, True)}
     parts = [name for name, found in rows.items() if found]
     with house_style():
-        image = figure(3.8 + 3.4 * len(parts), 3.4, "constrained")
+        image = figure(3.8 + 3.4 * len(parts), 3.8, "constrained")
         panels = image.subplots(1, 1 + len(parts), squeeze=False, sharey=True).ravel()
         _by_k(panels[0], real, ours, labels)
         for ax, name in zip(panels[1:], parts, strict=True):
@@ -199,7 +200,9 @@ def dimension_figure(real: list[Row], ours: list[Row], labels: tuple[str, str]) 
                 _by_part(ax, [row.group for row in rows[name]], side, colour)
             ax.set_xlabel("incident energy" if name == "energy" else "cluster")
         panels[0].set_ylim(0)
-        panels[-1].legend(handles=_shapes(panels[0]), fontsize=7.5)
+        names, shapes = panels[0].get_legend_handles_labels()[0], _shapes()
+        handles = [*names, *shapes]
+        legend_below(image, handles, [str(handle.get_label()) for handle in handles])
     return image
 
 
@@ -225,7 +228,6 @@ def _by_k(ax: Axes, real: list[Row], ours: list[Row], labels: tuple[str, str]) -
                 ax.axhline(values[0], color=colour, linestyle=line, linewidth=1.0)
     ax.set_xlabel("neighbours k")
     ax.set_ylabel("intrinsic dimension")
-    ax.legend()
 
 
 def _by_part(ax: Axes, groups: list[str], rows: list[Row], colour: str) -> None:
@@ -255,8 +257,8 @@ def _said(group: str) -> str:
     return energy_label(group.replace("-", "–"))
 
 
-def _shapes(ax: Axes) -> list[Line2D]:
-    """A legend of the estimators, in black."""
+def _shapes() -> list[Line2D]:
+    """The estimators, in black."""
     words = {"mackay": "MacKay", "unbiased": "unbiased", "mle": "mle", "two_nn": "TwoNN",
              "local_pca": "local PCA"}  # fmt: skip
     return [

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from caloman_cli.config.values import NotNegative, Several
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.rows import compared
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.metrics.features import Features
@@ -119,7 +120,7 @@ def layer_by_layer(
     ids = [layer.id for layer in sides[0].geometry.layers]
     places = np.arange(len(ids))
     with house_style():
-        image = figure(10.5, 3.3, "constrained")
+        image = figure(10.5, 3.6, "constrained")
         panels = image.subplots(1, 3)
         looks = ((REFERENCE_EDGE, "s"), (GENERATED, "o"))
         look = {"markersize": 3.5, "linewidth": 1.0}
@@ -136,6 +137,7 @@ def layer_by_layer(
             ax.set_xlabel("layer")
             ax.set_xticks(ticks, labels=[str(ids[tick]) for tick in ticks])
             ax.set_ylim(0)
-        panels[0].legend()
-        panels[1].legend()
+        handles, names = panels[0].get_legend_handles_labels()
+        floor, said = panels[1].get_legend_handles_labels()
+        legend_below(image, [*handles, *floor], [*names, *said])
         return image

@@ -12,6 +12,7 @@ from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.latents import denoiser_of, encoded
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics.lid import Curves, LocalDimension, plateau
@@ -185,14 +186,14 @@ def lid_figure(
 ) -> Figure:
     """The mean curves of both, the middle 90 % of real showers, the number of latents."""
     with house_style():
-        image = figure(7.2, 3.4, "constrained")
+        image = figure(7.2, 3.7, "constrained")
         for ax, (name, words) in zip(image.subplots(1, 2), _NAMES.items(), strict=True):
             _panel(ax, (getattr(real, name), getattr(ours, name)), real.noise, labels)
             ax.axhline(learned, color=REFERENCE_EDGE, linewidth=0.8, linestyle=":")
             ax.axvline(real.noise[reading.at], color=REFERENCE_EDGE, linewidth=0.8)
             ax.set_xlabel("noise over signal")
             ax.set_ylabel(words)
-        ax.legend()
+        legend_below(image, *ax.get_legend_handles_labels())
         return image
 
 

@@ -12,6 +12,7 @@ from caloman_cli.config.values import Count, Several, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.names import words_above
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics.score import Score
@@ -218,7 +219,7 @@ def likelihood_figure(table: _Table, labels: tuple[str, str]) -> Figure:
         panels[-1].set_xscale("log")
         panels[-1].set_xlabel("incident energy [GeV]")
         panels[-1].set_ylabel("log p per lit voxel [nats]")
-        image.suptitle(f"{labels[0]}, under {labels[1]}", fontsize=10)
+        words_above(image, f"{labels[0]}, under {labels[1]}")
         return image
 
 

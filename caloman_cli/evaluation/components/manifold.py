@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from annotated_types import Ge
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from caloman_cli.config.values import checked
 from caloman_cli.errors import UserError
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.latents import encoded
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics.manifold import Course, diffusability, score_course, wasserstein
@@ -215,7 +217,7 @@ def latent_scores(model: "TwoStep", comparison: Comparison) -> Course:
 def manifold_figure(found: _Found, labels: tuple[str, str]) -> Figure:
     """Widths of latents, real and drawn, and what the decoder makes of a step in latent space."""
     with house_style():
-        image = figure(7.4, 3.4, "constrained")
+        image = figure(7.4, 3.7, "constrained")
         left, right = image.subplots(1, 2)
         for z, colour, label in (
             (found.real, REFERENCE_EDGE, labels[0]), (found.drawn, GENERATED, labels[1])
@@ -228,9 +230,10 @@ def manifold_figure(found: _Found, labels: tuple[str, str]) -> Figure:
         right.plot(places, middle, color=GENERATED)
         for ax, words in ((left, "width of latents"), (right, "stretch of the decoder")):
             ax.set_yscale("log", nonpositive="clip")
+            ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             ax.set_xlabel("principal direction")
             ax.set_ylabel(words)
-        left.legend()
+        legend_below(image, *left.get_legend_handles_labels())
     return image
 
 

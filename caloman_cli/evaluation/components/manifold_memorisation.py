@@ -10,6 +10,7 @@ from caloman_cli.config.values import Positive, Share, checked
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.latents import Encoded, denoiser_of, encoded
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.space import Largest
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 from caloman_cli.evaluation.truth import spread
@@ -145,7 +146,7 @@ def dimensions_figure(judged: Judged, labels: tuple[str, str]) -> Figure:
     """Both dimensions of each shower over the held-out medians, and the limits."""
     limits = judged.limits
     with house_style():
-        image = figure(4.6, 4.0, "constrained")
+        image = figure(4.6, 4.4, "constrained")
         ax = image.subplots()
         for pair, colour, label in (
             (judged.held, REFERENCE_EDGE, f"{labels[0]}, held out"),
@@ -161,7 +162,7 @@ def dimensions_figure(judged: Judged, labels: tuple[str, str]) -> Figure:
         ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
         ax.set_xlabel("local dimension of the training showers nearby")
         ax.set_ylabel("local dimension of the density")
-        ax.legend()
+        legend_below(image, *ax.get_legend_handles_labels())
         return image
 
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from caloman_cli.config.values import Several
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.space import Largest, Space, SpaceName
 from caloman_cli.evaluation.style import (
     GENERATED,
@@ -84,8 +85,7 @@ def nearest_figure(nearby: Nearby, labels: tuple[str, str], k: int) -> Figure:
         _steps(right, (nearby.reference_ratios, nearby.generated_ratios), labels)
         right.axvline(nearby.limit, color="black", linewidth=0.9, linestyle="--")
         right.set_xlabel(f"that distance over the mean of the {k} nearest")
-        handles, words = left.get_legend_handles_labels()
-        image.legend(handles, words, loc="outside lower center", ncols=2)
+        legend_below(image, *left.get_legend_handles_labels())
         return image
 
 

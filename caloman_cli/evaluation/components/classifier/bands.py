@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from caloman_cli.evaluation.components.classifier.rows import Found, spread
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
 from caloman_cli.metrics.classifier.tree_test import EVERY
 from caloman_cli.metrics.score import Grid, Score, with_spread
@@ -97,7 +98,7 @@ def band_figure(
             ax.set_title(words[judge], loc="left")
             ax.set_xlabel("incident energy [MeV]")
         panels[0].set_ylabel("AUC")
-        image.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        legend_below(image, *panels[0].get_legend_handles_labels())
         return image
 
 

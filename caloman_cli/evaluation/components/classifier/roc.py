@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, TRUTH, figure, house_style
 
 Curve = Mapping[str, Any]
@@ -17,7 +19,7 @@ def roc_curves(
     aucs: Mapping[str, tuple[float, float | None]],
     labels: tuple[str, str],
 ) -> Figure:
-    """One panel per classifier: true over false positive rate.
+    """One panel per classifier, true over false positive rate; names below all of them.
 
     Args:
         curves: By mode, the curve against generated showers and that of the truth.
@@ -27,21 +29,22 @@ def roc_curves(
     across = min(len(curves), 4)
     down = -(-len(curves) // across)
     with house_style():
-        image = figure(3.5 * across + 0.3, 3.5 * down + 0.2, "constrained")
+        image = figure(3.5 * across + 0.3, 3.5 * down + 0.4, "constrained")
+        lines: dict[str, Line2D] = {}
         panels = image.subplots(down, across, squeeze=False).ravel()
         for ax in panels[len(curves) :]:
             ax.set_visible(False)
         for ax, (mode, (ours, truth)) in zip(panels, curves.items(), strict=False):
-            ax.plot(
-                [0, 1], [0, 1], color=REFERENCE_EDGE, linewidth=0.8, linestyle=":", label="chance"
+            (lines["chance"],) = ax.plot(
+                [0, 1], [0, 1], color=REFERENCE_EDGE, linewidth=0.8, linestyle=":"
             )
             if truth is not None:
-                ax.plot(
+                (lines[labels[1]],) = ax.plot(
                     truth["fpr"], truth["tpr"], color=TRUTH, linestyle="--", linewidth=1.2,
-                    label=_said(labels[1], aucs[mode][1]),
+                    label=_said(aucs[mode][1]),
                 )  # fmt: skip
-            ax.plot(
-                ours["fpr"], ours["tpr"], color=GENERATED, label=_said(labels[0], aucs[mode][0])
+            (lines[labels[0]],) = ax.plot(
+                ours["fpr"], ours["tpr"], color=GENERATED, label=_said(aucs[mode][0])
             )
             if ours["tpr_std"] is not None:
                 rates, spreads = np.array(ours["tpr"]), np.array(ours["tpr_std"])
@@ -59,9 +62,11 @@ def roc_curves(
             ax.set_title(f"classifier {mode}", loc="left")
             ax.set_xlabel("false positive rate (generated taken for real)")
             ax.set_ylabel("true positive rate (real taken for real)")
-            ax.legend(loc="lower right")
+            if ax.get_legend_handles_labels()[0]:
+                ax.legend(loc="lower right")
+        legend_below(image, list(lines.values()), list(lines))
         return image
 
 
-def _said(name: str, auc: float | None) -> str:
-    return name if auc is None else f"{name}, AUC {auc:.3f}"
+def _said(auc: float | None) -> str:
+    return "" if auc is None else f"AUC {auc:.3f}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from caloman_cli.data.showers import Showers
 from caloman_cli.evaluation.comparison import Comparison
@@ -16,6 +17,7 @@ from caloman_cli.evaluation.components.classifier.bands import (
     band_rows,
 )
 from caloman_cli.evaluation.components.classifier.rows import SECTION, Found, spread
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE,
@@ -209,6 +211,7 @@ def histograms(
             ax.set_title(f"{WORDS[one['group']]}, AUC {one['auc']:.3f}", loc="left")
             ax.set_xlabel(textwrap.fill(in_words(one["feature"]), WIDTH))
             ax.set_ylim(0)
+            ax.xaxis.set_major_locator(MaxNLocator(5))
         panels[0].set_ylabel("fraction of showers")
-        image.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        legend_below(image, *panels[0].get_legend_handles_labels())
         return image

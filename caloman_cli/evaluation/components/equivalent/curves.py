@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from caloman_cli.evaluation.components.equivalent.words import by_distance, worth
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE_EDGE,
@@ -51,7 +52,7 @@ def ks_figure(
     """
     real, made, meet = curves.real, curves.made, curves.meet[ALL]
     with house_style():
-        image = figure(6.4, 4.4, "constrained")
+        image = figure(6.4, 4.9, "constrained")
         ax = image.subplots()
         law = f"$\\propto \\sqrt{{1/N + 1/{real.references}}}$"
         ax.plot(real.numbers, real.law(), "--", color=REFERENCE_EDGE, linewidth=1.0, label=law)
@@ -71,5 +72,5 @@ def ks_figure(
         ax.set_yscale("log")
         ax.set_xlabel("showers N")
         ax.set_ylabel("mean KS distance, all features")
-        ax.legend()
+        legend_below(image, *ax.get_legend_handles_labels())
         return image

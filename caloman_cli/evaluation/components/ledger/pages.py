@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from caloman_cli.evaluation.carried import Carried
 from caloman_cli.evaluation.components.ledger.rivals import JUDGES, WORDS, Said
+from caloman_cli.evaluation.names import words_above
 from caloman_cli.evaluation.style import (
     EMPTY,
     GENERATED,
@@ -90,7 +92,7 @@ def ledger_figure(
         _bars(panels[0], known)
         if each_carries is not None:
             _latents(panels[1], each_carries, rows, words)
-        image.suptitle(f"{labels[0]}, read from latents of {labels[1]}", fontsize=10)
+        words_above(image, f"{labels[0]}, read from latents of {labels[1]}")
     return image
 
 
@@ -118,5 +120,6 @@ def _latents(ax: Axes, carries: np.ndarray, rows: Carried, words: str) -> None:
     bars = ax.bar(places, carries, 0.8, color=list(colours), edgecolor=REFERENCE_EDGE)
     for bar in bars.patches[rows.n_learned :]:
         bar.set_hatch("///")
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ax.set_xlabel("latent")
     ax.set_ylabel(words)

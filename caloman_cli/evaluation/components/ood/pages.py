@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from caloman_cli.evaluation.components.ood.told import Told
+from caloman_cli.evaluation.names import legend_below, words_above
 from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
 
 
@@ -45,8 +46,8 @@ def ood_figure(
             Patch(color=REFERENCE_EDGE, label=labels[0]),
             Patch(color=GENERATED, label="the set"),
         ]
-        image.legend(handles=keys, loc="outside lower center", ncols=2)
-        image.suptitle(f"under {labels[1]}", fontsize=10)
+        legend_below(image, keys, [str(key.get_label()) for key in keys])
+        words_above(image, f"under {labels[1]}")
         return image
 
 

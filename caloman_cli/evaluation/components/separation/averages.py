@@ -11,10 +11,13 @@ from matplotlib.patches import Patch
 
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.evaluation.components.separation.pages import (
-    RATIO,
     energy_label,
     page_grid,
+)
+from caloman_cli.evaluation.components.separation.ratios import (
+    mark_beyond,
     ratio_axes,
+    ratio_limits,
 )
 from caloman_cli.evaluation.components.separation.response import MIN_ENTRIES, energy_edges
 from caloman_cli.evaluation.components.separation.rows import Side, shower_rows
@@ -174,15 +177,14 @@ def _page(
 ) -> Figure:
     n = len(parts)
     across = 1 if n == 1 else 2 if n <= 4 else 3
-    image, grid = page_grid(across, -(-n // across), wide=n == 1)
-    top = 1 - 0.08 / image.get_figheight()
-    image.suptitle("Longitudinal profile at fixed energies", fontsize=12, y=top, va="top")
     handles: list[Patch | Line2D] = [
         Patch(facecolor=REFERENCE, edgecolor=REFERENCE_EDGE, label=labels[0])
     ]
     for label, (colour, line, _) in zip(labels[1:], _LOOKS, strict=False):
         handles.append(Line2D([], [], color=colour, linestyle=line, label=label))
-    image.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=10)
+    image, grid = page_grid(across, -(-n // across), n == 1, handles)
+    top = 1 - 0.08 / image.get_figheight()
+    image.suptitle("Longitudinal profile at fixed energies", fontsize=12, y=top, va="top")
     for index, part in enumerate(parts):
         upper, lower = ratio_axes(image, grid[index // across, index % across])
         _panel(upper, lower, [(mean[part], error[part]) for mean, error, _ in profiles])
@@ -210,11 +212,13 @@ def _panel(upper: Axes, lower: Axes, sides: Sequence[tuple[np.ndarray, np.ndarra
     band = base_error / safe
     lower.stairs(1 + band, bounds, baseline=1 - band, fill=True, color=REFERENCE, alpha=0.8)
     lower.axhline(1, color=REFERENCE_EDGE, linewidth=0.8)
-    for (mean, error), (colour, line, width) in zip(sides[1:], _LOOKS, strict=False):
+    looks = zip(sides[1:], _LOOKS, strict=False)
+    for number, ((mean, error), (colour, line, width)) in enumerate(looks):
         upper.stairs(mean, bounds, color=colour, linestyle=line, linewidth=width)
         ratio = mean / safe
         lower.stairs(ratio, bounds, baseline=None, color=colour, linestyle=line, linewidth=1.1)
         lower.errorbar(places, ratio, error / safe, fmt="none", ecolor=colour, elinewidth=0.7)
+        mark_beyond(lower, places, ratio, colour, number)
     means = np.concatenate([mean for mean, _ in sides])
     least = float(means[means > 0].min(initial=np.inf))
     if len(base) <= _FEW and means.max() > _UNEVEN * least:
@@ -222,6 +226,5 @@ def _panel(upper: Axes, lower: Axes, sides: Sequence[tuple[np.ndarray, np.ndarra
         upper.set_ylim(0.5 * least, 2 * means.max())
     else:
         upper.set_ylim(0, _HEADROOM * max(float(means.max()), 1e-9))
-    lower.set_ylim(*RATIO)
-    lower.set_yticks([0.75, 1.0, 1.25], labels=["0.75", "1", "1.25"])
+    ratio_limits(lower)
     lower.set_xlim(bounds[0], bounds[-1])

@@ -12,17 +12,20 @@ from caloman_cli.evaluation.components.separation.pages import (
     MIN_ENTRIES,
     PANELS,
     PANELS_AT_ENERGIES,
-    RATIO,
+    centres,
     fractions_of,
     has_entries,
     legend_above,
-    legend_columns,
     limits,
     nice,
     page_grid,
     panel_title,
-    ratio_axes,
     separation_said,
+)
+from caloman_cli.evaluation.components.separation.ratios import (
+    mark_beyond,
+    ratio_axes,
+    ratio_limits,
 )
 from caloman_cli.evaluation.components.separation.response import (
     REFERENCE_LOOK,
@@ -45,8 +48,6 @@ from caloman_cli.metrics.histograms import GROUPS, Histogram
 COLOURS = (GENERATED, SECOND, "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Of the runs, in their order; blue is the truth's."""
 _LEGEND = 2  # runs whose separation powers are written into the panels
-_LONGEST = 60  # characters of a name
-_LINE = 0.21  # of the legend [inches]
 
 Runs = Mapping[str, Mapping[str, Histogram]]
 """Run -> name of a histogram -> the histogram; all runs have the same names and bins."""
@@ -109,7 +110,7 @@ def overlay_response(
         curves.append((truth_label, first.truth, TRUTH_LOOK))
     for colour, name in zip(COLOURS, order, strict=False):
         if name in found:
-            curves.append((elided(name), found[name].generated, run_look(colour)))
+            curves.append((name, found[name].generated, run_look(colour)))
     words = f"Response and resolution: {len(found)} runs over one reference"
     return "overlay_response", response_curve(first.edges, curves), words
 
@@ -120,16 +121,12 @@ def _page(
     n = len(names)
     across = 1 if n == 1 else 2 if n <= 4 else 3 if n <= 9 else 5
     handles = _handles(runs, any(name in truth for name in names), labels)
-    width = page_grid(across, 1, n == 1)[0].get_figwidth()
-    columns = legend_columns([str(handle.get_label()) for handle in handles], width)
-    lines = -(-len(handles) // columns)
-    image, grid = page_grid(across, -(-n // across), n == 1, 0.62 + lines * _LINE)
+    image, grid = page_grid(across, -(-n // across), n == 1, handles)
     top = 1 - 0.08 / image.get_figheight()
     group = names[0].partition("/")[0]
     title = GROUPS["E_ratio" if group == "E_ratio_at" else group]
     by_energy = " in steps of E_inc" if group == "E_ratio_at" else ""
     image.suptitle(nice(title + by_energy), fontsize=12, y=top, va="top")
-    image.legend(handles=handles, loc="lower center", ncols=columns, fontsize=9.5)
     for index, name in enumerate(names):
         upper, lower = ratio_axes(image, grid[index // across, index % across])
         items = [histograms[name] for histograms in runs.values()]
@@ -153,16 +150,8 @@ def _handles(runs: Runs, has_truth: bool, labels: tuple[str, str]) -> list[Patch
     if has_truth:
         handles.append(Patch(facecolor=TRUTH, alpha=0.3, label=f"{labels[1]}, ± 1 σ"))
     for colour, name in zip(COLOURS, runs, strict=False):
-        handles.append(Line2D([], [], color=colour, label=elided(name)))
+        handles.append(Line2D([], [], color=colour, label=name))
     return handles
-
-
-def elided(name: str) -> str:
-    """A name that a legend has room for."""
-    if len(name) <= _LONGEST:
-        return name
-    half = _LONGEST // 2
-    return f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _main(ax: Axes, items: Sequence[Histogram], truth: Histogram | None) -> None:
@@ -173,7 +162,7 @@ def _main(ax: Axes, items: Sequence[Histogram], truth: Histogram | None) -> None
     if truth is not None:
         shares = fractions_of(truth.generated_counts)[0]
         ax.stairs(shares, truth.edges, color=TRUTH, linestyle="--", linewidth=0.9)
-    tops = [np.max(reference)]
+    tops = [np.max(reference), 0.0 if truth is None else np.max(shares)]
     lines = []
     for colour, item in zip(COLOURS, items, strict=False):
         shares, _ = fractions_of(item.generated_counts)
@@ -181,7 +170,7 @@ def _main(ax: Axes, items: Sequence[Histogram], truth: Histogram | None) -> None
         tops.append(np.max(shares))
         lines.append(Line2D([], [], color=colour, label=separation_said(item)))
     whole = added(items)
-    limits(ax, first if whole is None else whole, float(max(tops)))
+    limits(ax, first if whole is None else whole, float(max(tops)), truth)
     if len(items) <= _LEGEND:
         legend_above(ax, lines)
 
@@ -198,11 +187,11 @@ def _ratios(ax: Axes, items: Sequence[Histogram], truth: Histogram | None) -> No
     if truth is not None:
         low, high = _band(truth)
         ax.stairs(high, truth.edges, baseline=low, fill=True, color=TRUTH, alpha=0.3)
-    for colour, item in zip(COLOURS, items, strict=False):
+    for number, (colour, item) in enumerate(zip(COLOURS, items, strict=False)):
         shares = np.where(filled, fractions_of(item.generated_counts)[0] / safe, np.nan)
         ax.stairs(shares, item.edges, baseline=None, color=colour, linewidth=1.1)
-    ax.set_ylim(*RATIO)
-    ax.set_yticks([0.75, 1.0, 1.25], labels=["0.75", "1", "1.25"])
+        mark_beyond(ax, centres(item), shares, colour, number)
+    ratio_limits(ax)
 
 
 def _band(truth: Histogram) -> tuple[np.ndarray, np.ndarray]:

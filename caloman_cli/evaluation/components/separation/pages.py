@@ -3,13 +3,20 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec, SubplotSpec
+from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from caloman_cli.evaluation.components.separation.ratios import (
+    mark_beyond,
+    ratio_axes,
+    ratio_limits,
+)
+from caloman_cli.evaluation.names import LINE, legend_columns, legend_labels
 from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE,
@@ -24,9 +31,8 @@ from caloman_cli.metrics.histograms import GROUPS, Histogram
 PANELS = 9
 PANELS_AT_ENERGIES = 15
 _LINEAR = ("E_ratio", "E_ratio_at", "sparsity", "width_eta", "width_phi", "width_r")
-RATIO = (0.5, 1.5)
 MIN_ENTRIES = 8
-_LETTER, _KEY = 0.082, 0.55  # of a legend [inches]
+_BELOW = 0.64  # the legend: numbers and name of the lowest axis [inches]
 
 
 def histogram_pages(
@@ -81,19 +87,18 @@ def _page(
     n = len(page)
     across = 1 if n == 1 else 2 if n <= 4 else 3 if n <= 9 else 5
     down = -(-n // across)
-    image, grid = page_grid(across, down, wide=n == 1)
     handles = [
         Patch(facecolor=REFERENCE, edgecolor=REFERENCE_EDGE, label=reference_label),
         Line2D([], [], color=GENERATED, label=label),
     ]
     if any(item.name in truth for item in page):
         handles.append(Line2D([], [], color=TRUTH, linestyle="--", label=truth_label))
+    image, grid = page_grid(across, down, n == 1, handles)
     group = page[0].group
     title = GROUPS["E_ratio" if group == "E_ratio_at" else group]
     by_energy = " in steps of E_inc" if group == "E_ratio_at" else ""
     top = 1 - 0.08 / image.get_figheight()
     image.suptitle(nice(title + by_energy), fontsize=12, y=top, va="top")
-    image.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=10)
     for index, item in enumerate(page):
         upper, lower = ratio_axes(image, grid[index // across, index % across])
         _main(upper, item, truth.get(item.name))
@@ -109,13 +114,22 @@ def _page(
     return image
 
 
-def page_grid(across: int, down: int, wide: bool, bottom: float = 0.85) -> tuple[Figure, GridSpec]:
-    """Margins in inches: a layout engine would draw every page twice."""
+def page_grid(
+    across: int, down: int, wide: bool, handles: Sequence[Artist]
+) -> tuple[Figure, GridSpec]:
+    """Room for panels, and below them the legend of these handles.
+
+    Margins are in inches: a layout engine would draw every page twice.
+    """
     left, right, top, gap_x, gap_y = 0.75, 0.12, 0.68, 0.55, 0.62
     panel_x, panel_y = (4.7, 3.5) if wide else (3.1, 2.6)
     width = left + right + across * panel_x + (across - 1) * gap_x
+    labels = legend_labels([str(handle.get_label()) for handle in handles], width)
+    columns = legend_columns(labels, width)
+    bottom = _BELOW + -(-len(labels) // columns) * LINE
     height = bottom + top + down * panel_y + (down - 1) * gap_y
     image = figure(width, height, None)
+    image.legend(list(handles), labels, loc="lower center", ncols=columns, fontsize=10)
     grid = image.add_gridspec(
         down, across, left=left / width, right=1 - right / width, bottom=bottom / height,
         top=1 - top / height, wspace=gap_x / panel_x, hspace=gap_y / panel_y,
@@ -138,19 +152,14 @@ def _main(ax: Axes, item: Histogram, truth: Histogram | None) -> None:
     ax.errorbar(
         centres(item), generated, generated_errors, fmt="none", ecolor=GENERATED, elinewidth=0.7
     )
-    limits(ax, item, float(max(fractions.max(), generated.max())))
+    reach = generated + generated_errors if item.group in _LINEAR else generated
+    tops = [fractions.max(), reach.max(), 0.0 if truth is None else shares.max()]
+    limits(ax, item, float(max(tops)), truth)
     if item.note is not None:
         ax.text(0.5, 0.5, item.note.replace(" and ", "\nand "), ha="center", va="center",
                 transform=ax.transAxes, color="0.35")  # fmt: skip
         return
     legend_above(ax, lines)
-
-
-def ratio_axes(image: Figure, cell: SubplotSpec) -> tuple[Axes, Axes]:
-    """Axes of a cell of a grid, and below them those of ratios."""
-    parts = cell.subgridspec(2, 1, height_ratios=(3, 1), hspace=0.0)
-    upper = image.add_subplot(parts[0])
-    return upper, image.add_subplot(parts[1], sharex=upper)
 
 
 def legend_above(ax: Axes, lines: Sequence[Line2D]) -> None:
@@ -161,25 +170,21 @@ def legend_above(ax: Axes, lines: Sequence[Line2D]) -> None:
     )  # fmt: skip
 
 
-def legend_columns(labels: Sequence[str], width: float) -> int:
-    """How many labels stand side by side in a figure of this width [inches]."""
-    longest = max(map(len, labels))
-    return max(1, min(len(labels), int(width / (longest * _LETTER + _KEY))))
-
-
-def limits(ax: Axes, item: Histogram, top: float) -> None:
+def limits(ax: Axes, item: Histogram, top: float, truth: Histogram | None = None) -> None:
     """Show the occupied bins, up to the largest fraction; no fraction is above 1.
 
     Args:
         ax: The panel.
         item: The histogram.
         top: The largest fraction in it.
+        truth: Independent real showers that are drawn, too.
     """
-    occupied = np.flatnonzero(item.reference_counts[1:-1] + item.generated_counts[1:-1])
-    if len(occupied):
-        low, high = item.edges[occupied[0]], item.edges[occupied[-1] + 1]
-    else:
-        low, high = item.edges[0], item.edges[-1]
+    sides = [(item.edges, item.reference_counts), (item.edges, item.generated_counts)]
+    if truth is not None:
+        sides.append((truth.edges, truth.generated_counts))
+    ends = [_occupied(edges, counts) for edges, counts in sides if counts[1:-1].any()]
+    low = min((end[0] for end in ends), default=item.edges[0])
+    high = max((end[1] for end in ends), default=item.edges[-1])
     if item.log:
         ax.set_xscale("log")
         ax.set_xlim(low / 1.1, high * 1.1)
@@ -198,6 +203,11 @@ def limits(ax: Axes, item: Histogram, top: float) -> None:
         floor = float(positive.min()) if len(positive) else 1e-3
         ax.set_yscale("log")
         ax.set_ylim(0.5 * floor, min(2 * top, 1.0))
+
+
+def _occupied(edges: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    filled = np.flatnonzero(counts[1:-1])
+    return float(edges[filled[0]]), float(edges[filled[-1] + 1])
 
 
 def _ratio(ax: Axes, item: Histogram, truth: Histogram | None) -> None:
@@ -221,15 +231,8 @@ def _ratio(ax: Axes, item: Histogram, truth: Histogram | None) -> None:
         centres(item), ratio, np.where(filled, generated_errors / safe, np.nan),
         fmt=".", color=GENERATED, markersize=3, elinewidth=0.8,
     )  # fmt: skip
-    low, high = RATIO
-    beyond = [(ratio > high, high, "^", -1), (ratio < low, low, "v", 1)]
-    for where, level, marker, sign in beyond:
-        ax.plot(
-            centres(item)[where], np.full(where.sum(), level + sign * 0.08), marker,
-            color=GENERATED, markersize=2.5, linestyle="none",
-        )  # fmt: skip
-    ax.set_ylim(low, high)
-    ax.set_yticks([0.75, 1.0, 1.25], labels=["0.75", "1", "1.25"])
+    mark_beyond(ax, centres(item), ratio, GENERATED)
+    ratio_limits(ax)
 
 
 def fractions_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from caloman_cli.data.geometry import Geometry
-from caloman_cli.evaluation.components.separation.pages import legend_columns
 from caloman_cli.evaluation.counts import Response
+from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.style import (
     GENERATED,
     REFERENCE_EDGE,
@@ -21,7 +21,6 @@ from caloman_cli.metrics.histograms import Histogram
 
 N_BINS = 9
 MIN_ENTRIES = 10
-_WIDTH = 10.5  # inches
 
 
 def energy_edges(geometry: Geometry, e_inc: np.ndarray) -> np.ndarray:
@@ -97,7 +96,7 @@ def response_curve(edges: np.ndarray, samples: Sequence[tuple[str, Response, Loo
         samples: Label, response and look. Ratios are to the first.
     """
     with house_style():
-        image = figure(_WIDTH, 5.1, "constrained")
+        image = figure(10.5, 5.1, "constrained")
         image.suptitle("Response and resolution")
         axes = image.subplots(2, 2, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
         middle = np.sqrt(edges[:-1] * edges[1:])
@@ -116,8 +115,7 @@ def response_curve(edges: np.ndarray, samples: Sequence[tuple[str, Response, Loo
             axes[1][column].set_ylabel("ratio")
         axes[0][1].set_yscale("log")
         handles, labels = axes[0][0].get_legend_handles_labels()
-        columns = legend_columns(labels, _WIDTH)
-        image.legend(handles, labels, loc="outside lower center", ncols=columns)
+        legend_below(image, handles, labels)
         return image
 
 

@@ -9,6 +9,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure, SubFigure
 
 from caloman_cli.data.geometry import Geometry, Layer
+from caloman_cli.evaluation.names import folded
 from caloman_cli.evaluation.style import (
     DIVERGING,
     EMPTY,
@@ -22,6 +23,7 @@ from caloman_cli.evaluation.style import (
 LAYERS_PER_PAGE = 9
 _FINE = 180  # angular steps that make a ring look round
 _DECADES = 5.0  # of the colour scale, below the layer's largest voxel
+_WIDTH = 19  # letters of a line above a layer
 _WIDE = 4.0  # rings that differ more than this in width are drawn at equal width
 
 
@@ -89,8 +91,8 @@ def _triplet(
     scale = energy_scale(np.concatenate(pair))
     for ax, values, title in zip(axes[:2], pair, labels, strict=True):
         mesh = draw_rings(ax, layer, values, scale, MAPPING)
-        ax.set_title(title if titled else "", pad=6)
-    note = "\nrings not to scale" if _is_uneven(layer) else ""
+        ax.set_title(folded(title, _WIDTH) if titled else "", pad=6, fontsize=9.5)
+    note = "\nrings not to scale" if is_uneven(layer) else ""
     axes[0].text(
         -0.12, 0.5, f"layer {layer.id}\nr < {layer.r_edges[-1]:g} mm{note}", rotation=90,
         ha="right", va="center", transform=axes[0].transAxes, fontsize=8.5, linespacing=1.4,
@@ -101,7 +103,7 @@ def _triplet(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(reference > 0, generated / reference, np.nan)
     mesh = draw_rings(axes[2], layer, ratio, LogNorm(0.5, 2.0), DIVERGING)
-    axes[2].set_title("ratio" if titled else "", pad=6)
+    axes[2].set_title("ratio" if titled else "", pad=6, fontsize=9.5)
     bar = block.colorbar(
         mesh, ax=axes[2], fraction=0.09, pad=0.05, shrink=0.8, aspect=16, extend="both"
     )
@@ -119,7 +121,8 @@ def energy_scale(values: np.ndarray) -> Normalize:
     return LogNorm(min(max(float(positive.min()), top * 10**-_DECADES), 0.1 * top), top)
 
 
-def _is_uneven(layer: Layer) -> bool:
+def is_uneven(layer: Layer) -> bool:
+    """Whether rings are drawn at equal widths, not to scale."""
     widths = np.diff(layer.r_edges)
     return bool(widths.max() / widths.min() > _WIDE)
 
@@ -128,7 +131,7 @@ def draw_rings(
     ax: Axes, layer: Layer, values: np.ndarray, scale: Normalize, colours: str
 ) -> QuadMesh:
     """Draw one layer's voxels (n_alpha * n_r,) in polar coordinates."""
-    radii = np.arange(layer.n_r + 1.0) if _is_uneven(layer) else np.asarray(layer.r_edges)
+    radii = np.arange(layer.n_r + 1.0) if is_uneven(layer) else np.asarray(layer.r_edges)
     fine = max(1, -(-_FINE // layer.n_alpha))
     angles = np.linspace(-np.pi, np.pi, layer.n_alpha * fine + 1)
     cells = np.repeat(values.reshape(layer.n_alpha, layer.n_r), fine, axis=0).T

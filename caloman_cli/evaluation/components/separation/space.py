@@ -10,6 +10,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.evaluation.components.separation.rows import Side
 from caloman_cli.evaluation.components.separation.showers import energy_scale
+from caloman_cli.evaluation.names import elided
 from caloman_cli.evaluation.style import MAPPING, REFERENCE_EDGE, colour_map, figure, house_style
 
 BRIGHTEST = 3000  # voxels of a shower that are drawn: the time of a figure is bounded by them
@@ -42,9 +43,9 @@ def showers_in_space(geometry: Geometry, sides: tuple[Side, Side]) -> Figure:
             ax = image.add_axes((0.01 + 0.46 * place, 0.06, 0.44, 0.84), projection="3d")
             assert isinstance(ax, Axes3D)
             _draw(ax, geometry, side.voxels, scale, radius)
-            ax.set_box_aspect((long, 1, 1), zoom=1.2 if geometry.n_layers <= _FEW else 1.4)
+            ax.set_box_aspect((long, 1, 1), zoom=1.2 if geometry.n_layers <= _FEW else 1.3)
             name, energy, total = side.words.split("\n")
-            ax.set_title(f"{name}\n{energy}, {total}", fontsize=9.5, y=0.98)
+            ax.set_title(f"{elided(name)}\n{energy}, {total}", fontsize=9.5, y=0.98)
         bar = image.add_axes((0.945, 0.2, 0.012, 0.55))
         image.colorbar(ScalarMappable(scale, colour_map(MAPPING)), cax=bar)
         bar.set_title("MeV", fontsize=8, pad=4)
@@ -99,21 +100,24 @@ def voxel_pieces(
 def _draw(
     ax: Axes3D, geometry: Geometry, voxels: np.ndarray, scale: Normalize, radius: float
 ) -> None:
+    """Nothing is clipped: matplotlib would do so at a square, which long showers exceed."""
     pieces, energies = voxel_pieces(geometry, voxels, radius)
     n = geometry.n_layers
     if len(pieces):
         colours = colour_map(MAPPING)(scale(energies))
         shares = np.clip(scale(energies), 0, 1)
         colours[:, 3] = 0.04 + 0.9 * shares**2 if n > _FEW else 0.35 + 0.6 * shares
-        ax.add_collection3d(Poly3DCollection(pieces, facecolors=colours, linewidths=0))
+        lit = Poly3DCollection(pieces, facecolors=colours, linewidths=0, clip_on=False)
+        ax.add_collection3d(lit)
     angles = np.linspace(-np.pi, np.pi, _AROUND + 1)
     outlined = np.unique(np.linspace(0, n - 1, min(n, _OUTLINES)).round().astype(int))
     rings = [
         np.stack([np.full(len(angles), i), radius * np.cos(angles), radius * np.sin(angles)], 1)
         for i in outlined
     ]
-    ax.add_collection3d(Line3DCollection(rings, colors=REFERENCE_EDGE, linewidths=0.5))
-    ax.plot([-0.5, n - 0.5], [0, 0], [0, 0], color="black", linewidth=0.7)
+    outlines = Line3DCollection(rings, colors=REFERENCE_EDGE, linewidths=0.5, clip_on=False)
+    ax.add_collection3d(outlines)
+    ax.plot([-0.5, n - 0.5], [0, 0], [0, 0], color="black", linewidth=0.7, clip_on=False)
     ax.set(xlim=(-0.5, n - 0.5), ylim=(-radius, radius), zlim=(-radius, radius))
     ticks = outlined if n > _FEW else np.arange(n)
     ax.set_xticks(ticks, [str(geometry.layers[i].id) for i in ticks], fontsize=7.5)
