@@ -1,5 +1,6 @@
 """The page on what goes wrong: its detector that is not symmetric is what the command says."""
 
+import re
 import runpy
 
 from tests.docs.pages import ROOT, blocks
@@ -10,7 +11,7 @@ PAGE = ROOT / "docs/beware.md"
 def test_the_shares_of_the_slices_are_those_of_the_check(caloman, tmp_path):
     (made,) = (text for language, text in blocks(PAGE) if language == "python")
     (tmp_path / "half.py").write_text(made)
-    line = "data generate dataset=ds1_photons n=4000 seed=12 out=reference.hdf5"
+    line = "data generate dataset=ds1_photons n=4000 seed=12 out=whole.hdf5"
     assert f"caloman {line}" in PAGE.read_text()
     assert caloman(*line.split()).status == 0
     runpy.run_path(str(tmp_path / "half.py"))
@@ -24,3 +25,9 @@ def test_the_shares_of_the_slices_are_those_of_the_check(caloman, tmp_path):
         )
         for number in cell.replace("slices hold", "").replace("standard errors", "").split():
             assert number.strip(",") in found.replace(",", " ").split() or not number[0].isdigit()
+
+
+def test_no_two_commands_make_one_file():
+    made = re.findall(r"\bout(?:put)?=(\w+\.hdf5|few|turned)", PAGE.read_text())
+    assert len(made) > 6
+    assert len(set(made)) == len(made)
