@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
@@ -73,6 +74,11 @@ def figure(width: float, height: float, layout: Literal["constrained"] | None) -
     image = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(image)
     return image
+
+
+def from_zero(ax: Axes) -> None:
+    """Let the axis of values begin at 0 and end above the largest, however little they vary."""
+    ax.set_ylim(0, 1.05 * float(ax.dataLim.y1) if ax.dataLim.y1 > 0 else 1.0)
 
 
 def numbered(stem: str, caption: str, page: int, pages: int) -> tuple[str, str]:

@@ -8,6 +8,9 @@ from caloman_cli.evaluation.components.classifier.roc import roc_curves
 from caloman_cli.evaluation.components.correlation import correlation_matrices
 from caloman_cli.evaluation.components.equivalent.curves import NumberCurves, ks_figure
 from caloman_cli.evaluation.components.layer_energies import layer_by_layer
+from caloman_cli.evaluation.components.likelihood import _Table, likelihood_figure
+from caloman_cli.evaluation.components.ood.pages import ood_figure
+from caloman_cli.evaluation.components.ood.told import Told
 from caloman_cli.evaluation.components.separation.averages import mean_showers, profile_pages
 from caloman_cli.evaluation.components.separation.overlay import overlay_pages
 from caloman_cli.evaluation.components.separation.pages import histogram_pages
@@ -26,7 +29,7 @@ from caloman_cli.metrics.ks_curve import Crossing, Curve
 from caloman_cli.metrics.layer_energies import LayerDifference
 from caloman_cli.metrics.score import Score
 from tests.metrics.test_shower_pictures import drawn, ringed
-from tests.pictures import LONG, collisions, cut
+from tests.pictures import LONG, boxes, collisions, cut
 
 SHORT = ("beam", "model")
 
@@ -124,7 +127,10 @@ def correlation(labels):
 
 def layers(labels):
     sides = [high_level_features(drawn(ringed(), 40, seed)) for seed in (0, 1)]
-    return layer_by_layer(sides, LayerDifference({}, np.ones(2), np.ones(2)), labels)
+    image = layer_by_layer(sides, LayerDifference({}, np.ones(2), np.full(2, 0.9)), labels)
+    low, high = image.axes[1].get_ylim()  # distances that hardly vary are not on the edge
+    assert low == 0 and high > 1.03
+    return image
 
 
 def values(labels):
@@ -132,8 +138,31 @@ def values(labels):
     return value_panels(scores, labels)
 
 
+def likelihood(labels):
+    rng, draws = np.random.default_rng(0), [1, 2, 4, 8, 16, 32, 64, 128]
+    energies = np.geomspace(1e3, 1e6, 9)
+    table = _Table(draws, np.zeros(9), rng.random((9, 8)), *np.full((2, 9), 50.0), energies)
+    image = likelihood_figure(table, labels)
+    words = [text for text, _ in boxes(image)]
+    assert {"128", "32", "8"} <= set(words) and "1.5" not in words
+    return image
+
+
+def out_of_distribution(labels):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(100, 3))
+    values[:6, 0] = 1000 * rng.normal(size=6)  # a long tail leaves the others their room
+    told = Told(values, np.ones(100), values)
+    names = ("energy", "dead_layer", "hot_layer", "rolled", "swapped")
+    image = ood_figure(told, dict.fromkeys(names, told), np.zeros(2), labels)
+    low, high = image.axes[0].get_xlim()
+    assert -30 < low < -3 < 3 < high < 30
+    return image
+
+
 PICTURES = (
-    showers, space, lone, averages, profile, page, overlay, roc, correlation, layers, values, worth
+    showers, space, lone, averages, profile, page, overlay, roc, correlation, layers, values,
+    worth, likelihood, out_of_distribution,
 )  # fmt: skip
 
 

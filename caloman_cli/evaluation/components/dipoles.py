@@ -11,7 +11,7 @@ from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.rows import compared
 from caloman_cli.evaluation.space import Largest
-from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
+from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, from_zero, house_style
 from caloman_cli.evaluation.truth import spread
 from caloman_cli.metrics import dipoles
 from caloman_cli.metrics.dipoles import DipoleTest, layer_correlation, lean, sliced_layers
@@ -121,7 +121,7 @@ def against_the_first(
             ax.set_title(title, loc="left")
             ax.set_xlabel("layer")
             ax.set_xticks(ticks, labels=[str(ids[tick]) for tick in ticks])
-        panels[0].set_ylim(0)
+        from_zero(panels[0])
         panels[1].set_ylim(-0.05, 1.05)
         panels[2].set_ylim(-190, 190)
         legend_below(image, *panels[0].get_legend_handles_labels())

@@ -199,7 +199,7 @@ def dimension_figure(real: list[Row], ours: list[Row], labels: tuple[str, str]) 
             for side, colour in ((real, REFERENCE_EDGE), (ours, GENERATED)):
                 _by_part(ax, [row.group for row in rows[name]], side, colour)
             ax.set_xlabel("incident energy" if name == "energy" else "cluster")
-        panels[0].set_ylim(0)
+        panels[0].set_ylim(0, 1.05 * max(ax.dataLim.y1 for ax in panels))
         names, shapes = panels[0].get_legend_handles_labels()[0], _shapes()
         handles = [*names, *shapes]
         legend_below(image, handles, [str(handle.get_label()) for handle in handles])

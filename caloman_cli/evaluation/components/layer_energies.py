@@ -9,7 +9,7 @@ from caloman_cli.config.values import NotNegative, Several
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
 from caloman_cli.evaluation.names import legend_below
 from caloman_cli.evaluation.rows import compared
-from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, house_style
+from caloman_cli.evaluation.style import GENERATED, REFERENCE_EDGE, figure, from_zero, house_style
 from caloman_cli.metrics.features import Features
 from caloman_cli.metrics.layer_energies import LayerDifference, LayerEnergyTest, shares
 
@@ -136,7 +136,7 @@ def layer_by_layer(
             ax.set_title(title, loc="left")
             ax.set_xlabel("layer")
             ax.set_xticks(ticks, labels=[str(ids[tick]) for tick in ticks])
-            ax.set_ylim(0)
+            from_zero(ax)
         handles, names = panels[0].get_legend_handles_labels()
         floor, said = panels[1].get_legend_handles_labels()
         legend_below(image, [*handles, *floor], [*names, *said])

@@ -41,6 +41,9 @@ class _Model(Protocol):
     def likelihood(self, voxels: Tensor, e_inc: Tensor, draws: int, seed: int) -> _Found: ...
 
 
+_TICKS = 6  # numbers of draws below the axis
+
+
 class _Table(NamedTuple):
     """Of N showers, float64: log p of layers (N,), of voxels by number of draws (N, len(draws)),
     the spread of the log-weights and lit voxels (N,), incident energies (N,) MeV."""
@@ -208,8 +211,12 @@ def likelihood_figure(table: _Table, labels: tuple[str, str]) -> Figure:
             )
             panels[0].axhline(0.0, color=REFERENCE_EDGE, linewidth=0.8, linestyle=":")
             panels[0].set_xscale("log", base=2)
+            step = -(-len(table.draws) // _TICKS)
+            ticks = table.draws[::-step][::-1]
+            panels[0].set_xticks(ticks, [str(k) for k in ticks])
+            panels[0].minorticks_off()
             panels[0].set_xlabel("draws K")
-            panels[0].set_ylabel(f"log p with K draws, less that with {table.draws[-1]} [nats]")
+            panels[0].set_ylabel(f"log p with K draws,\nless that with {table.draws[-1]} [nats]")
         rows = [row for row in _by_energy(table) if row["lit voxels"] > 0]
         energies = [row["incident energy"] / 1e3 for row in rows]
         panels[-1].plot(

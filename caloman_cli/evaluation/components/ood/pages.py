@@ -52,9 +52,12 @@ def ood_figure(
 
 
 def _window(values: np.ndarray, limit: float) -> tuple[float, float]:
-    """Edges that hold the middle of real showers with room around; the rest lies on them."""
+    """Edges that hold the middle of real showers with room around; the rest lies on them.
+
+    The middle is four fifths: log p has long tails, which would leave no room for what is seen.
+    """
     finite = values[np.isfinite(values)]
-    low, high = np.quantile(finite, [0.02, 0.98]) if len(finite) else (limit - 1, limit + 1)
+    low, high = np.quantile(finite, [0.1, 0.9]) if len(finite) else (limit - 1, limit + 1)
     room = 2 * max(high - low, 1e-9)
     return float(low - room), float(high + room)
 
