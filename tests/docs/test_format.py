@@ -74,6 +74,8 @@ def written(tmp_path_factory):
         run = ["dataset=builtin_photons", *small, *parts, *epochs, "output=run"]
         assert main(["train", *run]) == 0
         assert main(["sample", "run=run", "n=5"]) == 0
+        assert main(["data", "generate", "dataset=builtin_photons", "n=8", "out=made.hdf5"]) == 0
+        assert main(["data", "split", "made.hdf5", "dataset=ds1_photons", "out=parts"]) == 0
         suite = ["evaluation=only", "metric=[separation,correlation]"]
         plain = ["evaluation.separation.plots=none", "evaluation.correlation.plot=false"]
         assert main(["evaluate", "run=run", *suite, *plain, "output=scores"]) == 0
@@ -82,6 +84,7 @@ def written(tmp_path_factory):
         found[name] = [folder / "scores" / name]
     found["A file of showers"] = sorted((folder / "run/samples").iterdir())
     assert len(found["A file of showers"]) == 2
+    found["A file of showers"] += [folder / "made.hdf5", folder / "parts/train.hdf5"]
     return found
 
 
