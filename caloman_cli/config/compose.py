@@ -145,9 +145,10 @@ def refuse_misplaced(cfg: DictConfig) -> None:
     """
     if cfg.get("output") is not None and Path(cfg.output).is_file():
         raise UserError(f"output={cfg.output} is a file: give a directory")
-    if cfg.get("parts") is not None:  # whose `out` is a folder
-        if Path(cfg.out).is_file():
-            raise UserError(f"out={cfg.out} is a file: give a folder for the parts")
+    several = [key for key in ("parts", "shards") if cfg.get(key) is not None]
+    if several:  # whose `out` is a folder
+        if cfg.out is not None and Path(cfg.out).is_file():
+            raise UserError(f"out={cfg.out} is a file: give a folder for the {several[0]}")
     elif cfg.get("out") is not None and Path(cfg.out).is_dir():
         raise UserError(f"out={cfg.out} is a directory: give the file to write")
 

@@ -54,6 +54,8 @@ class Sample:
     seed: Seed
     batch_size: Count
     compression: Compression
+    shards: Count | None
+    shard: Natural | None
     device: Device
     overwrite: bool
     trust: Names

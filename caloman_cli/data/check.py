@@ -7,6 +7,7 @@ import numpy as np
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.hdf5 import ShowerFile
 from caloman_cli.data.scan import Report, Scan, describe_energies
+from caloman_cli.data.shards import files_of
 from caloman_cli.data.showers import block_rows
 from caloman_cli.errors import UserError
 
@@ -15,7 +16,7 @@ def check_file(path: Path, geometry: Geometry, chunk: int | None = None) -> Repo
     """Read a file once, in blocks.
 
     Args:
-        path: The file.
+        path: The file, or the folder of a sample in shards.
         geometry: What it should hold.
         chunk: Rows per block; None takes as many as fit in 64 MiB.
 
@@ -24,18 +25,25 @@ def check_file(path: Path, geometry: Geometry, chunk: int | None = None) -> Repo
     """
     report = Report()
     try:
-        file = ShowerFile.open(path, geometry)
-        scan = Scan(file.energies, geometry)
+        files = [ShowerFile.open(file, geometry) for file in files_of(path)]
+        energies = np.concatenate([file.energies for file in files])
+        scan, first = Scan(energies, geometry), 0
         rows = block_rows(geometry.n_voxels) if chunk is None else chunk
-        with file.reader() as reader:
-            for start in range(0, len(file), rows):
-                block = np.empty((min(rows, len(file) - start), file.n_voxels), np.float32)
-                reader.read_into(block, start)
-                scan.add(block, start)
+        for file in files:
+            with file.reader() as reader:
+                for start in range(0, len(file), rows):
+                    block = np.empty((min(rows, len(file) - start), file.n_voxels), np.float32)
+                    reader.read_into(block, start)
+                    scan.add(block, first + start)
+            first += len(file)
     except UserError as error:
         report.errors.append(str(error))
         return report
-    _describe_header(report, file, geometry)
+    _describe_header(report, files[0], geometry)
+    if len(files) > 1:
+        report.facts |= {"file": str(path), "showers": first, "shards": len(files)}
+    describe_energies(report, energies, geometry)
+    _check_tools(report, files[0])
     scan.describe(report)
     return report
 
@@ -53,8 +61,6 @@ def _describe_header(report: Report, file: ShowerFile, geometry: Geometry) -> No
         if file.chunks is None
         else " x ".join(str(length) for length in file.chunks),
     }
-    describe_energies(report, file.energies, geometry)
-    _check_tools(report, file)
 
 
 def _check_tools(report: Report, file: ShowerFile) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from caloman_cli.data.container import compression, open_dataset, open_hdf5, plugins, reading
 from caloman_cli.data.geometry import Geometry, official_geometries
 from caloman_cli.data.memory import available_memory
+from caloman_cli.data.shards import files_of, is_sharded
 from caloman_cli.errors import FileError
 
 ENERGIES = "incident_energies"
@@ -137,9 +138,15 @@ def number_type(*dtypes: str | np.dtype) -> NumberType:
 def read_energies(path: Path) -> np.ndarray:
     """Incident energies of a file [MeV], float64, shape (N, 1); ``showers`` may be absent.
 
+    Args:
+        path: The file, or the folder of a sample in shards.
+
     Raises:
-        FileError: The file cannot be read or an energy is not a positive number.
+        UserError: The file cannot be read, an energy is not a positive number, or a shard is
+            missing.
     """
+    if is_sharded(path):
+        return np.concatenate([read_energies(file) for file in files_of(path)])
     with open_hdf5(path) as file:
         energies = _energies(open_dataset(file, path, ENERGIES), path)
     if not len(energies):

@@ -19,6 +19,7 @@ from caloman_cli.data.hdf5 import (
     number_type,
     read_energies,
 )
+from caloman_cli.data.shards import all_files
 from caloman_cli.errors import UserError
 
 __all__ = ["Showers", "block_rows", "limited_rows", "read_energies", "unit_suspicion"]
@@ -74,18 +75,21 @@ class Showers:
     def from_files(cls, paths: Sequence[Path], geometry: Geometry) -> "Showers":
         """Open files, one after the other as if they were one; headers are checked now.
 
+        The folder of a sample in shards counts as its files.
+
         Raises:
-            UserError: A file is unreadable, misses a dataset or does not fit the geometry.
+            UserError: A file is unreadable, misses a dataset or does not fit the geometry, or a
+                shard is missing.
         """
         if not paths:
             raise UserError("no file of showers was given")
-        names = [Path(path).expanduser() for path in paths]
+        names = all_files([Path(path) for path in paths])
         real = [path.resolve() for path in names]
         if twice := [str(names[i]) for i, path in enumerate(real) if path in real[:i]]:
             raise UserError(f"{twice[0]} is given twice: its showers would count double")
         files = tuple(ShowerFile.open(path, geometry) for path in names)
         energies = np.concatenate([file.energies for file in files])
-        name = names[0].stem + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+        name = Path(paths[0]).stem + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
         if suspicion := unit_suspicion(energies, geometry):
             log.warning("%s: %s", name, suspicion)
         return cls(geometry, energies, files=files, name=name)

@@ -68,7 +68,10 @@ class Spectrum:
         return cls(geometry.incident_range, of=f"the official {geometry.name}")
 
     def draw(self, generator: np.random.Generator, n: int) -> np.ndarray:
-        """Draw incident energies [MeV], float64, shape (n, 1); no more memory than these."""
+        """Draw incident energies [MeV], float64, shape (n, 1); no more memory than these.
+
+        Each takes one number of the generator, so that who advances it draws the later ones.
+        """
         drawn = np.empty((n, 1))
         for rows in _blocks(n):
             drawn[rows] = self._drawn(generator, len(drawn[rows]))

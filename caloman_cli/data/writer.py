@@ -7,18 +7,30 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Protocol
 
 import h5py
 import numpy as np
 
 from caloman_cli.data.deflate import Compression, filters, packer
 from caloman_cli.data.files import is_full, replacing, write_error
-from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.hdf5 import ENERGIES, SHOWERS, check_energies, check_voxels
 from caloman_cli.errors import UserError
 
 CHUNK_BYTES = 2**20  # no larger than HDF5's own chunk cache, so that every reader is quick
 log = logging.getLogger(__name__)
+
+
+class Detector(Protocol):
+    """What a file says of a :class:`~caloman_cli.data.geometry.Geometry`."""
+
+    @property
+    def name(self) -> str:
+        """Of the detector."""
+
+    @property
+    def n_voxels(self) -> int:
+        """V."""
 
 
 class ShowerWriter:
@@ -49,7 +61,7 @@ class ShowerWriter:
         self,
         path: Path,
         n: int,
-        geometry: Geometry,
+        geometry: Detector,
         attributes: dict[str, str | int | float],
         compression: Compression = "gzip",
     ) -> None:

@@ -91,7 +91,7 @@ def say_pace(found: Pace, n: int, device: torch.device) -> None:
 
 
 def drawn(
-    model: TwoStep, energies: np.ndarray, *, seed: int, batch_size: int
+    model: TwoStep, energies: np.ndarray, *, seed: int, batch_size: int, first: int = 0
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
     """Draw one shower per incident energy, in order and within memory.
 
@@ -100,6 +100,7 @@ def drawn(
         energies: Incident energies [MeV], float64, shape (N, 1).
         seed: The sample's seed.
         batch_size: Showers per step, fewer where voxels are many; row i has the same noise in any.
+        first: The row of the whole sample that these begin with.
 
     Yields:
         Energies (B, 1) and voxels (B, V) [MeV], the latter on the model's device.
@@ -111,7 +112,7 @@ def drawn(
         rows = energies[start : start + step]
         e_inc = torch.as_tensor(rows, dtype=torch.float32, device=device)
         with torch.inference_mode():
-            voxels = model.sample(e_inc, Noise(seed, start, len(rows), device))
+            voxels = model.sample(e_inc, Noise(seed, first + start, len(rows), device))
         yield rows, voxels
 
 
@@ -124,6 +125,7 @@ def write_sample(
     batch_size: int,
     attributes: dict[str, str | int | float],
     compression: Compression = "gzip",
+    first: int = 0,
 ) -> None:
     """Draw one shower per incident energy and write them in order.
 
@@ -137,6 +139,7 @@ def write_sample(
         batch_size: See :func:`drawn`.
         attributes: Provenance that the file carries.
         compression: See :class:`caloman_cli.data.writer.ShowerWriter`.
+        first: The row of the whole sample that these begin with.
     """
     n = len(energies)
     cost = pace(model, energies, seed=seed, batch_size=batch_size)
@@ -146,7 +149,7 @@ def write_sample(
         ShowerWriter(out, n, model.geometry, attributes, compression) as writer,
         RowsDone("sample", n, "shower") as progress,
     ):
-        for rows, voxels in drawn(model, energies, seed=seed, batch_size=batch_size):
+        for rows, voxels in drawn(model, energies, seed=seed, batch_size=batch_size, first=first):
             writer.write(rows, voxels.cpu().numpy())
             progress.add(len(rows))
 

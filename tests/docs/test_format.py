@@ -15,8 +15,8 @@ from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs/format.md"
 FILES = (
-    "A file of showers", "metrics.json", "histograms.json", "config.yaml", "status.json",
-    "provenance.json", "history.jsonl", "latents.h5", "model.pt",
+    "A file of showers", "index.json", "metrics.json", "histograms.json", "config.yaml",
+    "status.json", "provenance.json", "history.jsonl", "latents.h5", "model.pt",
 )  # fmt: skip
 
 
@@ -75,6 +75,8 @@ def written(tmp_path_factory):
         assert main(["train", *run]) == 0
         assert main(["sample", "run=run", "n=5"]) == 0
         assert main(["data", "generate", "dataset=builtin_photons", "n=8", "out=made.hdf5"]) == 0
+        assert main(["sample", "run=run", "energies=made.hdf5"]) == 0
+        assert main(["sample", "run=run", "n=4", "energy=4096", "shards=2", "out=shards"]) == 0
         assert main(["data", "split", "made.hdf5", "dataset=ds1_photons", "out=parts"]) == 0
         suite = ["evaluation=only", "metric=[separation,correlation]"]
         plain = ["evaluation.separation.plots=none", "evaluation.correlation.plot=false"]
@@ -83,8 +85,10 @@ def written(tmp_path_factory):
     for name in ("metrics.json", "histograms.json"):
         found[name] = [folder / "scores" / name]
     found["A file of showers"] = sorted((folder / "run/samples").iterdir())
-    assert len(found["A file of showers"]) == 2
+    assert len(found["A file of showers"]) == 3
     found["A file of showers"] += [folder / "made.hdf5", folder / "parts/train.hdf5"]
+    found["A file of showers"] += sorted((folder / "shards").glob("*.hdf5"))
+    found["index.json"] = [folder / "shards/index.json"]
     return found
 
 
