@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from caloman_cli.data.files import is_part, read_json, write_error, write_json
+from caloman_cli.data.files import is_part, make_folder_of, read_json, write_json
 from caloman_cli.errors import FileError, UserError, counted, reason, shown
 
 INDEX = "index.json"
@@ -81,10 +81,7 @@ class Shards:
             return
         if self.folder.is_file():
             raise UserError(f"{self.folder} is a file: shards need out=FOLDER")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_error(self.folder, error) from error
+        make_folder_of(self.folder / INDEX)
         if any(not is_part(entry.name) for entry in self.folder.iterdir()):
             raise UserError(
                 f"{self.folder} has other files in it: shards need a folder of their own"
