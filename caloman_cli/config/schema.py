@@ -13,8 +13,7 @@ from annotated_types import Gt, Le, Predicate, doc
 from caloman_cli.config.dataset import DatasetSettings, Particle
 from caloman_cli.config.figures import FigureSettings, ReportFigures
 from caloman_cli.config.settings import TrainerSettings
-from caloman_cli.config.values import PARTIAL, Count, Natural, Seed, Several, form
-from caloman_cli.data.deflate import Compression
+from caloman_cli.config.values import PARTIAL, Compression, Count, Natural, Seed, Several, form
 
 _LEAST_ENERGY, _MOST_ENERGY = 1e-3, 1e15  # MeV: what a file of showers may hold, too
 

@@ -42,6 +42,9 @@ NotNegative = Annotated[float, at.Ge(0)]
 Share = Annotated[float, at.Gt(0), at.Lt(1)]
 Fraction = Annotated[float, at.Ge(0), at.Lt(1)]
 
+Compression = Literal["gzip", "fast", "none"]
+"""Of a file: ``gzip`` as h5py has it by itself; ``fast``: gzip by ISA-L; ``none``."""
+
 PARTIAL = "partial"
 """Beside a dataclass in ``Annotated``: not all of its keys have to be there."""
 _NAMES: dict[Any, str] = {

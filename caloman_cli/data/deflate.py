@@ -3,10 +3,10 @@
 import logging
 import zlib
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-Compression = Literal["gzip", "fast", "none"]
-"""``gzip`` as h5py has it by itself; ``fast``: gzip by ISA-L; ``none``."""
+from caloman_cli.config.values import Compression
+
 Pack = Callable[[Any], bytes]
 """A chunk, C-contiguous -> the bytes that HDF5's filters would make of it."""
 GZIP_LEVEL = 4  # h5py's default

@@ -6,9 +6,9 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from caloman_cli.config.values import Compression
 from caloman_cli.data.attributes import plain, read_attributes
 from caloman_cli.data.container import open_hdf5
-from caloman_cli.data.deflate import Compression
 from caloman_cli.data.hdf5 import ShowerFile
 from caloman_cli.data.shards import Attributes, Shards, files_of
 from caloman_cli.data.showers import block_rows

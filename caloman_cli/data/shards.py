@@ -27,7 +27,7 @@ class Shards:
         shards: K, not more than N.
         step: Showers that are drawn at once. Shards end where a step does, since a shower's last
             bits follow from those beside it: one process with this batch size draws the same.
-        compression: Of the files, see :data:`caloman_cli.data.deflate.Compression`.
+        compression: Of the files, see :data:`caloman_cli.config.values.Compression`.
         attributes: Of the whole.
     """
 

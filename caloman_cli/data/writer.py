@@ -12,7 +12,8 @@ from typing import Protocol
 import h5py
 import numpy as np
 
-from caloman_cli.data.deflate import Compression, filters, packer
+from caloman_cli.config.values import Compression
+from caloman_cli.data.deflate import filters, packer
 from caloman_cli.data.files import is_full, replacing, write_error
 from caloman_cli.data.hdf5 import ENERGIES, SHOWERS, check_energies, check_voxels
 from caloman_cli.errors import UserError

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from caloman_cli.data.deflate import Compression
+from caloman_cli.config.values import Compression
 from caloman_cli.data.geometry import Geometry
 from caloman_cli.data.memory import resident_memory
 from caloman_cli.data.spectrum import KnowsEnergies

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from annotated_types import MinLen
 
-from caloman_cli.config.values import Count, Natural, Positive, checked
-from caloman_cli.data.deflate import Compression
+from caloman_cli.config.values import Compression, Count, Natural, Positive, checked
 from caloman_cli.errors import counted
 
 Measure = Literal["generation", "end to end"]

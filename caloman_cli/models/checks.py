@@ -17,8 +17,7 @@ _of_thread = threading.local()
 def require(fine: Tensor, why: Callable[[], str]) -> None:
     """Raise now, or at the end of :func:`asked_once`, unless ``fine`` is true.
 
-    While a graph is captured nothing is asked: who runs it looks at its result, see
-    :class:`caloman_cli.models.compiled.Compiled`.
+    While a graph is captured nothing is asked: who runs it looks at its result.
 
     Args:
         fine: A boolean, shape ().

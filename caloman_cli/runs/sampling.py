@@ -14,7 +14,7 @@ import torch
 
 import caloman_cli
 from caloman_cli.config.settings import TrainerSettings
-from caloman_cli.data.deflate import Compression
+from caloman_cli.config.values import Compression
 from caloman_cli.data.files import checksum
 from caloman_cli.data.memory import values_at_once
 from caloman_cli.data.writer import ShowerWriter

@@ -12,7 +12,8 @@ from typing import get_args
 import h5py
 import numpy as np
 
-from caloman_cli.data.deflate import Compression, packer
+from caloman_cli.config.values import Compression
+from caloman_cli.data.deflate import packer
 
 
 def main() -> None:

@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from caloman_cli.config.values import Count, Natural, Positive
-from caloman_cli.data.deflate import Compression
+from caloman_cli.config.values import Compression, Count, Natural, Positive
 from caloman_cli.data.spectrum import draw_known
 from caloman_cli.errors import counted
 from caloman_cli.evaluation.comparison import Comparison, Need, Section
