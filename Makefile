@@ -8,7 +8,7 @@ TEST_THREADS ?= 1
 WORKERS ?= 2
 
 # What the tests need beside the groups of pyproject.toml.
-EXTRAS := fast,forest,parquet,root,slurm,tensorboard
+EXTRAS := fast,forest,onnx,parquet,root,slurm,tensorboard
 LOWEST := .venv-lowest
 
 BIN := $(VENV)/bin
@@ -63,7 +63,7 @@ test-all: test test-slow  ## all tests that need no GPU
 test-lowest:  ## the default tests with the lowest versions that pyproject.toml allows
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet "pip>=25.1"
-	$(LOWEST)/bin/python scripts/tools/lowest.py test fast forest parquet root slurm tensorboard > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python scripts/tools/lowest.py test fast forest onnx parquet root slurm tensorboard > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e ".[$(EXTRAS)]" --group test
 	# -W default: old versions warn of what newer ones beside them will no longer have.
 	OMP_NUM_THREADS=$(TEST_THREADS) $(LOWEST)/bin/python -m pytest -n $(WORKERS) -W default \

@@ -14,7 +14,7 @@ STORIES = (
     {"data"},
     {"models", "metrics"},
     {"runs", "published", "loggers"},
-    {"evaluation", "training"},
+    {"evaluation", "export", "training"},
     {"report"},
     {"verbs", "api"},
     {"cli"},

@@ -21,7 +21,7 @@ LOGGER = "logger"
 LOGGERS = ("csv", "mlflow", "tensorboard", "wandb")
 """Options of the group that can be combined: the arguments of ``caloman_cli.loggers.Several``."""
 DRY_RUN = "--dry-run"
-DRY = ("train", "sample", "evaluate")
+DRY = ("train", "sample", "evaluate", "export")
 """The verbs that can say what they would do."""
 _ROLES = ("train", "reference")
 """Files that have a key of their own beside that of the group ``dataset``."""
@@ -33,6 +33,8 @@ _BARE = (
     ("sample", ("",), "run"),
     ("evaluate", ("",), "run"),
     ("distill", ("",), "run"),
+    ("export", (".onnx", ".pt2"), "out"),
+    ("export", ("",), "run"),
     ("report", ("",), "runs"),
     ("train", (".hdf5", ".h5"), "dataset.train"),
     ("train", ("",), "output"),

@@ -61,11 +61,14 @@ def candidates(line: str) -> list[str]:
     table = {**VERBS, **CONFIG}
     family = [name.split()[1] for name in table if name.startswith(f"{words[0]} ")]
     if family and len(words) == 1:
-        return _beginning(family, word)
+        own = _behind(VERBS[words[0]], [], word) if words[0] in VERBS else []
+        return [*_beginning(family, word), *own]
     if words[0] == "config":
         return _configs(words[1:], word)
-    name = " ".join(words[:2]) if family else words[0]
-    return _behind(VERBS[name], words[1 + bool(family) :], word) if name in VERBS else []
+    for n in (2, 1):
+        if (name := " ".join(words[:n])) in VERBS:
+            return _behind(VERBS[name], words[n:], word)
+    return []
 
 
 def _configs(words: list[str], word: str) -> list[str]:

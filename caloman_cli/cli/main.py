@@ -91,8 +91,9 @@ def find_verb(arguments: list[str]) -> tuple[Verb | None, list[str]]:
     from caloman_cli.config.mistakes import suggestion
 
     first, rest = arguments[0], arguments[1:]
-    if first in VERBS:
-        return VERBS[first], rest
+    for n in (2, 1):  # export describe, export
+        if (words := " ".join(arguments[:n])) in VERBS:
+            return VERBS[words], arguments[n:]
     family = [words.split()[1] for words in VERBS if words.startswith(f"{first} ")]
     if not family:
         names = dict.fromkeys(words.split()[0] for words in (*VERBS, *CONFIG))

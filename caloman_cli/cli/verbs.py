@@ -33,6 +33,8 @@ VERBS = {
         Verb("sample", "draw showers from a run, write them as HDF5"),
         Verb("evaluate", "score showers against a reference: report, tables, plots, timing"),
         Verb("report", "compare evaluations of many runs in one table"),
+        Verb("export", "write a run's model as a file for other programs: ONNX, torch.export"),
+        Verb("export describe", "print what such a file says of itself", argument="file"),
         Verb("data download", "fetch official files, checksums verified"),
         Verb("data check", "look through a file of showers for problems", argument="file"),
         Verb(

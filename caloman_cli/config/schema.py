@@ -267,10 +267,36 @@ class Distill:
     trust: Names
 
 
+@dataclass
+class Export:
+    """``caloman export``."""
+
+    run: Path
+    out: Path
+    format: Literal["onnx", "exported_program"]
+    target: Literal["plain", "par04"]
+    noise: Literal["inside", "input"]
+    batch_sizes: list[Count] | None
+    showers: Count
+    seed: Seed
+    overwrite: bool
+    trust: Names
+
+
+@dataclass
+class ExportDescribe:
+    """``caloman export describe``."""
+
+    file: Path
+    json: bool
+
+
 VERBS: dict[str, type] = {
     "train": Train,
     "distill": Distill,
     "sample": Sample,
+    "export": Export,
+    "export_describe": ExportDescribe,
     "evaluate": Evaluate,
     "report": Report,
     "data_download": DataDownload,

@@ -6,7 +6,10 @@ from caloman_cli.config.mistakes import elsewhere
 
 MISTAKES = {
     "verb": (["trian"], ["trian", "did you mean 'train'", "sample, evaluate"]),
-    "unlike any verb": (["zzz"], ["zzz", "train, distill, sample, evaluate, report, data"]),
+    "unlike any verb": (
+        ["zzz"],
+        ["zzz", "train, distill, sample, evaluate, report, export, data"],
+    ),
     "verb of a family": (["data", "chek"], ["did you mean 'check'"]),
     "family alone": (["data"], ["check, geometry, split, merge, select, limit"]),
     "option of caloman": (["--versoin"], ["--versoin", "--version"]),

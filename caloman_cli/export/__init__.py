@@ -1,0 +1,1 @@
+"""Trained models as files for other programs: from incident energies to voxels in MeV."""

@@ -1,0 +1,77 @@
+"""Operations that ONNX does not know, in terms of those that it does."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from caloman_cli.models.nn.flows import ConditionalFlow, LULinear
+
+_aten = torch.ops.aten
+
+
+def lowered(program: ExportedProgram) -> ExportedProgram:
+    """The same program without operations in place and without those of :data:`RULES`."""
+    return program.run_decompositions(RULES)
+
+
+@contextmanager
+def inverted(module: nn.Module) -> Iterator[None]:
+    """What flows compute of their weights alone as numbers: inverse matrices, which ONNX lacks."""
+    found: list[tuple[nn.Module, str, Any]] = []
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, ConditionalFlow):
+                found.append((part, "_way_back", part._way_back()))
+            elif isinstance(part, LULinear):
+                found.append((part, "weight_inverse", part.weight_inverse().detach()))
+    for part, name, value in found:
+        setattr(part, name, partial(_same, value))
+    try:
+        yield
+    finally:
+        for part, name, _ in found:
+            delattr(part, name)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _clamp(x: Tensor, low: Any = None, high: Any = None) -> Tensor:
+    # ONNX wants both bounds of the tensor's type.
+    if not x.is_floating_point() or not any(isinstance(bound, int) for bound in (low, high)):
+        return NotImplemented
+    return torch.clamp(x, *(None if b is None else float(b) for b in (low, high)))
+
+
+def _searchsorted(
+    edges: Tensor, values: Tensor, *, out_int32: bool = False, right: bool = False,
+    side: str | None = None, sorter: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    if edges.dim() > 1 or sorter is not None:
+        return NotImplemented
+    below = (
+        edges <= values.unsqueeze(-1) if right or side == "right" else edges < values.unsqueeze(-1)
+    )
+    return below.sum(-1)
+
+
+def _hypot(a: Tensor, b: Tensor) -> Tensor:
+    return (a.square() + b.square()).sqrt()
+
+
+def _frac(x: Tensor) -> Tensor:
+    return x - x.trunc()
+
+
+RULES: dict[Any, Callable[..., Tensor]] = {
+    _aten.clamp.default: _clamp,
+    _aten.searchsorted.Tensor: _searchsorted,
+    _aten.hypot.default: _hypot,
+    _aten.frac.default: _frac,
+}
