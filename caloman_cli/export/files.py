@@ -92,7 +92,13 @@ def _session(path: Path) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    return runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    content = path.read_bytes()
+    try:
+        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  the runtime's own, without a common class
+        raise UserError(
+            f"ONNX Runtime cannot run the model ({reason(error)}): give format=exported_program"
+        ) from error
 
 
 def _onnx(program: ExportedProgram, module: Sampler, facts: Mapping[str, Any]) -> bytes:

@@ -69,9 +69,23 @@ def _frac(x: Tensor) -> Tensor:
     return x - x.trunc()
 
 
+def _copysign(size: Tensor, sign: Tensor) -> Tensor:
+    # -0 counts as +0; no difference of two numbers is -0.
+    return torch.where(sign < 0, -size.abs(), size.abs())
+
+
+def _softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    # ONNX Runtime has that of float32 alone.
+    if x.dtype != torch.float64 or beta != 1:
+        return NotImplemented
+    return x.clamp(min=0.0) + torch.log1p(torch.exp(-x.abs()))
+
+
 RULES: dict[Any, Callable[..., Tensor]] = {
     _aten.clamp.default: _clamp,
     _aten.searchsorted.Tensor: _searchsorted,
     _aten.hypot.default: _hypot,
     _aten.frac.default: _frac,
+    _aten.copysign.Tensor: _copysign,
+    _aten.softplus.default: _softplus,
 }

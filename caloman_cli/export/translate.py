@@ -62,7 +62,12 @@ def translated(program: ExportedProgram, module: Sampler) -> Any:
 def quiet() -> Iterator[None]:
     """Without what torch says of its own inner life."""
     before = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    unread = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(unread),
+        contextlib.redirect_stderr(unread),
+    ):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         try:

@@ -6,6 +6,7 @@ writes 1000 showers of 65,536 MeV. Files of ``noise=inside`` draw from a seed, t
 ``noise=input`` are given numbers of a generator of one's own.
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -54,14 +55,17 @@ def showers(file: str, energies: np.ndarray) -> tuple[np.ndarray, dict]:
 
 
 def main() -> None:
-    if len(sys.argv) != 5:
-        raise SystemExit("usage: showers.py FILE.onnx ENERGY_MEV NUMBER OUT.npz")
-    file, energy, number, out = sys.argv[1:]
-    energies = np.full(int(number), float(energy))
-    voxels, facts = showers(file, energies)
-    np.savez(Path(out), energies=energies, voxels=voxels)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", help="of caloman export, .onnx")
+    parser.add_argument("energy", type=float, help="incident energy of all [MeV]")
+    parser.add_argument("number", type=int, help="of showers")
+    parser.add_argument("out", type=Path, help="file of numpy, .npz")
+    given = parser.parse_args()
+    energies = np.full(given.number, given.energy)
+    voxels, facts = showers(given.file, energies)
+    np.savez(given.out, energies=energies, voxels=voxels)
     name = facts["geometry"]["name"]
-    response = voxels.sum(1).mean() / float(energy)
+    response = voxels.sum(1).mean() / given.energy
     print(
         f"{len(voxels)} showers of {name}, {voxels.shape[1]} voxels, mean response {response:.4f}"
     )

@@ -1,17 +1,22 @@
 """``caloman export``: files of other programs draw the showers of ``caloman sample``."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from caloman_cli.cli.main import main
+from caloman_cli.data.geometry import Geometry
 from caloman_cli.errors import Failure, UserError
 from caloman_cli.export import check, files
 from caloman_cli.export.check import compared
+from caloman_cli.export.par04 import CaloDiT, fits, par04
 from caloman_cli.export.sampler import SeededSampler
 from caloman_cli.models.noise import Noise
 from caloman_cli.models.two_step import load_model
@@ -175,8 +180,6 @@ def test_a_file_that_fails_its_check_is_not_left(tmp_path):
 
 
 def test_par04_orders_voxels_as_geant4_reads_them():
-    from caloman_cli.export.par04 import CaloDiT
-
     class Model(torch.nn.Module):
         def sample(self, e_inc, noise):
             return torch.arange(6480.0).view(1, -1)
@@ -193,9 +196,6 @@ def test_par04_orders_voxels_as_geant4_reads_them():
 
 
 def test_a_model_for_par04_needs_its_mesh(model_path):
-    from caloman_cli.data.geometry import Geometry
-    from caloman_cli.export.par04 import fits, par04
-
     assert fits(Geometry.named("ds2"))
     assert not fits(Geometry.named("ds3"))
     with pytest.raises(UserError, match="layers of different shapes"):
@@ -203,11 +203,7 @@ def test_a_model_for_par04_needs_its_mesh(model_path):
 
 
 def test_the_cpp_consumer_draws_showers(onnx_path, tmp_path):
-    """Where a compiler and ONNX Runtime's headers are; its Python package has the library alone."""
-    import os
-    import shutil
-    from pathlib import Path
-
+    """Where a compiler and headers are; the Python package has the library alone."""
     import onnxruntime
 
     places = [os.environ.get("ORT_INCLUDE"), "/usr/include/onnxruntime", "/usr/local/include"]
