@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from caloman_cli.models.nn.flows import ConditionalFlow, LULinear
+from caloman_cli.models.nn.scaler import Scaler
 
 _aten = torch.ops.aten
 
@@ -20,8 +21,9 @@ def lowered(program: ExportedProgram) -> ExportedProgram:
 
 
 @contextmanager
-def inverted(module: nn.Module) -> Iterator[None]:
-    """What flows compute of their weights alone as numbers: inverse matrices, which ONNX lacks."""
+def settled(module: nn.Module) -> Iterator[None]:
+    """What follows from weights and buffers alone as numbers: inverse matrices of flows, which
+    ONNX lacks, and how many latents are active, which a graph cannot ask."""
     found: list[tuple[nn.Module, str, Any]] = []
     with torch.no_grad():
         for part in module.modules():
@@ -29,6 +31,9 @@ def inverted(module: nn.Module) -> Iterator[None]:
                 found.append((part, "_way_back", part._way_back()))
             elif isinstance(part, LULinear):
                 found.append((part, "weight_inverse", part.weight_inverse().detach()))
+    scalers = [part for part in module.modules() if isinstance(part, Scaler)]
+    for scaler in scalers:
+        scaler.settled = scaler.n_active
     for part, name, value in found:
         setattr(part, name, partial(_same, value))
     try:
@@ -36,6 +41,8 @@ def inverted(module: nn.Module) -> Iterator[None]:
     finally:
         for part, name, _ in found:
             delattr(part, name)
+        for scaler in scalers:
+            del scaler.settled
 
 
 def _same(value: Any) -> Any:

@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 
 from caloman_cli.config.options import option_of
 from caloman_cli.errors import UserError, reason
-from caloman_cli.export.lowering import inverted, lowered
+from caloman_cli.export.lowering import lowered, settled
 from caloman_cli.export.noise import Untraceable
 from caloman_cli.export.sampler import Sampler
 from caloman_cli.export.translate import quiet
@@ -48,6 +48,12 @@ def traced(module: Sampler, energies: Tensor, batch: int | None) -> ExportedProg
     Raises:
         UserError: It cannot be traced, which says what is in the way.
     """
+    density = module.model.density
+    if density.needs_grad or density.noising == "tweedie":
+        raise UserError(
+            f"density={option_of('density', density)} cannot be exported: it draws by gradients, "
+            f"which no graph has; {_INSTEAD['density']}"
+        )
     n = _TRACED if batch is None else batch
     inputs = module.example(energies[:1].expand(n, 1).contiguous(), seed=1)
     ports = {port.name: port for port in module.inputs}
@@ -56,7 +62,7 @@ def traced(module: Sampler, energies: Tensor, batch: int | None) -> ExportedProg
         for name in inputs
     }
     try:
-        with quiet(), _lengths_as_shapes(), torch.no_grad(), inverted(module):
+        with quiet(), _lengths_as_shapes(), torch.no_grad(), settled(module):
             program = torch.export.export(
                 module, (), dict(inputs), dynamic_shapes=shapes, strict=False
             )
@@ -77,7 +83,7 @@ def _refusal(module: Sampler, error: BaseException, batch: int | None) -> str:
     if isinstance(error, Untraceable):
         why = str(error)
     elif "data-dependent" in text or "Dynamic shape" in text or "unbacked" in text:
-        why = "its shapes or its steps depend on what was drawn"
+        why = "its shapes or steps depend on values"
     else:
         why = f"torch cannot trace it ({reason(error)})"
     instead = _INSTEAD.get(part, "give a run with another one")

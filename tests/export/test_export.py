@@ -155,7 +155,7 @@ def test_other_showers_than_torchs_are_found(model_path):
 
     found = compared(module, right, e_inc, None)
     assert found.showers == 16 and found.others == 0 and found.largest <= check.SAME
-    with pytest.raises(Failure, match="16 of 16"):
+    with pytest.raises(Failure, match="of 16 from the same noise"):
         compared(module, wrong, e_inc, None)
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from caloman_cli.export import lowering
-from caloman_cli.export.lowering import inverted
+from caloman_cli.export.lowering import settled
 from caloman_cli.models.nn.flows import LULinear, build_nsf
 
 
@@ -31,7 +31,7 @@ def test_matrices_are_inverted_before_a_flow_is_traced():
     u, c = torch.randn(6, 4), torch.randn(6, 2)
     with torch.no_grad():
         plain = flow.inverse(u, c)
-        with inverted(flow):
+        with settled(flow):
             assert torch.equal(flow.inverse(u, c), plain)
             program = torch.export.export(_Back(flow), (u, c), strict=False)
     solved = [node for node in program.graph.nodes if "solve" in str(node.target)]

@@ -60,10 +60,13 @@ class Scaler(nn.Module):
             self.register_buffer("inverse_matrix", torch.eye(dim))
         self.register_buffer("log_det", torch.zeros(()))
 
+    settled: int | None = None
+    """A, while a graph is traced, which cannot ask a buffer for it."""
+
     @property
     def n_active(self) -> int:
         """A."""
-        return int(self.active.sum())
+        return int(self.active.sum()) if self.settled is None else self.settled
 
     def fit(self, train: RowSource) -> None:
         """Set the statistics from rows (z, ...), computed in float64.
