@@ -142,8 +142,11 @@ class Seeded(Noise):
 def seed_of(numbers: Tensor) -> Tensor:
     """A seed int64 (1,) of four uniform numbers (1, 4) in [0, 1): 16 bits of each."""
     bits = (numbers.clamp(0.0, 1.0 - 2.0**-17) * 2.0**16).long()[0]
-    places = torch.tensor([_signed(1 << shift) for shift in (0, 16, 32, 48)])
-    return (bits * places).sum(0, keepdim=True)
+    # One by one: ONNX Runtime rounds a sum of integers as float64 does.
+    seed = bits[0:1]
+    for i in (1, 2, 3):
+        seed = seed + bits[i : i + 1] * _signed(1 << 16 * i)
+    return seed
 
 
 def _shaped(numbers: Tensor, shape: tuple[int, ...], rows_last: bool) -> Tensor:
