@@ -26,6 +26,6 @@ def test_a_group_that_there_is_not_is_named():
     done = ask("tests")
     assert done.returncode != 0
     assert (
-        "tests is no group or extra: dev, docs, forest, lint, mlflow, parquet, root, slurm, "
-        "tabdpt, tensorboard, test" in done.stderr
+        "tests is no group or extra: dev, docs, fast, forest, lint, mlflow, onnx, parquet, root, "
+        "slurm, tabdpt, tensorboard, test" in done.stderr
     )

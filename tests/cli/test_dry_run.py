@@ -61,10 +61,14 @@ def test_a_dry_run_of_a_training(caloman, tmp_path, files):
         ["sample", "-m", "run=pretrained:photons", "n=5", "seed=1,2"],
         ["evaluate", "run=pretrained:photons", "evaluation=histograms"],
         ["evaluate", "-m", "run=pretrained:photons", "evaluation=histograms,timing"],
+        ["export", "run=pretrained:photons", "out=x.onnx"],
+        ["export", "-m", "run=pretrained:photons", "out=x.onnx,y.onnx"],
     ],
 )
 def test_a_dry_run_leaves_no_file_anywhere(caloman, tmp_path, monkeypatch, words):
     """Not in the folder, not in the cache, of one job or of several."""
+    if words[0] == "export":
+        pytest.importorskip("onnx")
     monkeypatch.setenv("CALOMAN_CACHE", str(tmp_path / "cache"))
     if words[0] == "train":
         words = [*words, *(f"trainer.{stage}.epochs=2" for stage in ("energy", "density"))]
@@ -76,7 +80,7 @@ def test_a_dry_run_leaves_no_file_anywhere(caloman, tmp_path, monkeypatch, words
     n = 2 if "-m" in words else 1
     assert result.out.count("dry run: nothing is written") == n
     assert n == 1 or "2 jobs: 2 done, 0 failed" in result.out
-    if words[0] != "train":
+    if words[0] in ("sample", "evaluate"):
         assert "outputs/pretrained/photons/" in result.out  # where the results would lie
 
 
@@ -98,14 +102,17 @@ def test_what_is_scored_after_a_training_is_foretold_with_it(caloman, tmp_path, 
 
 def test_every_verb_with_dry_runs_is_tried():
     """Those of the test above."""
-    assert set(DRY) == {"train", "sample", "evaluate"}
+    assert set(DRY) == {"train", "sample", "evaluate", "export"}
 
 
 def test_mistakes_are_mistakes_in_a_dry_run_too(caloman, run_dir, files):
     result = caloman("sample", f"run={run_dir}", "n=5", f"out={files['truth']}", "--dry-run")
     assert (result.status, "exists" in result.err) == (2, True)
     result = caloman("report", "runs=x", "--dry-run")
-    assert result.err == "caloman: --dry-run belongs to train, sample, evaluate, not to report\n"
+    assert (
+        result.err
+        == "caloman: --dry-run belongs to train, sample, evaluate, export, not to report\n"
+    )
     assert "--dry-run" in caloman("train", "--help").out
     assert "--dry-run" not in caloman("report", "--help").out
 

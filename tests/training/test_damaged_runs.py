@@ -13,6 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from caloman_cli.cli.endings import MISTAKE, explain
+from caloman_cli.config.compose import compose as composed
 from caloman_cli.data.files import read_json, write_json
 from caloman_cli.errors import UserError
 from caloman_cli.models.two_step import load_model
@@ -78,9 +79,8 @@ def drawn(path, out):
     """The bytes of a sample but for its attributes."""
     import h5py
 
-    arguments = {"run": str(path), "out": str(out), "n": 20, "energies": None, "energy": None}
-    others = {"seed": 1, "batch_size": 100, "device": "cpu", "overwrite": True}
-    sample.run(OmegaConf.create({**arguments, **others}))
+    asked = [f"run={path}", f"out={out}", "n=20", "batch_size=100", "device=cpu"]
+    sample.run(composed("sample", [*asked, "overwrite=true"]))
     with h5py.File(out) as file:
         return file["showers"][:]
 
