@@ -15,6 +15,7 @@ def test_the_shares_of_the_slices_are_those_of_the_check(caloman, tmp_path):
     assert f"caloman {line}" in PAGE.read_text()
     assert caloman(*line.split()).status == 0
     runpy.run_path(str(tmp_path / "half.py"))
+    assert "GeV" in caloman("data", "check", "gev.hdf5", "dataset=ds1_photons").out
     said = caloman("data", "check", "half.hdf5", "dataset=ds1_photons").out
     (row,) = (row for row in PAGE.read_text().splitlines() if row.startswith("| to learn from"))
     for layer, cell in zip((1, 2), row.split("|")[2:4], strict=True):
