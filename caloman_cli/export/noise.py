@@ -75,7 +75,10 @@ class Given(Noise):
         return self._first.shape[0]
 
     def part(self, start: int, stop: int) -> "Given":
-        return self  # a graph has one part
+        uniform, normal = (
+            None if left is None else left[start:stop] for left in self._left.values()
+        )
+        return Given(uniform, normal)
 
     def rows(self, index: Tensor) -> Noise:
         raise Untraceable("it draws for some of the rows only")
@@ -110,7 +113,9 @@ class Seeded(Noise):
         self._draws = 0
 
     def part(self, start: int, stop: int) -> "Seeded":
-        return self
+        part = Seeded.__new__(Seeded)
+        part._keys, part._draws = self._keys[:, start:stop], self._draws
+        return part
 
     def rows(self, index: Tensor) -> Noise:
         raise Untraceable("it draws for some of the rows only")

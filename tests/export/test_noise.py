@@ -44,6 +44,18 @@ def test_a_shower_of_counted_numbers_is_that_of_the_same_noise(model_path):
     assert not torch.equal(run(module, inputs), run(module, others))
 
 
+def test_parts_have_the_numbers_of_their_rows():
+    """A model of many voxels draws large batches in parts, once a file is compared with it."""
+    seeded = Seeded(torch.tensor([3]), torch.tensor([10]), 7)
+    given = Given(torch.rand(7, 5), torch.randn(7, 4))
+    for noise in (seeded, given):
+        noise.uniform(2)
+        parts = [noise.part(0, 3), noise.part(3, 7)]
+        apart = torch.cat([part.uniform(3) for part in parts])
+        assert apart.shape == (7, 3)
+        assert torch.equal(apart, noise.uniform(3))
+
+
 def test_noise_of_some_rows_is_refused():
     for noise in (Given(torch.zeros(2, 1), None), Counted(Noise(1, 0, 2))):
         with pytest.raises(Untraceable, match="some of the rows"):
